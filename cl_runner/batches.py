@@ -1,0 +1,139 @@
+"""Batches of in-memory tensors; order and augmentation are functions of position.
+
+Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
+[C, H, W] one picture.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_runner.randomness import Key, draws, generator, seed_of
+from cl_runner.types import NonNegativeInt, Positive
+
+if TYPE_CHECKING:
+    from cl_runner.stream import Task
+
+
+class Pixels:
+    """From stored uint8 pictures to what the network sees: (pixel / 255 − mean) / std.
+
+    `mean` and `std` have one value a colour. `crop_padding` pixels of zero padding, then a random
+    crop back to size; `flip` mirrors one half of the pictures: both act on training samples alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: list[float],
+        std: list[Positive],
+        crop_padding: NonNegativeInt,
+        flip: bool,
+    ) -> None:
+        self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
+        self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
+        self.crop_padding = crop_padding
+        self.flip = flip
+
+    def to(self, device: str) -> Pixels:
+        moved = copy.copy(self)
+        moved.scale, moved.shift = self.scale.to(device), self.shift.to(device)
+        return moved
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """images: [B, C, H, W] uint8. Returns float32 of the same shape."""
+        return images.float().mul_(self.scale).add_(self.shift)
+
+    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
+        """As `__call__` after the random crop and flip of each sample `ids` at this position."""
+        if self.crop_padding == 0 and not self.flip:
+            return self(images)
+        chance = draws(seed_of(*position, "augmentation"), ids, 3)
+        if self.crop_padding > 0:
+            images = _crop(images, self.crop_padding, chance)
+        if self.flip:
+            images = torch.where(
+                (chance[:, 2] % 2 == 1)[:, None, None, None], images.flip(-1), images
+            )
+        return self(images)
+
+
+def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
+    """Each picture shifted by up to `padding` pixels either way, zeros at the border."""
+    height, width = images.shape[-2:]
+    padded = F.pad(images, [padding] * 4)
+    steps = chance[:, :2] % (2 * padding + 1)
+    rows = steps[:, 0, None] + torch.arange(height, device=images.device)  # [B, H]
+    columns = steps[:, 1, None] + torch.arange(width, device=images.device)  # [B, W]
+    samples = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples of a stream: an index into its pictures, so parts and unions copy nothing."""
+
+    images: Tensor  # [M, C, H, W] uint8
+    labels: Tensor  # [M] int64, numbered as the stream numbers them
+    index: Tensor  # [N] int64
+    pixels: Pixels
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor | slice) -> Samples:
+        return replace(self, index=self.index[rows])
+
+    def __add__(self, other: Samples) -> Samples:
+        return replace(self, index=torch.cat([self.index, other.index]))
+
+    @property
+    def raw(self) -> Tensor:
+        """[N, C, H, W] uint8, as stored."""
+        return self.images[self.index]
+
+    @property
+    def x(self) -> Tensor:
+        """[N, C, H, W] float32, normalised, not augmented."""
+        return self.pixels(self.raw)
+
+    @property
+    def y(self) -> Tensor:
+        """[N] int64."""
+        return self.labels[self.index]
+
+    def chunks(self, size: int) -> Iterator[Samples]:
+        """The samples in order, `size` at a time: for passes that do not train."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a strategy's objective is a function of."""
+
+    x: Tensor  # [B, C, H, W] float32
+    y: Tensor  # [B] int64
+    task: Task  # the task being learned, also for replayed samples
+    position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
+
+
+def batches(
+    samples: Samples, task: Task, *, epoch: int, batch_size: int, first_step: int = 0
+) -> Iterator[Batch]:
+    """The batches of one epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
+    position = (task.seed, task.index, epoch)
+    order = torch.randperm(len(samples), generator=generator(*position, "order"))
+    shuffled = samples.index[order.to(samples.index.device)]
+    for step, rows in enumerate(shuffled.split(batch_size)):
+        if step >= first_step:
+            images = samples.images.index_select(0, rows)
+            x = samples.pixels.augmented(images, rows, *position)
+            yield Batch(x, samples.labels.index_select(0, rows), task, (*position, step))

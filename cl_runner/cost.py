@@ -1,0 +1,60 @@
+"""What a run costs: seconds, steps, samples through the network, memory, stored state."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+
+
+class Cost:
+    """Counts from its making on. Samples count where they pass the network or a copy of it; the
+    per-sample gradients of a Fisher estimate are not among them."""
+
+    def __init__(self, network: Network) -> None:
+        self.start = time.monotonic()
+        self.steps = 0
+        self.samples_forward = 0
+        self.samples_backward = 0
+
+        def count(module: nn.Module, args: tuple[Tensor]) -> None:
+            self.samples_forward += len(args[0])
+            if torch.is_grad_enabled() and module.training:
+                self.samples_backward += len(args[0])
+
+        # Deep copies, such as a teacher, keep this hook and so are counted too.
+        network.register_forward_pre_hook(count)
+
+    def summary(self, strategy: Strategy) -> dict[str, Any]:
+        return {
+            "seconds": round(time.monotonic() - self.start, 3),
+            "steps": self.steps,
+            "samples_forward": self.samples_forward,
+            "samples_backward": self.samples_backward,
+            "peak_memory_bytes": _peak_memory_bytes(),
+            "state_bytes": state_bytes(strategy),
+        }
+
+
+def state_bytes(strategy: Strategy) -> dict[str, int]:
+    """Bytes that each part of a strategy keeps between tasks, the network itself left out."""
+    sizes: dict[str, int] = {}
+    for key, value in strategy.state_dict().items():
+        part = key.split(".")[0]
+        if part != "network" and isinstance(value, Tensor):
+            sizes[part] = sizes.get(part, 0) + value.numel() * value.element_size()
+    return sizes
+
+
+def _peak_memory_bytes() -> int:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,193 @@
+"""The three ways of cutting data into tasks: by class, by pixel permutation, by data set."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cl_runner.batches import Pixels
+from cl_runner.data.source import Source, Split, read
+from cl_runner.errors import ConfigError
+from cl_runner.randomness import generator
+from cl_runner.stream import Cut, Outline, Scenario, Scope, Stream, assemble
+from cl_runner.types import Fraction, NonNegativeInt, PerTask, PositiveInt, at_task
+
+
+class ByClass:
+    """One data set, each task some of its classes (split MNIST and its kin).
+
+    `class_order` is the order in which the classes appear: `numeric`, `random` (drawn from the
+    seed) or a list of the data set's own labels. Classes beyond the last task are left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        root: str,
+        scenario: Scenario,
+        tasks: PositiveInt,
+        classes_per_task: PerTask[PositiveInt],
+        class_order: Literal["numeric", "random"] | list[NonNegativeInt],
+        validation_fraction: Fraction,
+        pixels: Pixels,
+    ) -> None:
+        self.source, self.root, self.pixels = source, root, pixels
+        self.scenario, self.validation_fraction = scenario, validation_fraction
+        if isinstance(classes_per_task, list) and len(classes_per_task) > tasks:
+            allowed = (
+                f"has {len(classes_per_task)} values for {tasks} tasks; give at most one a task"
+            )
+            raise ConfigError.of("classes_per_task", classes_per_task, allowed)
+        self.sizes = [at_task(classes_per_task, t) for t in range(tasks)]
+        _check_sizes(self.sizes, source, scenario)
+        if isinstance(class_order, list):
+            _check_order(class_order, sum(self.sizes), source)
+        self.class_order = class_order
+
+    def outline(self, seed: int) -> Outline:
+        starts = [0, *accumulate(self.sizes)]
+        order = self._order(seed)
+        labels = [order[a:b] for a, b in pairwise(starts)]
+        names = [f"classes {', '.join(map(str, task))}" for task in labels]
+        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
+        outline = self.outline(seed)
+        train, test = (self._cut(split, outline) for split in read(self.source, self.root))
+        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+
+    def _order(self, seed: int) -> list[int]:
+        if isinstance(self.class_order, list):
+            return self.class_order
+        if self.class_order == "numeric":
+            return list(range(self.source.classes))
+        order: list[int] = torch.randperm(
+            self.source.classes, generator=generator(seed, "class order")
+        ).tolist()
+        return order
+
+    def _cut(self, split: Split, outline: Outline) -> Cut:
+        task_of = torch.full((self.source.classes,), -1)
+        number_of = torch.zeros(self.source.classes, dtype=torch.int64)
+        for task, (labels, numbers) in enumerate(
+            zip(outline.labels, outline.ranges(), strict=True)
+        ):
+            task_of[labels] = task
+            number_of[labels] = torch.tensor(numbers)
+        return Cut(split.images, number_of[split.labels], task_of[split.labels], _groups(split))
+
+
+class ByPermutation:
+    """One data set; each task shows all classes with its pixels in another fixed order.
+
+    The first task shows the pictures as they are (permuted MNIST, Goodfellow et al. 2014).
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        root: str,
+        scenario: Scenario,
+        tasks: PositiveInt,
+        validation_fraction: Fraction,
+        pixels: Pixels,
+    ) -> None:
+        self.source, self.root, self.tasks, self.pixels = source, root, tasks, pixels
+        self.scenario, self.validation_fraction = scenario, validation_fraction
+
+    def outline(self, seed: int) -> Outline:
+        names = ["as they are", *(f"permutation {t}" for t in range(1, self.tasks))]
+        labels = [list(range(self.source.classes))] * self.tasks
+        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
+        outline = self.outline(seed)
+        train, test = (
+            _one_after_another([self._permuted(split, t, seed) for t in range(self.tasks)], outline)
+            for split in read(self.source, self.root)
+        )
+        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+
+    def _permuted(self, split: Split, task: int, seed: int) -> Split:
+        if task == 0:
+            return split
+        flat = split.images.flatten(2)
+        order = torch.randperm(flat.shape[-1], generator=generator(seed, task, "permutation"))
+        return Split(flat[:, :, order].view(split.images.shape), split.labels, split.groups)
+
+
+class BySource:
+    """Several data sets with pictures and classes of the same number, one a task."""
+
+    def __init__(
+        self,
+        *,
+        sources: list[Source],
+        root: str,
+        scenario: Scenario,
+        validation_fraction: Fraction,
+        pixels: Pixels,
+    ) -> None:
+        self.sources, self.root, self.pixels = sources, root, pixels
+        self.scenario, self.validation_fraction = scenario, validation_fraction
+        shapes = {source.name: (*source.shape, source.classes) for source in sources}
+        if len(set(shapes.values())) != 1:
+            allowed = "the data sets must agree in [channels, height, width, classes]"
+            raise ConfigError.of("sources", shapes, allowed)
+
+    def outline(self, seed: int) -> Outline:
+        names = [source.name for source in self.sources]
+        labels = [list(range(source.classes)) for source in self.sources]
+        shape = self.sources[0].shape
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
+        outline = self.outline(seed)
+        pairs = [read(source, self.root) for source in self.sources]
+        train, test = (_one_after_another(list(side), outline) for side in zip(*pairs, strict=True))
+        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+
+
+def _one_after_another(splits: list[Split], outline: Outline) -> Cut:
+    """Each split is a task; its labels move up to where the stream numbers them."""
+    starts = [numbers.start for numbers in outline.ranges()]
+    return Cut(
+        torch.cat([split.images for split in splits]),
+        torch.cat([split.labels + start for split, start in zip(splits, starts, strict=True)]),
+        torch.cat([torch.full_like(split.labels, t) for t, split in enumerate(splits)]),
+        torch.cat([_groups(split) for split in splits]),
+    )
+
+
+def _groups(split: Split) -> Tensor:
+    return torch.arange(len(split.labels)) if split.groups is None else split.groups
+
+
+def _check_sizes(sizes: list[int], source: Source, scenario: Scenario) -> None:
+    if sum(sizes) > source.classes:
+        allowed = (
+            f"{len(sizes)} tasks need {sum(sizes)} classes, {source.name} has {source.classes}"
+        )
+        raise ConfigError.of("classes_per_task", sizes, allowed)
+    if scenario == "domain_incremental" and len(set(sizes)) > 1:
+        allowed = "a domain-incremental stream needs tasks of equally many classes"
+        raise ConfigError.of("classes_per_task", sizes, allowed)
+
+
+def _check_order(order: list[int], needed: int, source: Source) -> None:
+    outside = [label for label in order if label >= source.classes]
+    twice = sorted({label for label in order if order.count(label) > 1})
+    if outside:
+        allowed = f"class {outside} is outside 0 … {source.classes - 1}"
+    elif twice:
+        allowed = f"class {twice} stands there more than once"
+    elif len(order) < needed:
+        allowed = f"names {len(order)} classes, the tasks need {needed}"
+    else:
+        return
+    raise ConfigError.of("class_order", order, allowed)

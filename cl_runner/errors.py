@@ -1,0 +1,79 @@
+"""What can go wrong for a user: each error is one line and has its own exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+MISSING = object()
+"""The value of a setting that has none."""
+
+
+class RunError(Exception):
+    """An error that is told in one line, without a traceback."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One setting that cannot be used: its key, its value, what is allowed, the remedy."""
+
+    key: str
+    value: Any
+    allowed: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" Hint: {self.hint}" if self.hint else ""
+        if self.value is MISSING:
+            return f"config error: {self.key} {self.allowed}.{hint}"
+        return f"config error: {self.key}={_shown(self.value)}: {self.allowed}.{hint}"
+
+
+class ConfigError(RunError):
+    """Settings that cannot be used (exit code 2); holds every problem that was found."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+    @classmethod
+    def of(cls, key: str, value: Any, allowed: str, hint: str = "") -> ConfigError:
+        return cls(Problem(key, value, allowed, hint))
+
+    def under(self, prefix: str) -> ConfigError:
+        """The same problems with their keys below `prefix`, as the user types them."""
+        return ConfigError(*(replace(p, key=f"{prefix}.{p.key}") for p in self.problems))
+
+
+class Diverged(RunError):
+    """A loss or an output that is not finite (exit code 3)."""
+
+    exit_code = 3
+
+
+class DataError(RunError):
+    """A data set that is missing, damaged or inconsistent (exit code 4)."""
+
+    exit_code = 4
+
+
+class StorageError(RunError):
+    """A file that cannot be written (exit code 5)."""
+
+    exit_code = 5
+
+
+class FolderInUse(RunError):
+    """A run folder that already holds a run (exit code 6)."""
+
+    exit_code = 6
+
+
+def _shown(value: Any) -> str:
+    """The value as typed on a command line, cut to stay on one line."""
+    text = "null" if value is None else str(value).replace("\n", " ")
+    return text if len(text) <= 80 else text[:77] + "..."

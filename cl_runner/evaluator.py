@@ -1,0 +1,99 @@
+"""Holds the test samples, evaluates the strategy on them, and keeps what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cl_runner import evaluation
+from cl_runner.batches import Samples
+from cl_runner.evaluation import Matrix, Predictions, predict
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Stream, Task
+
+SHARED = "domain_incremental"  # the scenario in which tasks share their classes
+
+
+class Evaluator:
+    """The one reader of test data. Training is the same whether and how often it evaluates."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.scenario = stream.scenario
+        self.tasks = stream.tasks
+        self.test = stream.test
+        self.among_seen: Matrix = []
+        self.among_own: Matrix = []
+        self.validation: Matrix = []
+        self.untrained: list[float] = []
+        self.before: list[float | None] = []
+        self.curve: list[tuple[int, list[float]]] = []
+        self.predictions: dict[str, np.ndarray[Any, Any]] = {
+            f"labels_of_task_{t.index + 1}": self.test[t.index].y.cpu().numpy() for t in self.tasks
+        }
+
+    def before_task(self, strategy: Strategy, task: Task) -> None:
+        """Where tasks share classes: the accuracy on a task that has not been learned yet."""
+        if self.scenario != SHARED:
+            return
+        if task.first:
+            self.untrained = [self._on(strategy, t, task).accuracy for t in self.tasks]
+        self.before.append(None if task.first else self._on(strategy, task, task).accuracy)
+
+    def within_task(self, strategy: Strategy, task: Task) -> list[float]:
+        """Accuracies of the tasks so far in the middle of a task, for the stability gap."""
+        row = [self._accuracy(self._on(strategy, t, task)) for t in self.tasks[: task.index + 1]]
+        self.curve.append((task.index, row))
+        return row
+
+    def after_task(self, strategy: Strategy, task: Task) -> list[float]:
+        """A row of each matrix; returns the accuracies by the scenario's own rule."""
+        so_far = self.tasks[: task.index + 1]
+        results = [self._on(strategy, t, task) for t in so_far]
+        for t, result in zip(so_far, results, strict=True):
+            key = f"after_task_{task.index + 1}_on_task_{t.index + 1}"
+            self.predictions[key] = result.among_seen.cpu().numpy()
+            self.predictions[f"{key}_task_il"] = result.among_own.cpu().numpy()
+        self.among_seen.append(self._padded([r.accuracy for r in results]))
+        self.among_own.append(self._padded([r.accuracy_task_il for r in results]))
+        if all(len(t.validation) > 0 for t in self.tasks):
+            held_out = [predict(strategy, t.validation, t, task.seen) for t in so_far]
+            self.validation.append(self._padded([self._accuracy(p) for p in held_out]))
+        row = [self._accuracy(r) for r in results]
+        self.curve.append((task.index, row))
+        return row
+
+    def results(self, reference: Matrix | None) -> dict[str, Any]:
+        """The part of `results.json` that is measured; see `evaluation.py` for the definitions."""
+        task_il_alone = self.scenario == "task_incremental"
+        R = self.among_own if task_il_alone else self.among_seen
+        inside = len(self.curve) > len(self.tasks)
+        return {
+            "accuracy": self.among_seen,
+            "accuracy_task_il": None if self.scenario == SHARED else self.among_own,
+            "accuracy_validation": self.validation or None,
+            "accuracy_before_learning": self.before or None,
+            "accuracy_untrained": self.untrained or None,
+            "metrics_are_of": "accuracy_task_il" if task_il_alone else "accuracy",
+            "average_accuracy": evaluation.average_accuracy(R),
+            "overall_accuracy": evaluation.overall_accuracy(R, [len(s) for s in self.test]),
+            "average_incremental_accuracy": evaluation.average_incremental_accuracy(R),
+            "learning_accuracy": evaluation.learning_accuracy(R),
+            "forgetting": evaluation.forgetting(R),
+            "backward_transfer": evaluation.backward_transfer(R),
+            "forward_transfer": evaluation.forward_transfer(self.before, self.untrained),
+            "intransigence": None if reference is None else evaluation.intransigence(R, reference),
+            "min_accuracy": evaluation.min_accuracy(self.curve) if inside else None,
+            "stability_gap": evaluation.stability_gap(R, self.curve) if inside else None,
+        }
+
+    def _on(self, strategy: Strategy, tested: Task, learned: Task) -> Predictions:
+        samples: Samples = self.test[tested.index]
+        return predict(strategy, samples, tested, learned.seen)
+
+    def _accuracy(self, predictions: Predictions) -> float:
+        own = self.scenario == "task_incremental"
+        return predictions.accuracy_task_il if own else predictions.accuracy
+
+    def _padded(self, row: list[float]) -> list[float | None]:
+        return [*row, *[None] * (len(self.tasks) - len(row))]

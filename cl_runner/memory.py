@@ -1,0 +1,156 @@
+"""Stored samples: a fixed number of slots, filled at task ends by one of three policies.
+
+- `class_balanced`: as many samples of each class as of any other, to within one, drawn at random
+- `herding`:        the same numbers; of each class those whose mean feature follows the class mean
+                    (Rebuffi et al. 2017, algorithm 4)
+- `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
+
+In a domain-incremental stream a class of one task counts apart from the same class of another.
+Labels are stored, masks never: which classes compete is asked when a sample is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cl_runner.batches import Batch, Samples
+from cl_runner.models.network import Network
+from cl_runner.randomness import generator
+from cl_runner.stream import Task
+
+Policy = Literal["class_balanced", "reservoir", "herding"]
+
+
+class Memory(nn.Module):
+    """S slots of pictures, labels and groups (task and class); `stored` of them are filled."""
+
+    images: Tensor  # [S, C, H, W] uint8
+    labels: Tensor  # [S] int64
+    groups: Tensor  # [S] int64
+
+    def __init__(self, buffer_size: int, shape: tuple[int, ...], policy: Policy) -> None:
+        super().__init__()
+        self.policy: Policy = policy
+        self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=torch.uint8))
+        self.register_buffer("labels", torch.zeros(buffer_size, dtype=torch.int64))
+        self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))
+        self.stored = 0
+        self.seen = 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"stored": self.stored, "seen": self.seen}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.stored, self.seen = state["stored"], state["seen"]
+
+    def draw(self, batch: Batch, size: int) -> Batch:
+        """`size` stored samples, uniform with replacement, a function of the batch's position."""
+        draw = generator(*batch.position, "replay")
+        slots = torch.randint(self.stored, (size,), generator=draw).to(self.labels.device)
+        ids = torch.arange(size, device=slots.device)
+        pixels = batch.task.train.pixels
+        x = pixels.augmented(self.images[slots], ids, *batch.position, "replay")
+        return Batch(x, self.labels[slots], batch.task, batch.position)
+
+    def learn(self, task: Task, network: Network) -> None:
+        """Take in the training samples of a task that has just been learned."""
+        if self.policy == "reservoir":
+            self._fill_reservoir(task)
+        else:
+            self._fill_balanced(task, network)
+        self.seen += len(task.train)
+
+    def _fill_reservoir(self, task: Task) -> None:
+        arrivals = torch.arange(self.seen, self.seen + len(task.train), dtype=torch.float64)
+        chance = torch.rand(len(arrivals), generator=task.generator("memory"), dtype=torch.float64)
+        slots = (chance * (arrivals + 1)).long()  # uniform in 0 … arrivals
+        free = min(len(self.labels) - self.stored, len(arrivals))
+        slots[:free] = torch.arange(self.stored, self.stored + free)
+        self.stored += free
+        winners = {slot: row for row, slot in enumerate(slots.tolist()) if slot < len(self.labels)}
+        device = task.train.index.device
+        rows = torch.tensor(list(winners.values()), dtype=torch.int64, device=device)
+        self._put(torch.tensor(list(winners.keys()), dtype=torch.int64), task, rows)
+
+    def _put(self, slots: Tensor, task: Task, rows: Tensor) -> None:
+        """Write some of the task's training samples into these slots."""
+        chosen, slots = task.train[rows], slots.to(self.labels.device)
+        self.images[slots] = chosen.raw
+        self.labels[slots] = chosen.y
+        self.groups[slots] = _groups(task, chosen.y)
+
+    def _fill_balanced(self, task: Task, network: Network) -> None:
+        """Old groups give up their last ranked samples, new ones come in by rank."""
+        labels = task.train.y
+        groups = _groups(task, labels)
+        ranked = {
+            group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
+            for group in groups.unique().tolist()
+        }
+        held = {g: torch.nonzero(self.groups[: self.stored] == g).flatten() for g in self._held()}
+        counts = {g: len(rows) for g, rows in (held | ranked).items()}
+        quotas = balanced_quotas(counts, len(self.labels))
+        kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [labels[:0]])
+        for stored in (self.images, self.labels, self.groups):
+            stored[: len(kept)] = stored[kept].clone()
+        rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
+        self.stored = len(kept) + len(rows)
+        self._put(torch.arange(len(kept), self.stored), task, rows)
+
+    def _held(self) -> Iterable[int]:
+        groups: list[int] = self.groups[: self.stored].unique().tolist()
+        return groups
+
+    def _ranked(self, task: Task, rows: Tensor, network: Network) -> Tensor:
+        """Rows of one group, the most worth keeping first."""
+        if self.policy == "herding":
+            return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
+        group = int(task.train.y[rows[0]])
+        order = torch.randperm(len(rows), generator=task.generator(f"memory {group}"))
+        return rows[order.to(rows.device)]
+
+
+def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
+    """How many of each group to keep: equal to within one, as far as the groups have that many."""
+    quotas = dict.fromkeys(counts, 0)
+    left = capacity
+    for position, group in enumerate(sorted(counts, key=lambda g: (counts[g], g))):
+        share = left // (len(counts) - position)
+        quotas[group] = min(counts[group], share)
+        left -= quotas[group]
+    return quotas
+
+
+def herding_order(features: Tensor, count: int) -> Tensor:
+    """The rows of `features` [N, D] whose running mean stays nearest to the mean, in that order."""
+    mean = features.mean(0)
+    chosen: list[int] = []
+    total = torch.zeros_like(mean)
+    free = torch.ones(len(features), dtype=torch.bool, device=features.device)
+    for k in range(1, min(count, len(features)) + 1):
+        distance = (mean - (total + features) / k).square().sum(1)
+        best = int(distance.masked_fill(~free, torch.inf).argmin())
+        chosen.append(best)
+        total = total + features[best]
+        free[best] = False
+    return torch.tensor(chosen, device=features.device)
+
+
+def _groups(task: Task, labels: Tensor) -> Tensor:
+    """One number for each pair of task and class."""
+    return (task.index << 32) + labels
+
+
+@torch.no_grad()
+def _features(network: Network, samples: Samples) -> Tensor:
+    """[N, D], of length one, in evaluation mode; the network's mode is put back."""
+    training = network.training
+    network.eval()
+    features = torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])
+    network.train(training)
+    return F.normalize(features, dim=1)

@@ -1,0 +1,1 @@
+"""Networks: a body that computes features, and a classifier that grows with the tasks."""

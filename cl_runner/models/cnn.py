@@ -1,0 +1,57 @@
+"""Two small convolutional networks: the one of experiment 1, and a leaky one for colour."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from cl_runner.errors import ConfigError
+from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.types import NonNegative, PositiveInt
+
+
+def cnn(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    channels: list[PositiveInt],
+    hidden: PositiveInt,
+    init: Init,
+    new_rows: NewRows,
+) -> Network:
+    """[conv 3×3 → ReLU] a channel count → max-pool 2 → linear → ReLU → classifier."""
+    inputs, height, width = shape
+    layers: list[nn.Module] = []
+    for outputs in channels:
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+        inputs = outputs
+    flat = inputs * (height // 2) * (width // 2)
+    layers += [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU()]
+    return Network(nn.Sequential(*layers), shape, hidden, classes, init=init, new_rows=new_rows)
+
+
+def cnn_leaky(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    channels: list[PositiveInt],
+    hidden: PositiveInt,
+    negative_slope: NonNegative,
+    init: Init,
+    new_rows: NewRows,
+) -> Network:
+    """[conv 3×3 → leaky ReLU → max-pool 2] a channel count → linear → leaky ReLU → classifier."""
+    inputs, height, width = shape
+    if min(height, width) < 2 ** len(channels):
+        allowed = f"each of them halves the picture, and {height} × {width} pixels are too few"
+        raise ConfigError.of("channels", channels, allowed, "give fewer channels")
+    layers: list[nn.Module] = []
+    for outputs in channels:
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.LeakyReLU(negative_slope),
+            nn.MaxPool2d(2),
+        ]
+        inputs, height, width = outputs, height // 2, width // 2
+    flat = inputs * height * width
+    layers += [nn.Flatten(), nn.Linear(flat, hidden), nn.LeakyReLU(negative_slope)]
+    return Network(nn.Sequential(*layers), shape, hidden, classes, init=init, new_rows=new_rows)

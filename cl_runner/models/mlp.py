@@ -1,0 +1,40 @@
+"""Multilayer perceptron."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+from torch import nn
+
+from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.types import PositiveInt
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def mlp(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    widths: list[PositiveInt],
+    activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"],
+    batch_norm: bool,
+    init: Init,
+    new_rows: NewRows,
+) -> Network:
+    """Flattened picture → [linear → (BatchNorm) → activation] for each width → classifier."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    inputs = prod(shape)
+    for width in widths:
+        layers.append(nn.Linear(inputs, width))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(ACTIVATIONS[activation]())
+        inputs = width
+    return Network(nn.Sequential(*layers), shape, inputs, classes, init=init, new_rows=new_rows)

@@ -1,0 +1,24 @@
+"""ResNet-18 for small pictures."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from cl_runner.models.network import Init, Network, NewRows
+
+
+def resnet18(
+    shape: tuple[int, int, int], classes: int, *, init: Init, new_rows: NewRows
+) -> Network:
+    """torchvision's ResNet-18 (He et al. 2016) with the stem usual for 32 × 32 pictures.
+
+    The first convolution is 3 × 3 with stride 1, and there is no max-pool before the blocks.
+    """
+    from torchvision.models import resnet18 as torchvision_resnet18  # takes seconds to import
+
+    body = torchvision_resnet18(weights=None)
+    body.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    body.maxpool = nn.Identity()
+    features = body.fc.in_features
+    body.fc = nn.Identity()
+    return Network(body, shape, features, classes, init=init, new_rows=new_rows)

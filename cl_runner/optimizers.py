@@ -1,0 +1,72 @@
+"""torch's optimizers with their fastest flags; the learning rate may differ between tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from cl_runner.types import Fraction, NonNegative, PerTask, Positive, at_task
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter],
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    momentum: Fraction,
+    weight_decay: PerTask[NonNegative],
+    nesterov: bool,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum, for this task."""
+    return torch.optim.SGD(
+        parameters,
+        lr=at_task(lr, task),
+        momentum=momentum,
+        weight_decay=at_task(weight_decay, task),
+        nesterov=nesterov and momentum > 0,
+        fused=True,
+    )
+
+
+def adam(
+    parameters: Iterable[nn.Parameter],
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    beta1: Fraction,
+    beta2: Fraction,
+    eps: Positive,
+    weight_decay: PerTask[NonNegative],
+) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient."""
+    return torch.optim.Adam(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )
+
+
+def adamw(
+    parameters: Iterable[nn.Parameter],
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    beta1: Fraction,
+    beta2: Fraction,
+    eps: Positive,
+    weight_decay: PerTask[NonNegative],
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), for this task."""
+    return torch.optim.AdamW(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )

@@ -1,0 +1,53 @@
+"""Randomness as a function of position: the same (seed, task, epoch, ...) gives the same draw.
+
+Nothing here depends on how far some generator has got, so evaluation, logging and resuming
+change no draw, and a batch is augmented alike whichever samples stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+Key = int | str
+
+
+def seed_of(*position: Key) -> int:
+    """A 63-bit seed; positions that differ anywhere get unrelated seeds."""
+    digest = blake2b(repr(position).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generator(*position: Key) -> torch.Generator:
+    """A fresh CPU generator for this position."""
+    return torch.Generator().manual_seed(seed_of(*position))
+
+
+@contextmanager
+def seeded(*position: Key) -> Iterator[None]:
+    """Torch's global CPU generator set to this position inside, and put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(*position))
+        yield
+
+
+def draws(seed: int, ids: Tensor, count: int) -> Tensor:
+    """`count` integers in [0, 2³¹) for each id, a hash of (seed, id, column).
+
+    ids: [B] int64. Returns [B, count] int64 on the device of `ids`. SplitMix64's finaliser
+    (Steele et al. 2014), in wrapping int64 arithmetic, so it is equal on every device.
+    """
+    columns = torch.arange(count, device=ids.device)
+    z = ids[:, None] * -7046029254386353131 + columns * -4417276706812531889 + seed  # [B, count]
+    z = (z ^ _shift(z, 30)) * -4658895280553007687
+    z = (z ^ _shift(z, 27)) * -7723592293110705685
+    return _shift(z ^ _shift(z, 31), 33)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift; torch's own is arithmetic."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)

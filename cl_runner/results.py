@@ -1,0 +1,69 @@
+"""`results.json`: one schema for every run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cl_runner.errors import ConfigError
+from cl_runner.evaluation import Matrix
+from cl_runner.settings import Settings
+from cl_runner.stream import Stream
+
+SCHEMA = 1
+
+
+def compose(
+    settings: Settings,
+    stream: Stream,
+    names: dict[str, str],
+    *,
+    measured: dict[str, Any],
+    alarms: list[str],
+    cost: dict[str, Any],
+    environment: dict[str, Any],
+) -> dict[str, Any]:
+    """What the file holds; `measured` are the matrices and metrics of the evaluator."""
+    return {
+        "schema": SCHEMA,
+        **{key: names[key] for key in ("experiment", "dataset", "model", "strategy", "optimizer")},
+        "seed": settings.seed,
+        "conventions": conventions(settings, stream),
+        "tasks": [
+            {"name": t.name, "classes": t.labels, "train": len(t.train), "test": len(test)}
+            for t, test in zip(stream.tasks, stream.test, strict=True)
+        ],
+        **measured,
+        "alarms": alarms,
+        "cost": cost,
+        "environment": environment,
+    }
+
+
+def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
+    """Every choice of a formula, by its name."""
+    return {
+        "scenario": stream.scenario,
+        "ce_scope": settings.ce_scope,
+        "reset_optimizer": settings.reset_optimizer,
+        **settings.model.conventions(),
+        **settings.strategy.conventions(),
+    }
+
+
+def reference_matrix(settings: Settings) -> Matrix | None:
+    """The accuracy matrix of the reference run. Raises ConfigError if it does not fit."""
+    if settings.reference is None:
+        return None
+    try:
+        results = json.loads((Path(settings.reference) / "results.json").read_text())
+        matrix: Matrix = results[results["metrics_are_of"]]
+    except (OSError, ValueError, KeyError):
+        allowed = "is no folder of a finished run"
+        raise ConfigError.of("reference", settings.reference, allowed) from None
+    tasks = len(settings.dataset.outline(settings.seed).labels)
+    if len(matrix) != tasks:
+        allowed = f"that run has {len(matrix)} tasks, this one {tasks}"
+        raise ConfigError.of("reference", settings.reference, allowed)
+    return matrix

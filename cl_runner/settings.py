@@ -1,0 +1,204 @@
+"""From YAML nodes to validated objects. Every mistake of a user becomes one line.
+
+A node with `_target_` is a call: its other keys are the keyword-only parameters of the target,
+whose annotations are the schema. A target that also has positional parameters, which the run
+fills in (a network, the parameters to optimise), becomes a `Part`, to be called later.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from cl_runner.errors import MISSING, ConfigError, Problem
+from cl_runner.stream import Outline, Scope, Stream
+from cl_runner.tracking.tracker import Tracker
+from cl_runner.types import PerTask, PositiveInt, Seed
+
+
+class Dataset(Protocol):
+    """What a dataset node builds: a stream that is known before its data is read."""
+
+    def outline(self, seed: int) -> Outline: ...
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """A validated call that still waits for what the run gives it."""
+
+    key: str
+    target: Callable[..., Any]
+    settings: dict[str, Any]
+
+    def __call__(self, *given: Any) -> Any:
+        try:
+            return self.target(*given, **self.settings)
+        except ConfigError as error:
+            raise error.under(self.key) from None
+
+    def conventions(self) -> dict[str, Any]:
+        """The settings that choose a formula, not a number: those with named values."""
+        hints = get_type_hints(_callable(self.target), include_extras=True)
+        chosen = {k: v for k, v in self.settings.items() if hints[k] is bool or _literals(hints[k])}
+        return {f"{self.key}.{name}": value for name, value in chosen.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A run, validated. The parts are described in `conf/config.yaml`."""
+
+    dataset: Dataset
+    model: Part
+    strategy: Part
+    optimizer: Part
+    tracker: Tracker | None
+    seed: Seed
+    device: str
+    threads: PositiveInt | None
+    epochs: PerTask[PositiveInt]
+    batch_size: PositiveInt
+    ce_scope: Scope
+    reset_optimizer: bool
+    evaluate_every: PositiveInt | None
+    log_every: PositiveInt
+    reference: str | None
+    folder: str
+    trusted_targets: list[str]
+
+
+def read(config: Mapping[str, Any]) -> Settings:
+    """The composed configuration as validated settings.
+
+    config: plain containers, interpolations resolved. Raises ConfigError with every problem.
+    """
+    node = {"_target_": "cl_runner.settings.Settings", **config}
+    if not config.get("tracker"):
+        node["tracker"] = None
+    trusted = ["cl_runner", *config.get("trusted_targets", [])]
+    settings = _build(node, "", trusted)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _build(node: Mapping[str, Any], key: str, trusted: list[str]) -> Any:
+    """Call what the node describes, or make it a Part if the run has to add something."""
+    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    parameters = inspect.signature(target).parameters.values()
+    wanted = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    hints = get_type_hints(_callable(target), include_extras=True)
+    problems = [_unknown(name, wanted, key, given[name]) for name in given if name not in wanted]
+    values: dict[str, Any] = {}
+    for name in wanted:
+        if name not in given:
+            problems.append(Problem(_join(key, name), MISSING, "is missing, give it a value"))
+            continue
+        try:
+            values[name] = _value(given[name], hints[name], _join(key, name), trusted)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    if any(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters):
+        return Part(key, target, values)
+    return Part(key, target, values)() if key else target(**values)
+
+
+def _value(value: Any, hint: Any, key: str, trusted: list[str]) -> Any:
+    """One setting: a nested call, a list of them, or a plain value of the annotated type."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return _build(value, key, trusted)
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [_value(item, Any, f"{key}[{i}]", trusted) for i, item in enumerate(value)]
+    plain = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    try:
+        return TypeAdapter(hint, config=plain).validate_python(value)
+    except ValidationError:
+        raise ConfigError.of(key, value, f"must be {allowed(hint)}") from None
+
+
+def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
+    """The class or function at this dotted path, if its package is trusted."""
+    package, _, _ = path.partition(".")
+    if package not in trusted:
+        raise ConfigError.of(
+            key,
+            path,
+            f"only targets of {', '.join(trusted)} are built",
+            f"if you trust it, add trusted_targets=[{package}] to the command line",
+        )
+    module, _, name = path.rpartition(".")
+    try:
+        target = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError.of(key, path, f"cannot be imported ({error})") from None
+    if not (inspect.isclass(target) or inspect.isfunction(target)):
+        raise ConfigError.of(key, path, "is neither a class nor a function")
+    return target
+
+
+def allowed(hint: Any) -> str:
+    """A type annotation in plain words: `a number ≥ 0`, `one of all, seen, new`."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        limits = [_limit(m) for extra in arguments[1:] for m in _metadata(extra)]
+        return f"{allowed(arguments[0])} {' and '.join(filter(None, limits))}".rstrip()
+    if origin in (Union, types.UnionType):
+        return " or ".join(allowed(argument) for argument in arguments)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is list:
+        return f"a list, each {allowed(arguments[0])}"
+    names = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
+    return names.get(hint, "null" if hint is type(None) else "a node with a _target_")
+
+
+def _metadata(extra: Any) -> list[Any]:
+    return list(extra.metadata) if isinstance(extra, FieldInfo) else [extra]
+
+
+def _limit(constraint: Any) -> str:
+    words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    for attribute, word in words.items():
+        limit = getattr(constraint, attribute, None)
+        if limit is not None:
+            return f"{word} {limit}"
+    return ""
+
+
+def _unknown(name: str, wanted: list[str], key: str, value: Any) -> Problem:
+    return Problem(_join(key, name), value, f"no such setting{_below(key)}", nearest(name, wanted))
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A hint that names the known key nearest to a mistyped one, or all of them."""
+    group, _, last = name.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
+    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
+    return f"did you mean {beside[close[0]]}?" if close else f"known are {', '.join(sorted(names))}"
+
+
+def _below(key: str) -> str:
+    return f" of {key}" if key else ""
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _callable(target: Callable[..., Any]) -> Callable[..., Any]:
+    return target.__init__ if inspect.isclass(target) else target
+
+
+def _literals(hint: Any) -> bool:
+    return get_origin(hint) is Literal or any(get_origin(a) is Literal for a in get_args(hint))

@@ -1,0 +1,1 @@
+"""Strategies against forgetting: one file a strategy, its docstring the equation."""

@@ -1,0 +1,63 @@
+"""Elastic weight consolidation: weights that mattered are held by springs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from cl_runner.batches import Batch
+from cl_runner.fisher import Estimator, fisher_diagonal
+from cl_runner.losses import cross_entropy
+from cl_runner.models.network import Network
+from cl_runner.quadratic import Quadratic
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Task
+from cl_runner.types import NonNegative, PositiveInt, UnitInterval
+
+
+class EWC(Strategy):
+    """L(θ) = CE(θ) + weight/2 · Σₜ Σᵢ Fₜᵢ (θᵢ − θ*ₜᵢ)²   (Kirkpatrick et al. 2017, eq. 3)
+
+    `offline`: the sum over all earlier tasks t; `online`: one spring a weight, anchored at the
+    last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4). `half`: whether the factor
+    1/2 is there. `fisher`: the estimator of F, see `fisher.py`, from `fisher_samples` (null: all).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        weight: NonNegative,
+        mode: Literal["offline", "online"],
+        decay: UnitInterval,
+        half: bool,
+        fisher: Estimator,
+        fisher_samples: PositiveInt | None,
+        fisher_batch_size: PositiveInt,
+    ) -> None:
+        super().__init__(network)
+        self.factor = weight / 2 if half else weight
+        self.mode, self.decay = mode, decay
+        self.estimator: Estimator = fisher
+        self.fisher_samples, self.fisher_batch_size = fisher_samples, fisher_batch_size
+        self.fisher = Quadratic(parameters_to_vector(network.parameters()).detach())
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        terms = {"task": cross_entropy(self.network(batch.x), batch)}
+        if not batch.task.first:
+            theta = parameters_to_vector(self.network.parameters())
+            terms["ewc"] = self.factor * self.fisher(theta)
+        return terms
+
+    def end_task(self, task: Task) -> None:
+        samples = task.random_training_samples(self.fisher_samples, "fisher samples")
+        fisher = fisher_diagonal(
+            self.network, samples, task, estimator=self.estimator, batch_size=self.fisher_batch_size
+        )
+        theta = parameters_to_vector(self.network.parameters()).detach()
+        if self.mode == "offline":
+            self.fisher.add(fisher, theta)
+        else:
+            self.fisher.replace(self.decay * self.fisher.weight + fisher, theta)

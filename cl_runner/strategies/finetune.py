@@ -1,0 +1,16 @@
+"""Fine-tuning: the lower bound, which does nothing against forgetting."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cl_runner.batches import Batch
+from cl_runner.losses import cross_entropy
+from cl_runner.strategies.strategy import Strategy
+
+
+class Finetune(Strategy):
+    """L(θ) = CE(θ) on the samples of the current task."""
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        return {"task": cross_entropy(self.network(batch.x), batch)}

@@ -1,0 +1,40 @@
+"""Joint training: the upper bound, which keeps all data."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import Literal
+
+from torch import Tensor
+
+from cl_runner.batches import Batch, Samples
+from cl_runner.losses import cross_entropy
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Stream, Task
+from cl_runner.teacher import Teacher
+
+
+class Joint(Strategy):
+    """L(θ) = CE(θ) on the samples of all tasks seen so far, `epochs` times over all of them.
+
+    `start`: at each task, go on from the `current` weights or begin `scratch`, from the weights
+    and the classifier rows with which the run began. The two bounds differ, so it is recorded.
+    """
+
+    def __init__(self, network: Network, *, start: Literal["current", "scratch"]) -> None:
+        super().__init__(network)
+        self.start = start
+        self.initial = Teacher(network) if start == "scratch" else None
+
+    def training_data(self, stream: Stream, task: Task) -> Samples:
+        return reduce(add, [seen.train for seen in stream.tasks[: task.index + 1]])
+
+    def begin_task(self, task: Task) -> None:
+        if self.initial is not None:
+            self.initial.network.grow(task)
+            self.network.load_state_dict(self.initial.network.state_dict())
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        return {"task": cross_entropy(self.network(batch.x), batch)}

@@ -1,0 +1,41 @@
+"""Learning without forgetting: distillation from the network before the task."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cl_runner.batches import Batch
+from cl_runner.losses import Mixing, cross_entropy, distillation, task_weight
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Task
+from cl_runner.teacher import Teacher
+from cl_runner.types import NonNegative, Positive
+
+
+class LwF(Strategy):
+    """L(θ) = CE(θ) + α · T² · KL(p_θ* ‖ p_θ), p softened by T, over the old classes.
+
+    Li & Hoiem 2016 (arXiv:1606.09282), equations 1 to 3; θ* are the weights before the task.
+    `mixing`: `additive` as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL.
+    `t_squared`: whether the factor T² is there (Hinton et al. 2015), else it is 1 (the paper).
+    """
+
+    def __init__(
+        self, network: Network, *, alpha: NonNegative, T: Positive, mixing: Mixing, t_squared: bool
+    ) -> None:
+        super().__init__(network)
+        self.alpha, self.T, self.t_squared = alpha, T, t_squared
+        self.task_weight = task_weight(mixing, alpha)
+        self.teacher = Teacher(network)
+
+    def begin_task(self, task: Task) -> None:
+        self.teacher.learn_from(self.network)
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.network(batch.x)
+        task = cross_entropy(logits, batch)
+        if batch.task.first:
+            return {"task": task}
+        kd = distillation(logits, self.teacher(batch.x), batch.task, self.T, self.t_squared)
+        return {"task": self.task_weight * task, "distillation": self.alpha * kd}

@@ -1,0 +1,48 @@
+"""Rehearsal: stored samples of earlier tasks are trained on beside the current ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cl_runner.batches import Batch
+from cl_runner.losses import cross_entropy, rehearsal
+from cl_runner.memory import Memory, Policy
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Task
+from cl_runner.types import PositiveInt
+
+
+class Rehearsal(Strategy):
+    """L(θ) = CE(θ) over the batch and over samples drawn from the memory.
+
+    Experience replay (Robins 1995; Chaudhry et al. 2019, arXiv:1902.10486). `loss`: `concat`,
+    the mean over both together, or `sum` of the two means. Both pass the network as one batch.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        buffer_size: PositiveInt,
+        policy: Policy,
+        replay_batch_size: PositiveInt,
+        loss: Literal["concat", "sum"],
+    ) -> None:
+        super().__init__(network)
+        self.memory = Memory(buffer_size, network.shape, policy)
+        self.replay_batch_size = replay_batch_size
+        self.loss: Literal["concat", "sum"] = loss
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.task.first:
+            return {"task": cross_entropy(self.network(batch.x), batch)}
+        replayed = self.memory.draw(batch, self.replay_batch_size)
+        logits = self.network(torch.cat([batch.x, replayed.x]))
+        return rehearsal(logits, batch, replayed, self.loss)
+
+    def end_task(self, task: Task) -> None:
+        self.memory.learn(task, self.network)

@@ -1,0 +1,65 @@
+"""Rehearsal with knowledge distillation: stored samples and the network before the task."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cl_runner.batches import Batch
+from cl_runner.losses import Mixing, cross_entropy, distillation, rehearsal, task_weight
+from cl_runner.memory import Memory, Policy
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Task
+from cl_runner.teacher import Teacher
+from cl_runner.types import NonNegative, Positive, PositiveInt
+
+
+class RehearsalKD(Strategy):
+    """L(θ) = (1 − α) · CE(θ) + α · T² · KL(p_θ* ‖ p_θ), p softened by T, over the old classes.
+
+    CE as in `rehearsal.py`; KL over `distil_on`: the `current` samples, those from the `memory`,
+    or `both`; θ* are the weights before the task. `mixing`, `t_squared`: see `lwf.py`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        buffer_size: PositiveInt,
+        policy: Policy,
+        replay_batch_size: PositiveInt,
+        loss: Literal["concat", "sum"],
+        alpha: NonNegative,
+        T: Positive,
+        mixing: Mixing,
+        t_squared: bool,
+        distil_on: Literal["current", "memory", "both"],
+    ) -> None:
+        super().__init__(network)
+        self.memory = Memory(buffer_size, network.shape, policy)
+        self.replay_batch_size = replay_batch_size
+        self.loss: Literal["concat", "sum"] = loss
+        self.alpha, self.T, self.t_squared, self.distil_on = alpha, T, t_squared, distil_on
+        self.task_weight = task_weight(mixing, alpha)
+        self.teacher = Teacher(network)
+
+    def begin_task(self, task: Task) -> None:
+        self.teacher.learn_from(self.network)
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.task.first:
+            return {"task": cross_entropy(self.network(batch.x), batch)}
+        replayed, n = self.memory.draw(batch, self.replay_batch_size), len(batch.y)
+        x = torch.cat([batch.x, replayed.x])
+        logits = self.network(x)
+        terms = rehearsal(logits, batch, replayed, self.loss)
+        on = {"current": slice(n), "memory": slice(n, None), "both": slice(None)}[self.distil_on]
+        kd = distillation(logits[on], self.teacher(x[on]), batch.task, self.T, self.t_squared)
+        terms = {name: self.task_weight * term for name, term in terms.items()}
+        return terms | {"distillation": self.alpha * kd}
+
+    def end_task(self, task: Task) -> None:
+        self.memory.learn(task, self.network)

@@ -1,0 +1,48 @@
+"""What every strategy is: a module around the network whose objective is named terms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from cl_runner.batches import Batch, Samples
+from cl_runner.models.network import Network
+from cl_runner.stream import Stream, Task
+
+
+class Strategy(nn.Module, ABC):
+    """All that a strategy remembers between tasks is in its `state_dict`.
+
+    The loop minimises the sum of `objective`'s terms and logs each under its name. The hooks
+    below do nothing unless a strategy overrides them; it touches neither loop nor optimizer.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    @abstractmethod
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        """The named terms of the loss on this batch, each a scalar."""
+
+    def training_data(self, stream: Stream, task: Task) -> Samples:
+        """What to train on at this task."""
+        return task.train
+
+    def begin_task(self, task: Task) -> None:
+        """Before the first step of a task, when the classifier has its new rows."""
+
+    def after_backward(self) -> None:
+        """When the gradients are there, before the optimizer's step."""
+
+    def after_step(self) -> None:
+        """After the optimizer's step."""
+
+    def end_task(self, task: Task) -> None:
+        """After the last step of a task, before it is evaluated."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Scores [B, C]; the largest among the classes asked for is the prediction."""
+        logits: Tensor = self.network(x)
+        return logits

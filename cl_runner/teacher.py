@@ -1,0 +1,33 @@
+"""A frozen copy of a network, always in evaluation mode: the teacher of distillation."""
+
+from __future__ import annotations
+
+import copy
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from cl_runner.models.network import Network
+
+
+class Teacher(nn.Module):
+    """Remembers a network as it was. Its weights take no gradient and no optimizer sees them."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).requires_grad_(False)
+
+    def learn_from(self, network: Network) -> None:
+        """Become a copy of this network as it is now."""
+        self.network.load_state_dict(network.state_dict())
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C] logits, without gradient."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode: BatchNorm and dropout of a teacher are at rest."""
+        return super().train(False)

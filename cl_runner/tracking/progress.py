@@ -1,0 +1,55 @@
+"""The progress bar of a run; plain lines where the output is no terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]{postfix}"
+
+
+class Progress(Tracker):
+    """One bar for all steps of all tasks, beside it the loss terms, accuracies and alarms.
+
+    Log lines are printed above the bar. Without a terminal there is no bar, and they are all
+    that is printed: one line a task.
+    """
+
+    def begin(self, run: RunInfo) -> None:
+        self.tasks = len(run.task_names)
+        self.accuracy = ""
+        self.alarms: list[str] = []
+        self.handler = _AboveTheBar()
+        logging.getLogger("cl_runner").addHandler(self.handler)
+        self.bar = tqdm(
+            total=run.steps, disable=None, bar_format=BAR, dynamic_ncols=True, leave=False
+        )
+
+    def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
+        # The bar redraws ten times a second at most; only then are the texts made.
+        if self.bar.update(1):
+            self.bar.set_description_str(f"task {task + 1}/{self.tasks} epoch {epoch + 1}", False)
+            losses = [f"{name} {value:.3f}" for name, value in terms.items()]
+            self.bar.set_postfix_str("  ".join([*losses, self.accuracy, *self.alarms]), False)
+
+    def log(self, record: Record) -> None:
+        if record["event"] == "evaluation":
+            self.accuracy = "acc " + " ".join(f"{100 * a:.0f}" for a in record["accuracy"])
+        if record["event"] == "alarm":
+            self.alarms.append(f"ALARM: {record['term']} is inert")
+
+    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+        self.bar.close()
+        logging.getLogger("cl_runner").removeHandler(self.handler)
+
+
+class _AboveTheBar(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
+            tqdm.write(prefix + record.getMessage(), file=sys.stderr)

@@ -1,0 +1,74 @@
+"""The one interface of everything that follows a run: local files, progress bar, W&B."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+"""One logged event: `event` is `step`, `evaluation` or `alarm`; plain JSON values."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a tracker is told of a run before its first step."""
+
+    folder: Path
+    config: dict[str, Any]  # resolved, secrets masked
+    names: dict[str, str]  # chosen option of each config group, and `group`
+    task_names: list[str]
+    steps: int  # of the whole run
+
+
+class Tracker(ABC):  # noqa: B024
+    """Told of each event in turn. None of them can change a result."""
+
+    def begin(self, run: RunInfo) -> None:  # noqa: B027
+        """Before the first step."""
+
+    def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:  # noqa: B027
+        """After each step."""
+
+    def log(self, record: Record) -> None:  # noqa: B027
+        """An event worth a line."""
+
+    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:  # noqa: B027
+        """The run is over: with results, or with the error that ended it."""
+
+
+class Trackers:
+    """All trackers of a run, told of everything in turn."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = trackers
+        self.results: dict[str, Any] = {}
+        """Set when the run has succeeded."""
+
+    @contextmanager
+    def following(self, run: RunInfo) -> Iterator[None]:
+        """Begin all; at the end, whatever happens, tell those that began how it went."""
+        begun: list[Tracker] = []
+        error: BaseException | None = None
+        try:
+            for tracker in self.trackers:
+                tracker.begin(run)
+                begun.append(tracker)
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            for tracker in reversed(begun):
+                tracker.end(self.results if error is None else None, error)
+
+    def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
+        for tracker in self.trackers:
+            tracker.advance(task, epoch, terms)
+
+    def log(self, record: Record) -> None:
+        for tracker in self.trackers:
+            tracker.log(record)

@@ -1,0 +1,123 @@
+"""Weights & Biases: a mirror of the local files that can fail without harm."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+from cl_runner.report.figures import accuracy_matrix
+from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+from cl_runner.types import Positive
+
+log = logging.getLogger("cl_runner")
+
+
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """Whatever W&B raises becomes one warning, after which the mirror is off."""
+
+    @functools.wraps(method)
+    def guarded(self: WandB, *args: Any) -> None:
+        if self.off:
+            return
+        try:
+            method(self, *args)
+        except Exception as error:
+            self.off = True
+            log.warning("W&B is off for the rest of this run: %s", _first_line(error))
+
+    return guarded
+
+
+class WandB(Tracker):
+    """Charts have the step or the task as axis; the summary holds the final metrics.
+
+    Every wait for the server is bounded by `init_timeout` and `finish_timeout`. Where it does not
+    answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["offline", "online"],
+        project: str,
+        entity: str | None,
+        group: str | None,
+        tags: list[str],
+        init_timeout: Positive,
+        finish_timeout: Positive,
+    ) -> None:
+        self.mode: Literal["offline", "online"] = mode
+        self.project, self.entity, self.group, self.tags = project, entity, group, tags
+        self.init_timeout, self.finish_timeout = init_timeout, finish_timeout
+        self.off = False
+        self.run: Any = None
+
+    @_harmless
+    def begin(self, run: RunInfo) -> None:
+        try:
+            self.run = self._start(run, self.mode)
+        except Exception as error:
+            if self.mode == "offline":
+                raise
+            log.warning("W&B cannot be reached, going on offline: %s", _first_line(error))
+            self.run = self._start(run, "offline")
+        for axis, charts in {"step": "train/*", "task": "accuracy/*"}.items():
+            self.run.define_metric(axis, hidden=True)
+            self.run.define_metric(charts, step_metric=axis)
+
+    def _start(self, run: RunInfo, mode: Literal["offline", "online"]) -> Any:
+        import wandb
+
+        return wandb.init(
+            mode=mode,
+            project=self.project,
+            entity=self.entity,
+            group=self.group or run.names["group"],
+            job_type=run.names["strategy"],
+            name=f"{run.names['strategy']} {run.folder.name}",
+            tags=[run.names["dataset"], run.names["model"], run.names["strategy"], *self.tags],
+            dir=str(run.folder),
+            config={**run.config, "names": run.names},
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                init_timeout=self.init_timeout,
+                finish_timeout=self.finish_timeout,
+                silent=True,
+                console="off",
+                x_disable_stats=True,
+                x_disable_meta=True,  # it would hold the command line, tokens included
+            ),
+        )
+
+    @_harmless
+    def log(self, record: Record) -> None:
+        if record["event"] == "step":
+            terms = {f"train/{name}": value for name, value in record["terms"].items()}
+            self.run.log({"step": record["step"], "train/loss": record["loss"], **terms})
+        elif record["event"] == "evaluation":
+            each = {f"accuracy/task_{k + 1}": a for k, a in enumerate(record["accuracy"])}
+            mean = sum(record["accuracy"]) / len(record["accuracy"])
+            self.run.log({"task": record["task"] + 1, "accuracy/average": mean, **each})
+        elif record["event"] == "alarm":
+            self.run.alert("inert term", record["message"])
+
+    @_harmless
+    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+        import wandb
+
+        if results is not None:
+            R = results["accuracy"]
+            columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
+            rows = [[t + 1, *row] for t, row in enumerate(R)]
+            image = wandb.Image(accuracy_matrix(results))
+            table = wandb.Table(columns=columns, data=rows)
+            self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
+            final = {k: v for k, v in results.items() if isinstance(v, float)}
+            self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
+        self.run.finish(exit_code=0 if error is None else 1)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,24 @@
+"""The types that settings are declared with: each says its range, and pydantic checks it."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, TypeVar
+
+from pydantic import Field
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+T = TypeVar("T")
+PerTask: TypeAlias = T | Annotated[list[T], Field(min_length=1)]
+"""One value, or a list with one value a task, of which the last repeats."""
+
+
+def at_task(value: PerTask[T], task: int) -> T:
+    """What a setting that may differ between tasks is at this task."""
+    return value[min(task, len(value) - 1)] if isinstance(value, list) else value

@@ -1,0 +1,97 @@
+"""What the tests share: a tiny stream, a tiny network, and the command line as a function."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cl_runner.batches import Batch, Pixels, batches
+from cl_runner.models.mlp import mlp
+from cl_runner.models.network import Network
+from cl_runner.run import run
+from cl_runner.settings import Settings, read
+from cl_runner.stream import Cut, Outline, Stream, assemble
+from cl_runner.train import CONF
+
+torch.set_num_threads(1)
+SHAPE = (1, 4, 4)
+DATA = os.environ.get("CL_DATA", "")
+real_data = pytest.mark.skipif(not Path(DATA, "MNIST").is_dir(), reason="CL_DATA is not set")
+
+
+def tiny_stream(
+    scenario: str = "class_incremental",
+    scope: str = "seen",
+    *,
+    tasks: int = 3,
+    samples: int = 40,
+    seed: int = 0,
+    crop_padding: int = 0,
+    flip: bool = False,
+) -> Stream:
+    """Three tasks of two classes; each class is its own blurred pattern of 4 × 4 pixels."""
+    domain = scenario == "domain_incremental"
+    labels = [[0, 1]] * tasks if domain else [[2 * t, 2 * t + 1] for t in range(tasks)]
+    outline = Outline(scenario, [f"t{t}" for t in range(tasks)], labels, SHAPE, 0.0)
+    cuts = []
+    for split in (0, 1):
+        draw = torch.Generator().manual_seed(split)
+        patterns = torch.randint(0, 200, (2 * tasks, *SHAPE), generator=torch.manual_seed(7))
+        kind = torch.arange(2 * tasks).repeat_interleave(samples)
+        noise = torch.randint(0, 56, (len(kind), *SHAPE), generator=draw)
+        images = (patterns[kind] + noise).to(torch.uint8)
+        cuts.append(Cut(images, kind % 2 if domain else kind, kind // 2, torch.arange(len(kind))))
+    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=crop_padding, flip=flip)
+    return assemble(outline, *cuts, pixels, scope=scope, seed=seed, device="cpu")
+
+
+def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = "zero") -> Network:
+    torch.manual_seed(3)
+    settings = {"widths": [8], "activation": "relu", "batch_norm": batch_norm}
+    return mlp(SHAPE, classes, **settings, init="default", new_rows=new_rows)
+
+
+def first_batch(stream: Stream, task: int, size: int = 16) -> Batch:
+    chosen = stream.tasks[task]
+    return next(iter(batches(chosen.train, chosen, epoch=0, batch_size=size)))
+
+
+def composed(*overrides: str) -> Settings:
+    """The validated settings of a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["folder=unused", *overrides])
+    return read(OmegaConf.to_container(config, resolve=True))
+
+
+NAMES = dict.fromkeys(
+    ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group"), "test"
+)
+
+
+def run_here(folder: Path, *overrides: str) -> dict:
+    """One run in this process."""
+    return run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
+
+
+@pytest.fixture
+def cl_train(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`cl-train` as a user types it, in an empty folder."""
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cl_runner.train", "threads=1", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    return call

@@ -1,0 +1,81 @@
+"""Networks and the classifier that grows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import composed, tiny_network, tiny_stream
+
+from cl_runner.optimizers import adam, sgd
+from cl_runner.randomness import seeded
+
+SHAPES = {"mlp": (1, 28, 28), "cnn": (1, 28, 28), "cnn_leaky": (3, 32, 32), "resnet18": (3, 32, 32)}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_of_classes_not_born_are_minus_infinity(name: str) -> None:
+    with seeded("test"):
+        network = composed(f"model={name}").model(SHAPES[name], 6)
+    x = torch.rand(3, *SHAPES[name])
+    for task in tiny_stream().tasks:
+        network.grow(task)
+        logits = network(x)
+        assert torch.isfinite(logits[:, : task.seen]).all()
+        assert (logits[:, task.seen :] == -torch.inf).all()
+        assert network.features(x).shape == (3, network.classifier.weight.shape[1])
+
+
+def test_the_network_of_experiment_1() -> None:
+    network = composed("model=cnn").model((1, 28, 28), 10)
+    sizes = [tuple(p.shape) for p in network.parameters()]
+    assert sizes == [(16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (512, 6272), (512,),
+                     (10, 512), (10,)]  # fmt: skip
+    weights = list(network.parameters())
+    assert weights[0].std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.2)  # gain of ReLU
+    assert weights[2].std().item() == pytest.approx((2 / 144) ** 0.5, rel=0.1)
+    assert weights[4].std().item() == pytest.approx((1 / 6272) ** 0.5, rel=0.01)  # gain 1
+    assert not weights[1].any() and not weights[5].any()
+
+
+@pytest.mark.parametrize("new_rows", ["zero", "default", "kaiming_normal"])
+def test_growing_leaves_old_rows_untouched(new_rows: str) -> None:
+    network, tasks = tiny_network(new_rows=new_rows), tiny_stream().tasks
+    network.grow(tasks[0])
+    before = network.classifier.weight.detach().clone()
+    assert before[:2].any() and not before[2:].any()  # the first rows are drawn as the body is
+    network.grow(tasks[1])
+    after = network.classifier.weight.detach()
+    assert torch.equal(after[:2], before[:2])
+    assert after[2:4].any() == (new_rows != "zero")
+    assert not after[4:].any()
+
+
+@pytest.mark.parametrize("build", [
+    lambda p: sgd(p, 0, lr=0.1, momentum=0.9, weight_decay=0.5, nesterov=False),
+    lambda p: adam(p, 0, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.5),
+])  # fmt: skip
+def test_nothing_acts_on_rows_not_born_yet(build) -> None:
+    network, task = tiny_network(), tiny_stream().tasks[0]
+    network.grow(task)
+    optimizer = build(network.parameters())
+    for _ in range(5):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(task.train.x), task.train.y).backward()
+        optimizer.step()
+    assert not network.classifier.weight[2:].any()
+    assert not network.classifier.bias[2:].any()
+    for state in optimizer.state[network.classifier.weight].values():
+        assert state.dim() == 0 or not state[2:].any()
+
+
+def test_new_rows_are_a_function_of_seed_and_task() -> None:
+    tasks, rows = tiny_stream().tasks, []
+    for noise in (1, 2):
+        network = tiny_network(new_rows="default")
+        torch.manual_seed(noise)
+        torch.rand(noise)
+        state = torch.get_rng_state()
+        network.grow(tasks[0])
+        assert torch.equal(torch.get_rng_state(), state)
+        rows.append(network.classifier.weight.detach().clone())
+    assert torch.equal(*rows)
