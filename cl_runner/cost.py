@@ -32,6 +32,10 @@ class Cost:
         # Deep copies, such as a teacher, keep this hook and so are counted too.
         network.register_forward_pre_hook(count)
 
+    def start_clock(self) -> None:
+        """Seconds count from here: trackers have begun, the first task is next."""
+        self.start = time.monotonic()
+
     def summary(self, strategy: Strategy) -> dict[str, Any]:
         return {
             "seconds": round(time.monotonic() - self.start, 3),

@@ -25,7 +25,10 @@ from cl_runner.models.network import Network
 from cl_runner.stream import Task
 
 Estimator = Literal["exact", "sampled", "empirical", "batch"]
-CHUNK = 64  # samples at a time; the results do not depend on it
+CHUNK = 500  # samples at a time at most; the results do not depend on it
+CHUNK_BYTES = (
+    2**26
+)  # of per-sample gradients at a time, which are large where layers are not linear
 
 
 def fisher_diagonal(
@@ -42,9 +45,8 @@ def fisher_diagonal(
         if estimator == "batch":
             return _squared_batch_gradients(network, samples, task, batch_size)
         draw = task.generator("fisher labels")
-        total = sum(
-            _chunk(network, chunk, task, estimator, draw) for chunk in samples.chunks(CHUNK)
-        )
+        size = _chunk_size(network, samples)
+        total = sum(_chunk(network, chunk, task, estimator, draw) for chunk in samples.chunks(size))
         assert isinstance(total, Tensor)
         return total / len(samples)
     finally:
@@ -111,6 +113,13 @@ def squared_gradients(
         else:
             sums.append(weight @ gradients[name].reshape(len(x), parameter.numel()).square())
     return torch.cat(sums)
+
+
+def _chunk_size(network: Network, samples: Samples) -> int:
+    """As many samples as their gradients, those of linear layers left out, have room for."""
+    linear = sum(m.weight.numel() for m in _linear_layers(network, samples[:1].x).values())
+    gradient = 4 * (sum(p.numel() for p in network.parameters()) - linear)  # bytes a sample
+    return max(1, min(CHUNK, CHUNK_BYTES // gradient))
 
 
 def _linear_layers(network: Network, x: Tensor) -> dict[str, nn.Linear]:

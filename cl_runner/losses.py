@@ -1,6 +1,6 @@
-"""The vocabulary of the equations: cross-entropy, distillation, quadratic penalty.
+"""The vocabulary of the equations: cross-entropy, rehearsal, distillation.
 
-B samples, C classes of the stream, P parameters of the network.
+B samples, C classes of the stream. The quadratic penalty has a file of its own, `quadratic.py`.
 """
 
 from __future__ import annotations
@@ -75,9 +75,3 @@ def task_weight(mixing: Mixing, alpha: float) -> float:
     if alpha > 1:
         raise ConfigError.of("alpha", alpha, "with mixing=convex it must be a number from 0 to 1")
     return 1 - alpha
-
-
-def quadratic_penalty(theta: Tensor, anchor: Tensor, importance: Tensor) -> Tensor:
-    """Σᵢ importanceᵢ (θᵢ − anchorᵢ)²; all [P]."""
-    distance = theta - anchor
-    return (importance * distance).dot(distance)

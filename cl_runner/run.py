@@ -50,6 +50,7 @@ def run(
     training = Training(settings, stream, strategy, trackers, names["strategy"])
     task_names = [task.name for task in stream.tasks]
     with trackers.following(RunInfo(folder, config, names, task_names, training.total_steps())):
+        training.cost.start_clock()
         for task in stream.tasks:
             training.learn(task)
         files.save_predictions(training.evaluator.predictions)
@@ -98,22 +99,25 @@ class Training:
 
     def learn(self, task: Task) -> None:
         """Train on one task, consolidate, evaluate all tasks so far."""
-        strategy = self.strategy
-        strategy.network.grow(task)
-        self.evaluator.before_task(strategy, task)
-        strategy.begin_task(task)
+        self.strategy.network.grow(task)
+        self.evaluator.before_task(self.strategy, task)
+        self.strategy.begin_task(task)
         self._begin_optimizer(task)
         watch = Watch(task, self.parameters)
-        strategy.train()
+        self.train(task, watch)
+        self.strategy.end_task(task)
+        self._raise_alarms(task, watch)
+        self._evaluate(task)
+
+    def train(self, task: Task, watch: Watch) -> None:
+        """All steps of one task."""
+        self.strategy.train()
+        data, batch_size = self._data(task), self.settings.batch_size
         for epoch in range(at_task(self.settings.epochs, task.index)):
-            data = self._data(task)
-            for batch in batches(data, task, epoch=epoch, batch_size=self.settings.batch_size):
+            for batch in batches(data, task, epoch=epoch, batch_size=batch_size):
                 terms = self._step(batch, watch)
                 self._after_step(task, epoch, terms)
         self._log_means(task, epoch)
-        strategy.end_task(task)
-        self._raise_alarms(task, watch)
-        self._evaluate(task)
 
     def _step(self, batch: Batch, watch: Watch) -> dict[str, float]:
         """One step down the gradient of the sum of the strategy's terms."""

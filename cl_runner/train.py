@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -64,6 +65,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
         allowed = "is taken from the command line alone, never from a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
     sys.path.append(os.getcwd())  # where a user's own trusted package is
+    logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
     from cl_runner.report.table import summary
     from cl_runner.run import run

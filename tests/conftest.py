@@ -87,7 +87,7 @@ def cl_train(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cl_runner.train", "threads=1", *arguments],
+            [sys.executable, "-m", "cl_runner.train", *arguments, "threads=1"],
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,

@@ -9,7 +9,7 @@ import torch
 from conftest import first_batch, tiny_stream
 from torch.nn import functional as F
 
-from cl_runner.losses import cross_entropy, distillation, quadratic_penalty, rehearsal
+from cl_runner.losses import cross_entropy, distillation, rehearsal
 from cl_runner.quadratic import Quadratic
 
 
@@ -84,7 +84,7 @@ def test_rehearsal_concat_is_the_mean_over_the_union() -> None:
 
 
 def test_three_penalties_kept_as_one_are_their_sum_in_value_and_gradient() -> None:
-    size, kept = 50, Quadratic(torch.zeros(50, dtype=torch.float64)).double()
+    size, kept = 50, Quadratic([torch.zeros(50, dtype=torch.float64)]).double()
     springs = [(torch.rand(size).double(), torch.randn(size).double()) for _ in range(3)]
     springs[1][0][:10] = 0  # as a weight that a task did not need
     for weight, anchor in springs:
@@ -92,12 +92,17 @@ def test_three_penalties_kept_as_one_are_their_sum_in_value_and_gradient() -> No
     theta = torch.randn(size, dtype=torch.float64, requires_grad=True)
     separate = sum((w * (theta - a) ** 2).sum() for w, a in springs)
     (expected,) = torch.autograd.grad(separate, theta)
-    (found,) = torch.autograd.grad(kept(theta), theta)
-    torch.testing.assert_close(kept(theta), separate)
+    (found,) = torch.autograd.grad(kept([theta]), theta)
+    torch.testing.assert_close(kept([theta]), separate)
     torch.testing.assert_close(found, expected)
 
 
-def test_quadratic_penalty_passes_gradcheck() -> None:
-    theta, anchor, weight = (torch.randn(6, dtype=torch.float64) for _ in range(3))
-    theta.requires_grad_()
-    assert torch.autograd.gradcheck(lambda t: quadratic_penalty(t, anchor, weight), theta)
+def test_the_penalty_over_several_parameters_passes_gradcheck() -> None:
+    parameters = [torch.randn(2, 3), torch.randn(4), torch.randn(1, 1, 2)]
+    parameters = [p.double().requires_grad_() for p in parameters]
+    kept = Quadratic(parameters).double()
+    kept.add(torch.rand(12).double(), torch.randn(12).double())
+    assert torch.autograd.gradcheck(lambda *p: kept(list(p)), parameters)
+    flat = torch.cat([p.detach().flatten() for p in parameters])
+    expected = (kept.weight * (flat - kept.anchor) ** 2).sum()
+    torch.testing.assert_close(kept(parameters).detach(), expected)

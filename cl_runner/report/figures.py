@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 def accuracy_matrix(results: dict[str, Any]) -> Figure:
@@ -25,3 +27,10 @@ def accuracy_matrix(results: dict[str, Any]) -> Figure:
         axes.text(k, t, f"{100 * R[t, k]:.1f}", ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="accuracy")
     return figure
+
+
+def picture(figure: Figure) -> Image.Image:
+    """A figure as pixels."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return Image.open(buffer)

@@ -42,13 +42,12 @@ class EWC(Strategy):
         self.mode, self.decay = mode, decay
         self.estimator: Estimator = fisher
         self.fisher_samples, self.fisher_batch_size = fisher_samples, fisher_batch_size
-        self.fisher = Quadratic(parameters_to_vector(network.parameters()).detach())
+        self.fisher = Quadratic(list(network.parameters()))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": cross_entropy(self.network(batch.x), batch)}
         if not batch.task.first:
-            theta = parameters_to_vector(self.network.parameters())
-            terms["ewc"] = self.factor * self.fisher(theta)
+            terms["ewc"] = self.factor * self.fisher(list(self.network.parameters()))
         return terms
 
     def end_task(self, task: Task) -> None:

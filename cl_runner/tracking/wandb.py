@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
-from cl_runner.report.figures import accuracy_matrix
+from cl_runner.report.figures import accuracy_matrix, picture
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 from cl_runner.types import Positive
 
@@ -105,18 +105,22 @@ class WandB(Tracker):
 
     @_harmless
     def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+        try:
+            if results is not None:
+                self._summarise(results)
+        finally:
+            self.run.finish(exit_code=0 if error is None else 1)
+
+    def _summarise(self, results: dict[str, Any]) -> None:
         import wandb
 
-        if results is not None:
-            R = results["accuracy"]
-            columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
-            rows = [[t + 1, *row] for t, row in enumerate(R)]
-            image = wandb.Image(accuracy_matrix(results))
-            table = wandb.Table(columns=columns, data=rows)
-            self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
-            final = {k: v for k, v in results.items() if isinstance(v, float)}
-            self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
-        self.run.finish(exit_code=0 if error is None else 1)
+        R = results[results["metrics_are_of"]]
+        columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
+        table = wandb.Table(columns=columns, data=[[t + 1, *row] for t, row in enumerate(R)])
+        image = wandb.Image(picture(accuracy_matrix(results)))
+        self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
+        final = {name: value for name, value in results.items() if isinstance(value, float)}
+        self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
 
 
 def _first_line(error: Exception) -> str:

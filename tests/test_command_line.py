@@ -1,0 +1,124 @@
+"""`cl-train` as a user types it: exit codes, single lines, no folder for what cannot run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cl_runner.train import _masked
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "folder=run")
+
+
+def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> None:
+    done = cl_train(*TINY, "strategy=lwf")
+    assert done.returncode == 0, done.stderr
+    assert "lwf on digits, seed 0: accuracy in %" in done.stdout
+    assert done.stdout.rstrip().endswith(f"run folder: {tmp_path / 'run'}")
+    lines = done.stderr.strip().splitlines()  # no terminal: one line a task, no bar
+    assert len(lines) == 5 and lines[0].startswith("task 1/5 (classes 0, 1): accuracy ")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["strategy=ewcc"], 2, "strategy=ewcc: no such option. Hint: did you mean ewc?"),
+        (["optimizer.lrr=1"], 2, "optimizer.lrr=1: no such setting. Hint: did you"),
+        (["optimizer.lr=-1"], 2, "optimizer.lr=-1: must be a number ≥ 0"),
+        (["device=cuda:99"], 2, "device=cuda:99"),
+        (["foo"], 2, "cannot be understood"),
+        (["strategy=lwf,ewc"], 2, "cannot be understood"),
+        (["experiment=nothing"], 2, "experiment=nothing: no such option"),
+        (["reference=nowhere"], 2, "reference=nowhere: is no folder of a finished run"),
+        (["dataset=split_mnist", "dataset.root=none"], 4, "run: cl-data prepare mnist --root none"),
+        (["dataset=gtsrb", "model=cnn_leaky", "dataset.root=none"], 4, "cl-data prepare gtsrb"),
+        (["optimizer=sgd", "optimizer.lr=1e30"], 3, "diverged: the loss is not finite at task 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_an_exit_code(arguments, code, words, cl_train, tmp_path) -> None:
+    tiny = [
+        t for t in TINY if "widths" not in t or not any(a.startswith("model=") for a in arguments)
+    ]
+    done = cl_train(*tiny, *arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
+
+
+def test_batch_norm_and_a_last_batch_of_one_is_told_before_the_run(cl_train, tmp_path) -> None:
+    cl_train(*TINY)
+    sizes = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
+    arguments = (*TINY[:3], "model.batch_norm=true", "folder=bn")
+    done = cl_train(*arguments, f"batch_size={sizes[1]['train'] - 1}")
+    assert done.returncode == 2 and "last batch of one" in done.stderr
+    assert not (tmp_path / "bn").exists()
+    assert cl_train(*arguments, f"batch_size={sizes[1]['train']}").returncode == 0
+
+
+def test_help_is_quick_and_shows_how(cl_train) -> None:
+    start = time.monotonic()
+    done = cl_train("--help")
+    assert time.monotonic() - start < 5  # under 1 s on an idle machine; torch alone takes longer
+    for words in ("cl-train strategy=ewc", "dataset: digits", "strategy.alpha=", "Examples"):
+        assert words in done.stdout
+    loaded = "import sys, cl_runner.train; print(sorted({'torch', 'wandb'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_shell_completion_is_offered(cl_train) -> None:
+    script = cl_train("-sc", "install=bash").stdout
+    assert "hydra_bash_completion" in script
+    options = cl_train("-sc", "query=bash", _CL_LINE="x", COMP_LINE="cl-train strategy=re")
+    assert options.returncode == 0
+    assert "strategy=rehearsal" in options.stdout
+
+
+def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train, tmp_path: Path) -> None:
+    done = cl_train("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e30,-1,0.1",
+                    "hydra.sweep.dir=sweep")  # fmt: skip
+    assert done.returncode == 1
+    status = [json.loads((tmp_path / "sweep" / str(n) / "status.json").read_text())["status"]
+              for n in range(4)]  # fmt: skip
+    assert status == ["complete", "failed", "failed", "complete"]
+    assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
+    report = subprocess.run(
+        [sys.executable, "-m", "cl_runner.report.table", str(tmp_path / "sweep")],
+        capture_output=True,
+        text=True,
+    )
+    rows = [line.split() for line in report.stdout.splitlines()]
+    assert [row[1] for row in rows[1:]] == ["finetune", "failed", "failed", "finetune"]
+
+
+def test_no_value_of_the_environment_is_written(cl_train, tmp_path: Path) -> None:
+    done = cl_train(*TINY, "tracker=wandb", CL_DATA="/private/hunter2")
+    assert done.returncode == 0, done.stderr
+    files = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
+    assert any(p.suffix == ".wandb" for p in files)
+    assert "<env:CL_DATA>" in (tmp_path / "run" / "config.yaml").read_text()
+    assert not [p for p in files if b"hunter2" in p.read_bytes()]
+
+
+def test_settings_that_look_like_secrets_are_masked() -> None:
+    config = {"tracker": {"api_key": "abc", "project": "p"}, "seed": 1, "password": None}
+    masked = {key: _masked(key, value) for key, value in config.items()}
+    assert masked == {"tracker": {"api_key": "<masked>", "project": "p"}, "seed": 1,
+                      "password": None}  # fmt: skip
+
+
+def test_trusted_targets_are_taken_from_the_command_line_alone(cl_train, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "sly.yaml").write_text(
+        "# @package _global_\ntrusted_targets: [os]\nstrategy: {_target_: os.system}\n"
+    )
+    done = cl_train("--config-dir", str(tmp_path), "experiment=sly")
+    assert done.returncode == 2 and "from the command line alone" in done.stderr

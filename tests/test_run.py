@@ -1,0 +1,203 @@
+"""A whole run: the files it leaves, the alarm, and that watching changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import NAMES, composed, run_here
+
+from cl_runner import run as run_module
+from cl_runner.errors import Diverged, FolderInUse
+from cl_runner.losses import cross_entropy
+from cl_runner.run import run
+from cl_runner.strategies.lwf import LwF
+
+FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
+KEYS = {
+    "schema", "experiment", "dataset", "model", "strategy", "optimizer", "seed", "conventions",
+    "tasks", "accuracy", "accuracy_task_il", "average_accuracy", "average_incremental_accuracy",
+    "overall_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
+    "forward_transfer", "intransigence", "min_accuracy", "stability_gap", "alarms", "cost",
+    "environment",
+}  # fmt: skip
+
+
+def logged(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "strategy=rehearsal_kd")
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"config.yaml", "metrics.jsonl", "results.json", "status.json", "log.txt",
+                     "predictions.npz"}  # fmt: skip
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "complete"
+    assert set(results) >= KEYS
+    assert results["conventions"]["strategy.mixing"] == "convex"
+    assert results["conventions"]["ce_scope"] == "seen"
+    assert [task["classes"] for task in results["tasks"]] == [[2 * t, 2 * t + 1] for t in range(5)]
+    assert all(results["accuracy"][t][k] is None for t in range(5) for k in range(t + 1, 5))
+    assert set(results["cost"]["state_bytes"]) == {"memory", "teacher"}
+    assert results["cost"]["state_bytes"]["memory"] == 200 * (64 + 8 + 8)  # picture, label, group
+
+
+def test_any_metric_can_be_computed_from_the_predictions(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.class_order=[1,2,0,4,5,3,9,8,7,6]")
+    stored = np.load(tmp_path / "run" / "predictions.npz")
+    for t in range(5):
+        for k in range(t + 1):
+            labels = stored[f"labels_of_task_{k + 1}"]
+            for suffix, matrix in (("", "accuracy"), ("_task_il", "accuracy_task_il")):
+                predicted = stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"]
+                assert (predicted == labels).mean() == pytest.approx(results[matrix][t][k])
+
+
+def test_metrics_are_one_line_an_event(tmp_path: Path) -> None:
+    run_here(tmp_path / "run", *FAST, "strategy=lwf", "log_every=3")
+    lines = logged(tmp_path / "run")
+    steps = [line for line in lines if line["event"] == "step"]
+    assert [line["task"] for line in lines if line["event"] == "evaluation"] == list(range(5))
+    assert set(steps[0]["terms"]) == {"task"}
+    assert set(steps[-1]["terms"]) == {"task", "distillation"}
+    assert all(line["loss"] == pytest.approx(sum(line["terms"].values())) for line in steps)
+    assert [line["step"] for line in steps] == sorted({line["step"] for line in steps})
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "ewc", "rehearsal", "rehearsal_kd"])
+def test_the_same_seed_gives_the_same_bits_however_it_is_watched(
+    strategy: str, tmp_path: Path
+) -> None:
+    common = (*FAST, f"strategy={strategy}", "model.batch_norm=true", "batch_size=50")
+    plain = run_here(tmp_path / "a", *common)
+    watched = run_here(tmp_path / "b", *common, "evaluate_every=3", "log_every=1")
+    other = run_here(tmp_path / "c", *common, "seed=1")
+    predictions = [np.load(tmp_path / name / "predictions.npz") for name in "abc"]
+    for key in predictions[0].files:
+        assert np.array_equal(predictions[0][key], predictions[1][key])
+    assert plain["accuracy"] == watched["accuracy"] != other["accuracy"]
+    assert plain["min_accuracy"] is None
+    assert watched["min_accuracy"] <= min(watched["accuracy"][t][t] for t in range(4))
+
+
+def _task_losses(folder: Path) -> list[float]:
+    return [line["terms"]["task"] for line in logged(folder) if line["event"] == "step"]
+
+
+def test_learning_rate_zero_leaves_the_weights(tmp_path: Path, monkeypatch) -> None:
+    settings = composed(*FAST, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
+    strategy = run_module.build_strategy(settings)
+    before = {n: p.clone() for n, p in strategy.network.body.named_parameters()}
+    monkeypatch.setattr(run_module, "build_strategy", lambda _: strategy)
+    run(settings, tmp_path / "run", config={}, names=NAMES)
+    assert all(torch.equal(p, before[n]) for n, p in strategy.network.body.named_parameters())
+
+
+def test_a_setting_may_differ_between_tasks(tmp_path: Path) -> None:
+    """With no learning rate from the second task on, nothing more is learned or forgotten."""
+    results = run_here(tmp_path / "run", *FAST, "epochs=[3,1]", "optimizer.lr=[0.01,0]")
+    assert results["accuracy_task_il"][0][0] == results["accuracy_task_il"][4][0]
+    sizes = [task["train"] for task in results["tasks"]]
+    expected = sum((3 if t == 0 else 1) * -(-n // 64) for t, n in enumerate(sizes))
+    assert results["cost"]["steps"] == expected
+
+
+def test_keeping_the_optimizer_carries_its_momentum(tmp_path: Path) -> None:
+    kept, fresh = (
+        run_here(tmp_path / str(reset), *FAST, "optimizer=sgd", f"reset_optimizer={reset}")
+        for reset in (False, True)
+    )
+    assert kept["accuracy"][0] == fresh["accuracy"][0]
+    losses = [_task_losses(tmp_path / str(reset)) for reset in (False, True)]
+    assert losses[0] != losses[1]
+
+
+def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.scenario=domain_incremental")
+    before, untrained = results["accuracy_before_learning"], results["accuracy_untrained"]
+    expected = sum(b - u for b, u in zip(before[1:], untrained[1:], strict=True)) / 4
+    assert results["forward_transfer"] == pytest.approx(expected)
+    assert results["accuracy_task_il"] is None
+
+
+def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
+    joint = run_here(tmp_path / "joint", *FAST, "strategy=joint")
+    own = run_here(tmp_path / "run", *FAST, f"reference={tmp_path / 'joint'}")
+    gaps = [joint["accuracy"][t][t] - own["accuracy"][t][t] for t in range(5)]
+    assert own["intransigence"] == pytest.approx(sum(gaps) / 5)
+    assert joint["intransigence"] is None
+
+
+def test_validation_accuracy_is_of_held_out_training_samples(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.validation_fraction=0.2")
+    assert len(results["accuracy_validation"]) == 5
+    assert sum(task["train"] for task in results["tasks"]) < 1200
+
+
+class InertLwF(LwF):
+    """The fault of a published package: the student's logits computed without a gradient."""
+
+    def objective(self, batch):
+        logits = self.network(batch.x)
+        terms = {"task": cross_entropy(logits, batch)}
+        if batch.task.first:
+            return terms
+        with torch.no_grad():
+            return terms | {"distillation": super().objective(batch)["distillation"]}
+
+
+class ZeroLwF(LwF):
+    """Another: a term with a graph but no value."""
+
+    def objective(self, batch):
+        terms = super().objective(batch)
+        return terms | {n: 0 * t for n, t in terms.items() if n == "distillation"}
+
+
+@pytest.mark.parametrize("planted", [InertLwF, ZeroLwF])
+def test_an_inert_term_raises_the_alarm(planted, tmp_path, capfd) -> None:
+    settings = composed(*FAST, "strategy=lwf", "dataset.tasks=3")
+    settings = replace(settings, strategy=replace(settings.strategy, target=planted))
+    results = run(settings, tmp_path / "run", config={}, names={**NAMES, "strategy": "lwf"})
+    printed = capfd.readouterr().err
+    assert len(results["alarms"]) == 2  # tasks 2 and 3
+    for words in ("strategy lwf", "'distillation'", "task 2"):
+        assert words in results["alarms"][0]
+        assert words in (tmp_path / "run" / "log.txt").read_text()
+        assert words in printed
+    terms = [x["term"] for x in logged(tmp_path / "run") if x["event"] == "alarm"]
+    assert terms == ["distillation"] * 2
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "joint", "lwf", "kd", "ewc", "rehearsal",
+                                      "rehearsal_kd"])  # fmt: skip
+def test_a_strategy_that_works_raises_no_alarm(strategy: str, tmp_path: Path) -> None:
+    assert run_here(tmp_path / "run", *FAST, f"strategy={strategy}")["alarms"] == []
+
+
+def test_a_penalty_of_weight_zero_is_told(tmp_path: Path) -> None:
+    alarms = run_here(tmp_path / "run", *FAST, "strategy=ewc", "strategy.weight=0.0")["alarms"]
+    assert len(alarms) == 4 and "'ewc'" in alarms[0]
+
+
+def test_divergence_stops_before_the_weights_change(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="task 1, epoch 1, step"):
+        run_here(tmp_path / "run", *FAST, "optimizer=sgd", "optimizer.lr=1e30")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed" and "not finite" in status["error"]
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
+    run_here(tmp_path / "run", *FAST)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    with pytest.raises(FolderInUse):
+        run_here(tmp_path / "run", *FAST, "seed=1")
+    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    assert logging.getLogger("cl_runner").handlers == []

@@ -1,0 +1,129 @@
+"""W&B mirrors the local files and cannot change or stop a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import NAMES, composed, run_here
+
+from cl_runner.run import run
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "log_every=4")
+
+
+def inspect(folder: Path, *flags: str) -> list[dict]:
+    """What W&B itself reads from the offline run in this run folder."""
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    wandb = str(Path(sys.executable).parent / "wandb")
+    command = [wandb, "leet", "inspect", "--json", *flags, str(offline)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(text)] if flags else [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = composed("tracker=wandb", "tracker.tags=[mine]", "strategy=ewc", *TINY)
+    names = {**NAMES, "strategy": "ewc", "group": "a group"}
+    results = run(settings, folder, config={"seed": 0, "root": "<env:CL_DATA>"}, names=names)
+    records = inspect(folder)
+    kinds = {record["type"] for record in records}
+    assert {"run", "metric", "history", "summary"} <= kinds
+    (start,) = (r["run"] for r in records if r["type"] == "run")
+    assert start["run_group"] == "a group" and start["job_type"] == "ewc"
+    assert "mine" in start["tags"] and start["config"]["update"]["root"] == "<env:CL_DATA>"
+    axes = {m["metric"].get("glob_name"): m["metric"].get("step_metric")
+            for m in records if m["type"] == "metric"}  # fmt: skip
+    assert axes["train/*"] == "step" and axes["accuracy/*"] == "task"
+
+    history = [r["history"]["item"] for r in records if r["type"] == "history"]
+    text = json.dumps(history)
+    local = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in local if line["event"] == "step"]
+    assert text.count("train/ewc") == sum("ewc" in line["terms"] for line in steps) > 0
+    assert text.count("train/loss") == len(steps)
+    assert text.count("accuracy/task_1") == 5
+
+    (summary,) = inspect(folder, "--summary")
+    assert summary["state"] == "finished" and summary["exit_code"] == 0
+    final = summary["summary"]
+    assert final["average_accuracy"] == pytest.approx(results["average_accuracy"])
+    assert final["forgetting"] == pytest.approx(results["forgetting"])
+    assert final["accuracy_matrix"]["_type"] == "table-file"
+    assert final["accuracy_matrix_image"]["_type"] == "image-file"
+    media = list((folder / "wandb").glob("offline-run-*/files/media/**/*.*"))
+    assert {p.suffix for p in media} == {".png", ".json"}
+
+
+def test_a_run_that_raised_is_closed_as_failed_and_the_next_gets_its_own(tmp_path: Path) -> None:
+    jobs = [("a", []), ("b", ["optimizer=sgd", "optimizer.lr=1e30"]), ("c", ["seed=2"])]
+    states = []
+    for name, overrides in jobs:
+        settings = composed("tracker=wandb", *TINY, *overrides)
+        folder = tmp_path / name
+        try:
+            run(settings, folder, config={"job": name}, names=NAMES)
+        except Exception as error:
+            assert "not finite" in str(error)
+        (summary,) = inspect(folder, "--summary")
+        states.append((summary["config"]["job"], summary["exit_code"]))
+    assert states == [("a", 0), ("b", 1), ("c", 0)]
+
+
+def silent_server() -> tuple[socket.socket, str]:
+    """Takes connections and never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                held.append(server.accept()[0])
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("fault", ["no key", "nobody listens", "silent server"])
+def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
+    fault: str, tmp_path: Path
+) -> None:
+    plain = run_here(tmp_path / "plain", *TINY)
+    server, url = silent_server()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_API")}
+    if fault != "no key":
+        environment["WANDB_API_KEY"] = "x" * 40
+    environment["WANDB_BASE_URL"] = "http://127.0.0.1:9" if fault == "nobody listens" else url
+    arguments = ["tracker=wandb", "tracker.mode=online", "tracker.init_timeout=3",
+                 "tracker.finish_timeout=3", "threads=1", "folder=run", *TINY]  # fmt: skip
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "cl_runner.train", *arguments], cwd=tmp_path,
+                          env=environment, capture_output=True, text=True, timeout=120,
+                          stdin=subprocess.DEVNULL)  # fmt: skip
+    server.close()
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 60
+    assert done.stderr.count("W&B") == 1, done.stderr
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["accuracy"] == plain["accuracy"]
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("plain", "run")]
+    assert metrics[0] == metrics[1]
