@@ -1,0 +1,100 @@
+"""What the documents say is true: commands run, examples work, the wheel stands alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = str(Path(sys.executable).parent)
+
+
+def shell(command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=variables, capture_output=True, text=True
+    )
+
+
+def blocks(document: str, language: str = "") -> list[str]:
+    text = (ROOT / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def readme_commands() -> list[str]:
+    lines = [line for block in blocks("README.md") for line in block.splitlines()]
+    commands = [line.split("  #")[0].strip() for line in lines if "cl-" in line or "make" in line]
+    # `make` runs this very test; preparing and the real experiments need the data.
+    return [c for c in commands if not c.startswith(("make", "cl-data")) and "data" not in c]
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    commands = readme_commands()
+    assert len(commands) >= 6 and any("-m" in c for c in commands)
+    for command in commands:
+        done = shell(command, tmp_path, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_the_commands_on_real_data_compose(tmp_path: Path) -> None:
+    lines = [line for block in blocks("README.md") for line in block.splitlines()]
+    commands = [c for c in lines if c.startswith("cl-train") and "dataset.root" in c]
+    assert len(commands) == 2
+    for command in commands:
+        assert shell(f"{command} --cfg job", tmp_path).returncode == 0
+
+
+def test_the_readme_lists_every_option() -> None:
+    table = (ROOT / "README.md").read_text()
+    for group in ("dataset", "model", "strategy", "optimizer", "tracker", "experiment"):
+        (row,) = re.findall(rf"^\| `{group}` \|(.*)\|$", table, re.MULTILINE)
+        options = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
+        assert options == set(re.findall(r"`(\w+)`", row)), group
+
+
+def test_the_additions_of_contributing_work(tmp_path: Path) -> None:
+    """A copy of the project with the three examples added runs all three."""
+    for folder in ("cl_runner", "conf"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    examples = re.findall(r"`((?:cl_runner|conf)/\S+)`:\n\n```\w+\n(.*?)^```$", text,
+                          re.DOTALL | re.MULTILINE)  # fmt: skip
+    assert len(examples) == 6
+    for name, content in examples:
+        (tmp_path / name).write_text(content)
+    for added in ("strategy=l2", "model=linear", "dataset=wine"):
+        command = f"{sys.executable} -m cl_runner.train {added} epochs=1 threads=1"
+        done = shell(command, tmp_path, PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert "ALARM" not in done.stdout
+    lint = shell("ruff check --config pyproject.toml .", ROOT)
+    assert lint.returncode == 0, lint.stdout
+
+
+def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
+    """Built and unpacked without the network; CI also installs it into an empty environment."""
+    build = f"{sys.executable} -m pip wheel . --no-deps --no-build-isolation -q -w {tmp_path}"
+    done = shell(build, ROOT)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    shutil.unpack_archive(wheel, site, "zip")
+    elsewhere.mkdir()
+    assert (site / "cl_runner" / "conf" / "config.yaml").exists()
+    program = "import cl_runner.train as t; assert 'site/' in t.__file__; t.main()"
+    command = f'{sys.executable} -c "{program}" epochs=1 threads=1'
+    done = shell(command, elsewhere, PYTHONPATH=f"{site}/")
+    assert done.returncode == 0, done.stderr
+    assert "run folder" in done.stdout
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", (ROOT / document).read_text()):
+        assert (ROOT / target).exists(), target
