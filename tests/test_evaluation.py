@@ -153,15 +153,17 @@ def test_metrics_that_do_not_apply_are_none() -> None:
         assert results[name] is None, name
 
 
-def test_evaluating_changes_nothing_in_training() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluating_changes_nothing_in_training(training: bool) -> None:
     stream, strategy = tiny_stream(), Finetune(tiny_network(batch_norm=True))
     strategy.network.grow(stream.tasks[0])
     strategy.train()
     strategy.network(stream.tasks[0].train.x)  # statistics that are not the first ones
+    strategy.train(training)
     state = {name: value.clone() for name, value in strategy.state_dict().items()}
     generators = torch.get_rng_state()
     Evaluator(stream).after_task(strategy, stream.tasks[0])
-    assert strategy.training and strategy.network.training
+    assert strategy.training == strategy.network.training == training
     assert torch.equal(torch.get_rng_state(), generators)
     assert all(torch.equal(v, state[name]) for name, v in strategy.state_dict().items())
 

@@ -103,16 +103,17 @@ def test_the_sampled_estimate_goes_to_the_exact_one() -> None:
     assert sampled.item() == pytest.approx(exact.item(), rel=0.05)
 
 
-def test_the_network_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(training: bool) -> None:
     stream, network = tiny_stream(), tiny_network(batch_norm=True)
     task = stream.tasks[0]
     network.grow(task)
-    network.train()
+    network.train(training)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for estimator in ("exact", "sampled", "empirical", "batch"):
         found = fisher_diagonal(network, task.train, task, estimator=estimator, batch_size=10)
         assert torch.isfinite(found).all() and (found >= 0).all()
-    assert network.training
+    assert network.training == training
     assert all(p.grad is None for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

@@ -85,7 +85,7 @@ def test_a_class_of_another_domain_counts_apart() -> None:
 
 
 def reservoir_p_value(off_by_one: bool, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Chi-square test that each of 40 samples, in two tasks, is kept with the same frequency."""
+    """Chi-square test that each of 40 samples, in four tasks, is kept with the same frequency."""
     n, k, repetitions = 40, 10, 2000
     if off_by_one:
         rand = torch.rand
@@ -95,9 +95,9 @@ def reservoir_p_value(off_by_one: bool, monkeypatch: pytest.MonkeyPatch) -> floa
     network, counts = tiny_network(), np.zeros(n)
     for seed in range(repetitions):
         memory = Memory(k, SHAPE, "reservoir")
-        for index in (0, 1):
-            memory.learn(plain_task(index, [0] * (n // 2), seed), network)
-        held = memory.images[:, 0, 0, 0] + (memory.groups >> 32) * (n // 2)
+        for index in range(4):
+            memory.learn(plain_task(index, [0] * (n // 4), seed), network)
+        held = memory.images[:, 0, 0, 0] + (memory.groups >> 32) * (n // 4)
         counts[held.numpy()] += 1
     expected = repetitions * k / n
     statistic = ((counts - expected) ** 2).sum() / (expected * (1 - k / n)) * (n - 1) / n
