@@ -19,7 +19,7 @@ from cl_runner.models.network import Network
 from cl_runner.run import run
 from cl_runner.settings import Settings, read
 from cl_runner.stream import Cut, Outline, Stream, assemble
-from cl_runner.train import CONF
+from cl_runner.train import CONF, main
 
 torch.set_num_threads(1)
 SHAPE = (1, 4, 4)
@@ -93,5 +93,27 @@ def cl_train(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
         )
+
+    return call
+
+
+@pytest.fixture
+def cl_train_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The same inside this process, which spares the seconds of importing torch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["cl-train", *arguments, "threads=1"]
+        monkeypatch.setattr(sys, "argv", command)
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return subprocess.CompletedProcess(command, code, *capfd.readouterr())
 
     return call

@@ -41,11 +41,13 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> Non
         (["optimizer=sgd", "optimizer.lr=1e30"], 3, "diverged: the loss is not finite at task 1"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_an_exit_code(arguments, code, words, cl_train, tmp_path) -> None:
+def test_a_mistake_is_one_line_and_an_exit_code(
+    arguments, code, words, cl_train_here, tmp_path
+) -> None:
     tiny = [
         t for t in TINY if "widths" not in t or not any(a.startswith("model=") for a in arguments)
     ]
-    done = cl_train(*tiny, *arguments)
+    done = cl_train_here(*tiny, *arguments)
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
@@ -53,14 +55,14 @@ def test_a_mistake_is_one_line_and_an_exit_code(arguments, code, words, cl_train
     assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
 
 
-def test_batch_norm_and_a_last_batch_of_one_is_told_before_the_run(cl_train, tmp_path) -> None:
-    cl_train(*TINY)
+def test_batch_norm_and_a_last_batch_of_one_is_told_before_the_run(cl_train_here, tmp_path) -> None:
+    cl_train_here(*TINY)
     sizes = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
     arguments = (*TINY[:3], "model.batch_norm=true", "folder=bn")
-    done = cl_train(*arguments, f"batch_size={sizes[1]['train'] - 1}")
+    done = cl_train_here(*arguments, f"batch_size={sizes[1]['train'] - 1}")
     assert done.returncode == 2 and "last batch of one" in done.stderr
     assert not (tmp_path / "bn").exists()
-    assert cl_train(*arguments, f"batch_size={sizes[1]['train']}").returncode == 0
+    assert cl_train_here(*arguments, f"batch_size={sizes[1]['train']}").returncode == 0
 
 
 def test_help_is_quick_and_shows_how(cl_train) -> None:
@@ -82,8 +84,8 @@ def test_shell_completion_is_offered(cl_train) -> None:
     assert "strategy=rehearsal" in options.stdout
 
 
-def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train, tmp_path: Path) -> None:
-    done = cl_train("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e30,-1,0.1",
+def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e30,-1,0.1",
                     "hydra.sweep.dir=sweep")  # fmt: skip
     assert done.returncode == 1
     status = [json.loads((tmp_path / "sweep" / str(n) / "status.json").read_text())["status"]
@@ -115,10 +117,12 @@ def test_settings_that_look_like_secrets_are_masked() -> None:
                       "password": None}  # fmt: skip
 
 
-def test_trusted_targets_are_taken_from_the_command_line_alone(cl_train, tmp_path: Path) -> None:
+def test_trusted_targets_are_taken_from_the_command_line_alone(
+    cl_train_here, tmp_path: Path
+) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "sly.yaml").write_text(
         "# @package _global_\ntrusted_targets: [os]\nstrategy: {_target_: os.system}\n"
     )
-    done = cl_train("--config-dir", str(tmp_path), "experiment=sly")
+    done = cl_train_here("--config-dir", str(tmp_path), "experiment=sly")
     assert done.returncode == 2 and "from the command line alone" in done.stderr
