@@ -64,7 +64,8 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     if config.trusted_targets and not trusted:
         allowed = "is taken from the command line alone, never from a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
-    sys.path.append(os.getcwd())  # where a user's own trusted package is
+    if config.trusted_targets:
+        sys.path.append(os.getcwd())  # where a user's own package may be
     logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
     from cl_runner.report.table import summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -105,6 +106,7 @@ def cl_train_here(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["cl-train", *arguments, "threads=1"]
