@@ -32,7 +32,7 @@ CHUNK_BYTES = (
 
 
 def fisher_diagonal(
-    network: Network, samples: Samples, task: Task, *, estimator: Estimator, batch_size: int
+    network: Network, samples: Samples, task: Task, estimator: Estimator, batch_size: int
 ) -> Tensor:
     """The diagonal over `samples`, [P] in the order of `network.parameters()`.
 

@@ -15,6 +15,7 @@ from cl_runner.errors import ConfigError
 from cl_runner.stream import Task
 
 Mixing = Literal["additive", "convex"]
+ReplayLoss = Literal["concat", "sum"]
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
@@ -29,9 +30,7 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     return F.cross_entropy(logits, batch.y)
 
 
-def rehearsal(
-    logits: Tensor, batch: Batch, replayed: Batch, loss: Literal["concat", "sum"]
-) -> dict[str, Tensor]:
+def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -> dict[str, Tensor]:
     """Cross-entropy of current and replayed samples, as two terms.
 
     logits: [B + R, C] of the current and then the replayed samples. `concat`: together the mean

@@ -24,6 +24,7 @@ from cl_runner.randomness import generator
 from cl_runner.stream import Task
 
 Policy = Literal["class_balanced", "reservoir", "herding"]
+DistilOn = Literal["current", "memory", "both"]
 
 
 class Memory(nn.Module):

@@ -15,7 +15,7 @@ def accuracy_matrix(results: dict[str, Any]) -> Figure:
     R = np.array(results[results["metrics_are_of"]], dtype=float)
     figure = Figure(figsize=(1.6 + 0.7 * len(R), 1.2 + 0.6 * len(R)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(R, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(100 * R, vmin=0, vmax=100, cmap="viridis")
     numbers = [f"{k + 1}" for k in range(len(R))]
     axes.set_xticks(range(len(R)), numbers)
     axes.set_yticks(range(len(R)), numbers)
@@ -25,7 +25,7 @@ def accuracy_matrix(results: dict[str, Any]) -> Figure:
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
         colour = "black" if R[t, k] > 0.6 else "white"
         axes.text(k, t, f"{100 * R[t, k]:.1f}", ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="accuracy")
+    figure.colorbar(image, ax=axes, label="accuracy in %")
     return figure
 
 

@@ -1,7 +1,5 @@
 """Elastic weight consolidation: weights that mattered are held by springs."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor
@@ -39,9 +37,8 @@ class EWC(Strategy):
     ) -> None:
         super().__init__(network)
         self.factor = weight / 2 if half else weight
-        self.mode, self.decay = mode, decay
-        self.estimator: Estimator = fisher
-        self.fisher_samples, self.fisher_batch_size = fisher_samples, fisher_batch_size
+        self.mode, self.decay, self.estimator = mode, decay, fisher
+        self.fisher_samples, self.batch_size = fisher_samples, fisher_batch_size
         self.fisher = Quadratic(list(network.parameters()))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
@@ -52,9 +49,7 @@ class EWC(Strategy):
 
     def end_task(self, task: Task) -> None:
         samples = task.random_training_samples(self.fisher_samples, "fisher samples")
-        fisher = fisher_diagonal(
-            self.network, samples, task, estimator=self.estimator, batch_size=self.fisher_batch_size
-        )
+        fisher = fisher_diagonal(self.network, samples, task, self.estimator, self.batch_size)
         theta = parameters_to_vector(self.network.parameters()).detach()
         if self.mode == "offline":
             self.fisher.add(fisher, theta)

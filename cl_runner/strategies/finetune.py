@@ -1,7 +1,5 @@
 """Fine-tuning: the lower bound, which does nothing against forgetting."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from cl_runner.batches import Batch

@@ -1,7 +1,5 @@
 """Joint training: the upper bound, which keeps all data."""
 
-from __future__ import annotations
-
 from functools import reduce
 from operator import add
 from typing import Literal

@@ -1,7 +1,5 @@
 """Learning without forgetting: distillation from the network before the task."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from cl_runner.batches import Batch

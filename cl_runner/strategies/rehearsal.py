@@ -1,14 +1,10 @@
 """Rehearsal: stored samples of earlier tasks are trained on beside the current ones."""
 
-from __future__ import annotations
-
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import cross_entropy, rehearsal
+from cl_runner.losses import ReplayLoss, cross_entropy, rehearsal
 from cl_runner.memory import Memory, Policy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
@@ -30,12 +26,11 @@ class Rehearsal(Strategy):
         buffer_size: PositiveInt,
         policy: Policy,
         replay_batch_size: PositiveInt,
-        loss: Literal["concat", "sum"],
+        loss: ReplayLoss,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network.shape, policy)
-        self.replay_batch_size = replay_batch_size
-        self.loss: Literal["concat", "sum"] = loss
+        self.replay_batch_size, self.loss = replay_batch_size, loss
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:

@@ -1,15 +1,11 @@
 """Rehearsal with knowledge distillation: stored samples and the network before the task."""
 
-from __future__ import annotations
-
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import Mixing, cross_entropy, distillation, rehearsal, task_weight
-from cl_runner.memory import Memory, Policy
+from cl_runner.losses import Mixing, ReplayLoss, cross_entropy, distillation, rehearsal, task_weight
+from cl_runner.memory import DistilOn, Memory, Policy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Task
@@ -21,8 +17,7 @@ class RehearsalKD(Strategy):
     """L(θ) = (1 − α) · CE(θ) + α · T² · KL(p_θ* ‖ p_θ), p softened by T, over the old classes.
 
     CE as in `rehearsal.py`; KL over `distil_on`: the `current` samples, those from the `memory`,
-    or `both`; θ* are the weights before the task. `mixing`, `t_squared`: see `lwf.py`.
-    """
+    or `both`; θ* are the weights before the task. `mixing`, `t_squared`: see `lwf.py`."""
 
     def __init__(
         self,
@@ -31,18 +26,17 @@ class RehearsalKD(Strategy):
         buffer_size: PositiveInt,
         policy: Policy,
         replay_batch_size: PositiveInt,
-        loss: Literal["concat", "sum"],
+        loss: ReplayLoss,
         alpha: NonNegative,
         T: Positive,
         mixing: Mixing,
         t_squared: bool,
-        distil_on: Literal["current", "memory", "both"],
+        distil_on: DistilOn,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network.shape, policy)
-        self.replay_batch_size = replay_batch_size
-        self.loss: Literal["concat", "sum"] = loss
-        self.alpha, self.T, self.t_squared, self.distil_on = alpha, T, t_squared, distil_on
+        self.replay_batch_size, self.loss, self.distil_on = replay_batch_size, loss, distil_on
+        self.alpha, self.T, self.t_squared = alpha, T, t_squared
         self.task_weight = task_weight(mixing, alpha)
         self.teacher = Teacher(network)
 

@@ -1,7 +1,5 @@
 """What every strategy is: a module around the network whose objective is named terms."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
