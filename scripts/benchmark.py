@@ -154,7 +154,8 @@ def loop(overrides: list[str]) -> Ratio:
                 loss.backward()
                 optimizer.step()
 
-        return interleaved(lambda: ours.train(task, Watch(task, ours.parameters)), by_hand)
+        watch = Watch(task, ours.parameters)
+        return interleaved(lambda: ours.train(task, watch), by_hand)
 
 
 def by_hand_network(cnn: bool) -> nn.Module:
@@ -181,7 +182,8 @@ def at_task(stream: Stream, folder: str, strategy: str, done: int) -> Callable[[
     for task in stream.tasks[:done]:
         run.strategy.end_task(task)
     task = stream.tasks[done]
-    return lambda: run.train(task, Watch(task, run.parameters))
+    watch = Watch(task, run.parameters)  # one for the whole task, as in a run
+    return lambda: run.train(task, watch)
 
 
 def ewc_step() -> Ratio:
