@@ -8,6 +8,7 @@ each task after the first until it has once given a gradient; one that never doe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,12 @@ class Watch:
     def inert(self) -> list[str]:
         """The terms without effect through the whole task; a single step decides nothing."""
         return [name for name, alive in self.alive.items() if not alive] if self.steps > 1 else []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"alive": dict(self.alive), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.alive, self.steps = dict(state["alive"]), state["steps"]
 
     def _gives_gradient(self, term: Tensor) -> bool:
         if not term.requires_grad:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, draws, generator, seed_of
 from cl_runner.types import NonNegativeInt, Positive
 
@@ -37,10 +38,25 @@ class Pixels:
         crop_padding: NonNegativeInt,
         flip: bool,
     ) -> None:
+        if not mean or not std or len({1, len(mean), len(std)}) > 2:
+            allowed = f"needs one value, or as many as std, which has {len(std)}"
+            raise ConfigError.of("mean", mean, allowed)
         self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
         self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
         self.crop_padding = crop_padding
         self.flip = flip
+
+    def fitting(self, shape: tuple[int, int, int]) -> Pixels:
+        """Itself. Raises ConfigError if it cannot be for pictures of this shape [C, H, W]."""
+        channels, *sides = shape
+        values = len(self.shift)
+        if values not in (1, channels):
+            allowed = f"mean and std have one value, or one a colour, of which there are {channels}"
+            raise ConfigError.of("pixels", f"{values} values", allowed)
+        if self.crop_padding >= min(sides):
+            allowed = f"must be less than the pictures are high and wide, {sides}"
+            raise ConfigError.of("pixels.crop_padding", self.crop_padding, allowed)
+        return self
 
     def to(self, device: str) -> Pixels:
         moved = copy.copy(self)

@@ -20,6 +20,8 @@ class Cost:
 
     def __init__(self, network: Network) -> None:
         self.start = time.monotonic()
+        self.seconds_before = 0.0
+        self.peak_before = 0
         self.steps = 0
         self.samples_forward = 0
         self.samples_backward = 0
@@ -37,14 +39,29 @@ class Cost:
         self.start = time.monotonic()
 
     def summary(self, strategy: Strategy) -> dict[str, Any]:
+        """What `results.json` says; seconds and peak are over all attempts at the run."""
+        state = self.state_dict()
         return {
-            "seconds": round(time.monotonic() - self.start, 3),
+            **state,
+            "seconds": round(state["seconds"], 3),
+            "state_bytes": state_bytes(strategy),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds_before + time.monotonic() - self.start,
             "steps": self.steps,
             "samples_forward": self.samples_forward,
             "samples_backward": self.samples_backward,
-            "peak_memory_bytes": _peak_memory_bytes(),
-            "state_bytes": state_bytes(strategy),
+            "peak_memory_bytes": max(self.peak_before, _peak_memory_bytes()),
         }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from there; the seconds start again with `start_clock`."""
+        self.seconds_before, self.peak_before = state["seconds"], state["peak_memory_bytes"]
+        self.steps = state["steps"]
+        self.samples_forward = state["samples_forward"]
+        self.samples_backward = state["samples_backward"]
 
 
 def state_bytes(strategy: Strategy) -> dict[str, int]:

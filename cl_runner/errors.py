@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 MISSING = object()
@@ -66,11 +67,21 @@ class StorageError(RunError):
 
     exit_code = 5
 
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> StorageError:
+        return cls(f"storage error: {path}: {error.strerror}")
+
 
 class FolderInUse(RunError):
-    """A run folder that already holds a run (exit code 6)."""
+    """A run folder that already holds a run, or in which one is under way (exit code 6)."""
 
     exit_code = 6
+
+
+class CheckpointError(RunError):
+    """A run that cannot be continued: no checkpoint, or none that can be used (exit code 7)."""
+
+    exit_code = 7
 
 
 def _shown(value: Any) -> str:

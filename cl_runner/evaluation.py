@@ -50,10 +50,14 @@ def predict(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Pred
     strategy.eval()
     among_seen, among_own = [], []
     own = slice(task.classes.start, task.classes.stop)
-    for chunk in samples.chunks(CHUNK):
+    for number, chunk in enumerate(samples.chunks(CHUNK)):
         scores = strategy.predict(chunk.x)[:, :seen]
-        if not torch.isfinite(scores).all():
-            raise Diverged(f"diverged: outputs on the samples of task {task.index + 1} not finite")
+        wrong = torch.nonzero(~torch.isfinite(scores).all(1)).flatten()
+        if len(wrong) > 0:
+            raise Diverged(
+                f"diverged: the output for sample {number * CHUNK + int(wrong[0])} of task "
+                f"{task.index + 1}, predicted after {seen} classes, is not finite"
+            )
         among_seen.append(scores.argmax(1))
         among_own.append(scores[:, own].argmax(1) + own.start)
     strategy.train(training)

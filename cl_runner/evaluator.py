@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cl_runner import evaluation
 from cl_runner.batches import Samples
@@ -13,6 +15,7 @@ from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
 
 SHARED = "domain_incremental"  # the scenario in which tasks share their classes
+MEASURED = ("among_seen", "among_own", "validation", "untrained", "before", "curve")
 
 
 class Evaluator:
@@ -29,8 +32,18 @@ class Evaluator:
         self.before: list[float | None] = []
         self.curve: list[tuple[int, list[float]]] = []
         self.predictions: dict[str, np.ndarray[Any, Any]] = {
-            f"labels_of_task_{t.index + 1}": self.test[t.index].y.cpu().numpy() for t in self.tasks
+            f"labels_of_task_{t.index + 1}": _compact(self.test[t.index].y) for t in self.tasks
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that has been measured; predictions as tensors."""
+        arrays = {key: torch.from_numpy(value) for key, value in self.predictions.items()}
+        return {name: getattr(self, name) for name in MEASURED} | {"predictions": arrays}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in MEASURED:
+            setattr(self, name, state[name])
+        self.predictions = {key: value.numpy() for key, value in state["predictions"].items()}
 
     def before_task(self, strategy: Strategy, task: Task) -> None:
         """Where tasks share classes: the accuracy on a task that has not been learned yet."""
@@ -52,8 +65,8 @@ class Evaluator:
         results = [self._on(strategy, t, task) for t in so_far]
         for t, result in zip(so_far, results, strict=True):
             key = f"after_task_{task.index + 1}_on_task_{t.index + 1}"
-            self.predictions[key] = result.among_seen.cpu().numpy()
-            self.predictions[f"{key}_task_il"] = result.among_own.cpu().numpy()
+            self.predictions[key] = _compact(result.among_seen)
+            self.predictions[f"{key}_task_il"] = _compact(result.among_own)
         self.among_seen.append(self._padded([r.accuracy for r in results]))
         self.among_own.append(self._padded([r.accuracy_task_il for r in results]))
         if all(len(t.validation) > 0 for t in self.tasks):
@@ -97,3 +110,9 @@ class Evaluator:
 
     def _padded(self, row: list[float]) -> list[float | None]:
         return [*row, *[None] * (len(self.tasks) - len(row))]
+
+
+def _compact(classes: Tensor) -> np.ndarray[Any, Any]:
+    """Class numbers in two bytes each: a run of many tasks keeps very many of them."""
+    compact: np.ndarray[Any, Any] = classes.to(torch.int16).cpu().numpy()
+    return compact

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cl_runner.batches import Batch, Samples
+from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.randomness import generator
 from cl_runner.stream import Task
@@ -34,9 +35,17 @@ class Memory(nn.Module):
     labels: Tensor  # [S] int64
     groups: Tensor  # [S] int64
 
-    def __init__(self, buffer_size: int, shape: tuple[int, ...], policy: Policy) -> None:
+    def __init__(self, buffer_size: int, network: Network, policy: Policy) -> None:
         super().__init__()
+        classes = len(network.classifier.weight)
+        if policy != "reservoir" and buffer_size < classes:
+            allowed = (
+                f"leaves some of the {classes} classes without a slot, policy={policy} needs all"
+            )
+            hint = f"buffer_size={classes}, or policy=reservoir, which promises no class a slot"
+            raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
+        shape = network.shape
         self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=torch.uint8))
         self.register_buffer("labels", torch.zeros(buffer_size, dtype=torch.int64))
         self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))

@@ -35,6 +35,26 @@ def seeded(*position: Key) -> Iterator[None]:
         yield
 
 
+def global_states(device: str) -> dict[str, Tensor]:
+    """States of torch's own generators, which layers such as dropout draw from."""
+    kind = torch.device(device).type
+    states = {"cpu": torch.get_rng_state()}
+    if kind == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif kind == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_global_states(states: dict[str, Tensor], device: str) -> None:
+    """Put them back."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
 def draws(seed: int, ids: Tensor, count: int) -> Tensor:
     """`count` integers in [0, 2³¹) for each id, a hash of (seed, id, column).
 

@@ -1,29 +1,33 @@
-"""One run: for each task train, consolidate, evaluate, log."""
+"""One run: for each task train, consolidate, evaluate, log, save."""
 
 from __future__ import annotations
 
 import logging
 import math
-from functools import reduce
+from collections.abc import Sequence
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from cl_runner import environment, results
+from cl_runner import checks, environment, results, resume, state
 from cl_runner.alarm import Watch, message
 from cl_runner.batches import Batch, Samples, batches
+from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
-from cl_runner.errors import ConfigError, Diverged
 from cl_runner.evaluator import Evaluator
+from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
-from cl_runner.randomness import seeded
+from cl_runner.randomness import seed_of, seeded
 from cl_runner.settings import Settings
+from cl_runner.state import Position
+from cl_runner.storage import locked
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
 from cl_runner.tracking.local import LocalFiles
+from cl_runner.tracking.means import Means
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
 from cl_runner.types import at_task
@@ -32,12 +36,21 @@ log = logging.getLogger("cl_runner")
 
 
 def run(
-    settings: Settings, folder: Path, *, config: dict[str, Any], names: dict[str, str]
+    settings: Settings,
+    folder: Path,
+    *,
+    config: dict[str, Any],
+    names: dict[str, str],
+    overrides: Sequence[str] = (),
+    masks: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Run one experiment and return what its `results.json` holds.
+    """Run one experiment, or continue it, and return what its `results.json` holds.
 
     config: the composed settings as they are written down; names: the chosen option of each
-    config group. Nothing is written before the settings and the data have been found good.
+    config group; overrides: the command line's, from which `resume=FOLDER` starts; masks: secret
+    values and what is written in their place. With `settings.resume` the run in the folder, if
+    there is one, is continued from its newest checkpoint; a complete one is only read. Nothing is
+    written before the settings and the data have been found good.
     """
     device = environment.choose_device(settings.device)
     if settings.threads is not None:
@@ -45,24 +58,49 @@ def run(
     strategy = build_strategy(settings).to(device)
     reference = results.reference_matrix(settings)
     stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
-    files = LocalFiles(folder)
-    trackers = Trackers([files, Progress(), *([settings.tracker] if settings.tracker else [])])
-    training = Training(settings, stream, strategy, trackers, names["strategy"])
-    task_names = [task.name for task in stream.tasks]
-    with trackers.following(RunInfo(folder, config, names, task_names, training.total_steps())):
-        training.cost.start_clock()
-        for task in stream.tasks:
-            training.learn(task)
-        files.save_predictions(training.evaluator.predictions)
-        trackers.results = results.compose(
-            settings,
-            stream,
+    checks.check_batches(strategy, stream, settings.batch_size)
+    with locked(folder), Signals() as signals:
+        if (complete := resume.finished(folder, config, settings.resume)) is not None:
+            return complete
+        attempt = resume.next_attempt(folder, config)
+        checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
+        saved = checkpoints.load()
+        files = LocalFiles(folder, saved["metrics_size"] if saved else 0)
+        trackers = Trackers([files, Progress(), *([settings.tracker] if settings.tracker else [])])
+        saver = Saver(checkpoints, settings.checkpoint, files, signals)
+        training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
+        if saved is not None:
+            state.put_back(training, saved)
+        info = RunInfo(
+            folder,
+            config,
             names,
-            measured=training.evaluator.results(reference),
-            alarms=training.alarms,
-            cost=training.cost.summary(strategy),
-            environment=environment.describe(device),
+            task_names=[task.name for task in stream.tasks],
+            steps=training.total_steps(),
+            steps_done=training.cost.steps,
+            earlier=resume.read_metrics(folder / "metrics.jsonl", files.metrics_size),
+            attempt=attempt,
+            overrides=list(overrides),
+            masks=masks or {},
         )
+        with trackers.following(info), checks.out_of_memory_in_one_line():
+            if saved is not None:
+                log.info("attempt %d: going on after step %d", attempt.number, training.cost.steps)
+            training.cost.start_clock()
+            for task in stream.tasks[training.position.task :]:
+                training.learn(task)
+            checkpoints.prune(1)  # the final state stays: it holds the trained network
+            files.save_predictions(training.evaluator.predictions)
+            trackers.results = results.compose(
+                settings,
+                stream,
+                names,
+                measured=training.evaluator.results(reference),
+                alarms=training.alarms,
+                cost=training.cost.summary(strategy),
+                environment=environment.describe(device),
+            )
+        signals.obey(folder)
     return trackers.results
 
 
@@ -71,6 +109,7 @@ def build_strategy(settings: Settings) -> Strategy:
     outline = settings.dataset.outline(settings.seed)
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
+    checks.check_network(network, outline)
     strategy: Strategy = settings.strategy(network)
     return strategy
 
@@ -85,49 +124,73 @@ class Training:
         strategy: Strategy,
         trackers: Trackers,
         name: str,
+        saver: Saver | None = None,
     ) -> None:
         self.settings, self.stream, self.strategy = settings, stream, strategy
-        self.trackers, self.name = trackers, name
+        self.trackers, self.name, self.saver = trackers, name, saver
         self.parameters = [p for p in strategy.parameters() if p.requires_grad]
-        self.optimizer: torch.optim.Optimizer = settings.optimizer(self.parameters, 0)
+        self.position = Position(0)
+        self.optimizer = self._fresh_optimizer(0)
+        self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = Evaluator(stream)
         self.cost = Cost(strategy.network)
         self.means = Means()
         self.alarms: list[str] = []
-        for task in stream.tasks:
-            _check_last_batch(self._data(task), settings.batch_size, strategy)
 
     def learn(self, task: Task) -> None:
         """Train on one task, consolidate, evaluate all tasks so far."""
+        if self.position == Position(task.index):
+            self._begin(task)
+        self.train(task)
+        self.strategy.end_task(task)
+        self._raise_alarms(task)
+        self._evaluate(task)
+        self.position = Position(task.index + 1)
+        if self.saver is not None:
+            self.saver.save(partial(state.take, self))
+
+    def _begin(self, task: Task) -> None:
+        torch.manual_seed(seed_of(task.seed, task.index, "torch's own generator"))
         self.strategy.network.grow(task)
         self.evaluator.before_task(self.strategy, task)
         self.strategy.begin_task(task)
-        self._begin_optimizer(task)
-        watch = Watch(task, self.parameters)
-        self.train(task, watch)
-        self.strategy.end_task(task)
-        self._raise_alarms(task, watch)
-        self._evaluate(task)
+        fresh = self._fresh_optimizer(task.index)
+        if not self.settings.reset_optimizer:
+            fresh.state = self.optimizer.state
+        self.optimizer = fresh
+        if task.first:
+            optimizers = [self._fresh_optimizer(t.index) for t in self.stream.tasks]
+            checks.warn_if_nothing_learns(optimizers)
+        else:
+            weight = self.settings.strategy.settings.get("weight")
+            checks.check_stability(self.strategy, self.optimizer, task, weight)
+        self.watch = Watch(task, self.parameters)
 
-    def train(self, task: Task, watch: Watch) -> None:
-        """All steps of one task."""
+    def train(self, task: Task) -> None:
+        """All steps of one task that are not done yet."""
         self.strategy.train()
         data, batch_size = self._data(task), self.settings.batch_size
-        for epoch in range(at_task(self.settings.epochs, task.index)):
-            for batch in batches(data, task, epoch=epoch, batch_size=batch_size):
-                terms = self._step(batch, watch)
+        start = self.position
+        for epoch in range(start.epoch, at_task(self.settings.epochs, task.index)):
+            first = start.step if epoch == start.epoch else 0
+            epoch_batches = batches(
+                data, task, epoch=epoch, batch_size=batch_size, first_step=first
+            )
+            for step, batch in enumerate(epoch_batches, start=first):
+                terms = self._step(batch)
+                self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
         self._log_means(task, epoch)
 
-    def _step(self, batch: Batch, watch: Watch) -> dict[str, float]:
+    def _step(self, batch: Batch) -> dict[str, float]:
         """One step down the gradient of the sum of the strategy's terms."""
         terms = self.strategy.objective(batch)
         loss = reduce(add, terms.values())
-        values = _finite(terms, batch)
-        watch.look(terms)
+        self.watch.look(terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.strategy.after_backward()
+        values = checks.finite(terms, self.parameters, batch, self.cost.steps)
         self.optimizer.step()
         self.strategy.after_step()
         return values
@@ -143,6 +206,8 @@ class Training:
             row = self.evaluator.within_task(self.strategy, task)
             where = {"task": task.index, "step": self.cost.steps}
             self.trackers.log({"event": "within_task", **where, "accuracy": row})
+        if self.saver is not None:
+            self.saver.after_step(partial(state.take, self))
 
     def _log_means(self, task: Task, epoch: int) -> None:
         """One line with the mean of each term since the last one."""
@@ -160,20 +225,17 @@ class Training:
         place = f"{task.index + 1}/{len(self.stream.tasks)}"
         log.info("task %s (%s): accuracy %s", place, task.name, percent)
 
-    def _raise_alarms(self, task: Task, watch: Watch) -> None:
-        for term in watch.inert():
+    def _raise_alarms(self, task: Task) -> None:
+        for term in self.watch.inert():
             text = message(self.name, term, task)
             log.warning("%s", text)
             self.alarms.append(text)
             where = {"task": task.index, "term": term}
             self.trackers.log({"event": "alarm", **where, "message": text})
 
-    def _begin_optimizer(self, task: Task) -> None:
-        """This task's optimizer; unless reset, it goes on with the last one's momentum."""
-        fresh: torch.optim.Optimizer = self.settings.optimizer(self.parameters, task.index)
-        if not self.settings.reset_optimizer:
-            fresh.state = self.optimizer.state
-        self.optimizer = fresh
+    def _fresh_optimizer(self, task: int) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = self.settings.optimizer(self.parameters, task)
+        return optimizer
 
     def _data(self, task: Task) -> Samples:
         return self.strategy.training_data(self.stream, task)
@@ -183,43 +245,3 @@ class Training:
         sizes = [len(self._data(task)) for task in self.stream.tasks]
         batch_size, epochs = self.settings.batch_size, self.settings.epochs
         return sum(at_task(epochs, t) * math.ceil(n / batch_size) for t, n in enumerate(sizes))
-
-
-class Means:
-    """The mean of each term since it was last asked for."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def add(self, terms: dict[str, float]) -> None:
-        self.count += 1
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def take(self) -> dict[str, float]:
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
-
-
-def _finite(terms: dict[str, Tensor], batch: Batch) -> dict[str, float]:
-    """The terms as numbers; raises Diverged, before the weights change, if one is not finite."""
-    values: list[float] = torch.stack([term.detach() for term in terms.values()]).tolist()
-    named = dict(zip(terms, values, strict=True))
-    if not all(map(math.isfinite, values)):
-        _, task, epoch, step = batch.position
-        raise Diverged(
-            f"diverged: the loss is not finite at task {int(task) + 1}, epoch {int(epoch) + 1}, "
-            f"step {int(step) + 1}: {', '.join(f'{name} {v:g}' for name, v in named.items())}"
-        )
-    return named
-
-
-def _check_last_batch(data: Samples, batch_size: int, strategy: Strategy) -> None:
-    """A last batch of one sample has no variance, so BatchNorm cannot train on it."""
-    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules())
-    if has_batch_norm and len(data) % batch_size == 1:
-        allowed = f"leaves a last batch of one of {len(data)} samples, which BatchNorm cannot take"
-        hint = f"batch_size={batch_size + 1}, or a model without BatchNorm"
-        raise ConfigError.of("batch_size", batch_size, allowed, hint)

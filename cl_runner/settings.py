@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origi
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from cl_runner.checkpoint import Schedule
 from cl_runner.errors import MISSING, ConfigError, Problem
 from cl_runner.stream import Outline, Scope, Stream
 from cl_runner.tracking.tracker import Tracker
-from cl_runner.types import PerTask, PositiveInt, Seed
+from cl_runner.types import PerTask, PositiveInt, RunName, Seed
 
 
 class Dataset(Protocol):
@@ -45,6 +46,10 @@ class Part:
             return self.target(*given, **self.settings)
         except ConfigError as error:
             raise error.under(self.key) from None
+        except (RuntimeError, OverflowError) as error:  # sizes that torch cannot make
+            reason = str(error).splitlines()[0]
+            path = f"{self.target.__module__}.{self.target.__qualname__}"
+            raise ConfigError.of(self.key, path, f"cannot be built: {reason}") from None
 
     def conventions(self) -> dict[str, Any]:
         """The settings that choose a formula, not a number: those with named values."""
@@ -72,7 +77,10 @@ class Settings:
     evaluate_every: PositiveInt | None
     log_every: PositiveInt
     reference: str | None
-    folder: str
+    checkpoint: Schedule
+    resume: str | None
+    output_root: str
+    name: RunName
     trusted_targets: list[str]
 
 
@@ -144,6 +152,8 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
         raise ConfigError.of(key, path, f"cannot be imported ({error})") from None
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise ConfigError.of(key, path, "is neither a class nor a function")
+    if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
+        raise ConfigError.of(key, path, f"is of {target.__module__}, which is not trusted")
     return target
 
 
@@ -151,6 +161,9 @@ def allowed(hint: Any) -> str:
     """A type annotation in plain words: `a number ≥ 0`, `one of all, seen, new`."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
+        told = [extra.description for extra in arguments[1:] if isinstance(extra, FieldInfo)]
+        if any(told):
+            return f"{allowed(arguments[0])} {told[-1]}"
         limits = [_limit(m) for extra in arguments[1:] for m in _metadata(extra)]
         return f"{allowed(arguments[0])} {' and '.join(filter(None, limits))}".rstrip()
     if origin in (Union, types.UnionType):

@@ -5,29 +5,43 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cl_runner import masking, resume
 from cl_runner.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from cl_runner.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 # In a checkout conf/ is beside the package, in a wheel inside it.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
-SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
 def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    try:
+        sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     try:
         _hydra_main()
     except RunError:  # told by the job of a sweep that raised it
@@ -53,21 +67,22 @@ def _hydra_main(config: DictConfig) -> float:
             sys.exit(error.exit_code)
         from cl_runner.tracking.local import write_status
 
-        write_status(Path(job.runtime.output_dir), "failed", error)
+        folder = Path(job.runtime.output_dir)
+        if not (folder / "status.json").exists():  # a run that is there is left as it is
+            write_status(folder, "failed", {}, error, masking.masks(config))
         raise  # the other jobs of the sweep run all the same
 
 
 def _job(config: DictConfig, job: HydraConf) -> float:
-    choices = job.runtime.choices
-    in_sweep = job.mode == RunMode.MULTIRUN
-    trusted = [o for o in job.overrides.task if o.lstrip("+").startswith("trusted_targets=")]
-    if config.trusted_targets and not trusted:
+    given = {resume.key_of(override) for override in _overrides(job)}
+    if config.trusted_targets and "trusted_targets" not in given:
         allowed = "is taken from the command line alone, never from a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
     if config.trusted_targets:
         sys.path.append(os.getcwd())  # where a user's own package may be
     logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
+    from cl_runner.environment import choose_device
     from cl_runner.report.table import summary
     from cl_runner.run import run
     from cl_runner.settings import read
@@ -75,40 +90,68 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings = read(plain)  # type: ignore[arg-type]
-    folder = Path(job.runtime.output_dir if in_sweep else settings.folder).absolute()
-    experiment = choices.get("experiment") or choices["dataset"]
-    names = {g: choices[g] for g in ("dataset", "model", "strategy", "optimizer", "tracker")}
-    names["experiment"] = experiment
-    names["group"] = Path(job.sweep.dir).name if in_sweep else experiment
-    results = run(settings, folder, config=_as_written(config), names=names)
+    written = masking.as_written(config) | {"device": choose_device(settings.device)}
+    folder = _folder(settings, written, job)
+    results = resume.finished(folder, written, settings.resume)
+    if results is not None:
+        print(f"already complete: {folder}")
+    else:
+        results = run(
+            settings,
+            folder,
+            config=written,
+            names=_names(config, job),
+            overrides=masking.kept_overrides(_overrides(job)),
+            masks=masking.masks(config),
+        )
     print(summary(results, folder))
     return float(results["average_accuracy"])
 
 
-def _as_written(config: DictConfig) -> dict[str, Any]:
-    """The composed settings without values of the environment and without secrets."""
-    resolver = "oc.env"
-    OmegaConf.register_new_resolver(
-        resolver, lambda name, default=None: f"<env:{name}>", replace=True
-    )
+def _overrides(job: HydraConf) -> list[str]:
+    """The settings on the command line as typed, `${oc.env:NAME}` not replaced by its value."""
+    overrides: Any = OmegaConf.to_container(job.overrides, resolve=False)
+    return [str(override) for override in overrides["task"]]
+
+
+def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
+    """What each part of the run is called: its option, or its class if the command line chose
+    that; and the experiment and the group that the run belongs to."""
+    choices = job.runtime.choices
+    given = {resume.key_of(override) for override in _overrides(job)}
+    names = {}
+    for group in ("dataset", "model", "strategy", "optimizer", "tracker"):
+        option = None if f"{group}._target_" in given else choices.get(group)
+        names[group] = option or config[group]._target_.rpartition(".")[2]
+    names["experiment"] = choices.get("experiment") or names["dataset"]
+    in_sweep = job.mode == RunMode.MULTIRUN
+    names["group"] = Path(job.sweep.dir).name if in_sweep else names["experiment"]
+    return names
+
+
+def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
+    """Where this run is or will be. Raises ConfigError for a path that cannot be one."""
+    if job.mode == RunMode.MULTIRUN:
+        if settings.resume not in (None, "auto"):
+            allowed = "continues one run; the jobs of a sweep continue with resume=auto"
+            raise ConfigError.of("resume", settings.resume, allowed)
+        return Path(job.runtime.output_dir).absolute()
+    root = Path(settings.output_root).absolute()
+    folder = root / settings.name
     try:
-        plain = OmegaConf.to_container(config.copy(), resolve=True)
-    finally:
-        _restore_env_resolver()
-    assert isinstance(plain, dict)
-    return {str(key): _masked(str(key), value) for key, value in plain.items()}
-
-
-def _restore_env_resolver() -> None:
-    from omegaconf.resolvers import oc
-
-    OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
-
-
-def _masked(key: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _masked(str(k), v) for k, v in value.items()}
-    return "<masked>" if SECRET.search(key) and value is not None else value
+        if settings.resume not in (None, "auto"):
+            folder = Path(settings.resume).absolute()
+        elif settings.resume == "auto":
+            folder = resume.find(root, written) or folder
+        links = stat.S_ISLNK(os.lstat(folder).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return folder
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError.of("output_root", root, f"cannot be a folder: {reason}") from None
+    if links:
+        raise ConfigError.of("name", folder, "is a link, which could lead anywhere")
+    return folder
 
 
 def _from_hydra(error: Exception) -> ConfigError:
@@ -125,6 +168,9 @@ def _from_hydra(error: Exception) -> ConfigError:
         key = unknown.group(1)
         value = next((a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")), "")
         return ConfigError.of(key, value, "no such setting", nearest(key, _known_keys()))
+    if isinstance(error, OverrideParseException):
+        hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
+        return ConfigError.of("command line", error.override, "cannot be understood", hint)
     return ConfigError.of("command line", " ".join(text.split()), "cannot be understood")
 
 

@@ -10,9 +10,20 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31, description="≥ 0 and < 2³¹")]
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31, description="≥ 1 and < 2³¹")]
+TaskCount = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+RunName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}$",
+        description="of 1 to 80 letters, digits, '.', '_' and '-', not beginning with '.'",
+    ),
+]
+BufferSize = Annotated[
+    int, Field(ge=1, lt=2**31, description="≥ 1; what stores nothing is strategy=finetune")
+]
 
 T = TypeVar("T")
 PerTask: TypeAlias = T | Annotated[list[T], Field(min_length=1)]

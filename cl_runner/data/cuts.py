@@ -13,7 +13,7 @@ from cl_runner.data.source import Source, Split, read
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import generator
 from cl_runner.stream import Cut, Outline, Scenario, Scope, Stream, assemble
-from cl_runner.types import Fraction, NonNegativeInt, PerTask, PositiveInt, at_task
+from cl_runner.types import Fraction, NonNegativeInt, PerTask, PositiveInt, TaskCount, at_task
 
 
 class ByClass:
@@ -29,21 +29,15 @@ class ByClass:
         source: Source,
         root: str,
         scenario: Scenario,
-        tasks: PositiveInt,
+        tasks: TaskCount,
         classes_per_task: PerTask[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
-        self.source, self.root, self.pixels = source, root, pixels
+        self.source, self.root, self.pixels = source, root, pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
-        if isinstance(classes_per_task, list) and len(classes_per_task) > tasks:
-            allowed = (
-                f"has {len(classes_per_task)} values for {tasks} tasks; give at most one a task"
-            )
-            raise ConfigError.of("classes_per_task", classes_per_task, allowed)
-        self.sizes = [at_task(classes_per_task, t) for t in range(tasks)]
-        _check_sizes(self.sizes, source, scenario)
+        self.sizes = _sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
             _check_order(class_order, sum(self.sizes), source)
         self.class_order = class_order
@@ -93,11 +87,12 @@ class ByPermutation:
         source: Source,
         root: str,
         scenario: Scenario,
-        tasks: PositiveInt,
+        tasks: TaskCount,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
-        self.source, self.root, self.tasks, self.pixels = source, root, tasks, pixels
+        self.source, self.root, self.tasks = source, root, tasks
+        self.pixels = pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
 
     def outline(self, seed: int) -> Outline:
@@ -133,7 +128,8 @@ class BySource:
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
-        self.sources, self.root, self.pixels = sources, root, pixels
+        self.sources, self.root = sources, root
+        self.pixels = pixels.fitting(sources[0].shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
         shapes = {source.name: (*source.shape, source.classes) for source in sources}
         if len(set(shapes.values())) != 1:
@@ -168,24 +164,30 @@ def _groups(split: Split) -> Tensor:
     return torch.arange(len(split.labels)) if split.groups is None else split.groups
 
 
-def _check_sizes(sizes: list[int], source: Source, scenario: Scenario) -> None:
+def _sizes(
+    tasks: int, classes_per_task: PerTask[int], source: Source, scenario: Scenario
+) -> list[int]:
+    """Classes of each task. Raises ConfigError if the data set has not so many."""
+    if isinstance(classes_per_task, list) and len(classes_per_task) > tasks:
+        allowed = f"has {len(classes_per_task)} values for {tasks} tasks; give at most one a task"
+        raise ConfigError.of("classes_per_task", classes_per_task, allowed)
+    sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]
     if sum(sizes) > source.classes:
-        allowed = (
-            f"{len(sizes)} tasks need {sum(sizes)} classes, {source.name} has {source.classes}"
-        )
-        raise ConfigError.of("classes_per_task", sizes, allowed)
+        allowed = f"is too many, with {classes_per_task} classes a task; {source.name} has"
+        raise ConfigError.of("tasks", tasks, f"{allowed} {source.classes} classes")
     if scenario == "domain_incremental" and len(set(sizes)) > 1:
         allowed = "a domain-incremental stream needs tasks of equally many classes"
         raise ConfigError.of("classes_per_task", sizes, allowed)
+    return sizes
 
 
 def _check_order(order: list[int], needed: int, source: Source) -> None:
-    outside = [label for label in order if label >= source.classes]
-    twice = sorted({label for label in order if order.count(label) > 1})
+    outside = [str(label) for label in order if label >= source.classes]
+    twice = sorted({str(label) for label in order if order.count(label) > 1})
     if outside:
-        allowed = f"class {outside} is outside 0 … {source.classes - 1}"
+        allowed = f"class {', '.join(outside)} is outside 0 … {source.classes - 1}"
     elif twice:
-        allowed = f"class {twice} stands there more than once"
+        allowed = f"class {', '.join(twice)} stands there more than once"
     elif len(order) < needed:
         allowed = f"names {len(order)} classes, the tasks need {needed}"
     else:

@@ -40,6 +40,9 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
         where = f"data error: {source.name}, {kind} split: "
         if len(split.images) != len(split.labels):
             raise DataError(f"{where}{len(split.images)} pictures but {len(split.labels)} labels")
+        if split.images.is_floating_point() and not torch.isfinite(split.images).all():
+            first = int(torch.nonzero(~torch.isfinite(split.images.flatten(1)).all(1))[0])
+            raise DataError(f"{where}picture {first} has a pixel that is not finite")
         if split.images.dtype != torch.uint8 or tuple(split.images.shape[1:]) != source.shape:
             raise DataError(
                 f"{where}pictures are {split.images.dtype} {list(split.images.shape[1:])}, "

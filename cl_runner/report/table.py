@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.errors import ConfigError
+from cl_runner.storage import is_locked
 
 
 def summary(results: dict[str, Any], folder: Path) -> str:
@@ -42,7 +43,9 @@ def comparison(folders: Sequence[Path]) -> str:
     for file in statuses:
         status = json.loads(file.read_text())
         if status["status"] != "complete":
-            rows.append([file.parent.name, status["status"], "", "", "", "", ""])
+            killed = status["status"] == "running" and not is_locked(file.parent)
+            what = "killed" if killed else status["status"]
+            rows.append([file.parent.name, what, "", "", "", "", ""])
             continue
         results = json.loads((file.parent / "results.json").read_text())
         rows.append(

@@ -20,8 +20,7 @@ class EWC(Strategy):
 
     `offline`: the sum over all earlier tasks t; `online`: one spring a weight, anchored at the
     last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4). `half`: whether the factor
-    1/2 is there. `fisher`: the estimator of F, see `fisher.py`, from `fisher_samples` (null: all).
-    """
+    1/2 is there. `fisher`: the estimator of F (`fisher.py`), from `fisher_samples` (null: all)."""
 
     def __init__(
         self,
@@ -55,3 +54,6 @@ class EWC(Strategy):
             self.fisher.add(fisher, theta)
         else:
             self.fisher.replace(self.decay * self.fisher.weight + fisher, theta)
+
+    def curvature(self) -> float:
+        return 2 * self.factor * self.fisher.weight.max().item()

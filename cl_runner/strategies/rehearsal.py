@@ -9,7 +9,7 @@ from cl_runner.memory import Memory, Policy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Task
-from cl_runner.types import PositiveInt
+from cl_runner.types import BufferSize, PositiveInt
 
 
 class Rehearsal(Strategy):
@@ -23,13 +23,13 @@ class Rehearsal(Strategy):
         self,
         network: Network,
         *,
-        buffer_size: PositiveInt,
+        buffer_size: BufferSize,
         policy: Policy,
         replay_batch_size: PositiveInt,
         loss: ReplayLoss,
     ) -> None:
         super().__init__(network)
-        self.memory = Memory(buffer_size, network.shape, policy)
+        self.memory = Memory(buffer_size, network, policy)
         self.replay_batch_size, self.loss = replay_batch_size, loss
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Task
 from cl_runner.teacher import Teacher
-from cl_runner.types import NonNegative, Positive, PositiveInt
+from cl_runner.types import BufferSize, NonNegative, Positive, PositiveInt
 
 
 class RehearsalKD(Strategy):
@@ -23,7 +23,7 @@ class RehearsalKD(Strategy):
         self,
         network: Network,
         *,
-        buffer_size: PositiveInt,
+        buffer_size: BufferSize,
         policy: Policy,
         replay_batch_size: PositiveInt,
         loss: ReplayLoss,
@@ -34,7 +34,7 @@ class RehearsalKD(Strategy):
         distil_on: DistilOn,
     ) -> None:
         super().__init__(network)
-        self.memory = Memory(buffer_size, network.shape, policy)
+        self.memory = Memory(buffer_size, network, policy)
         self.replay_batch_size, self.loss, self.distil_on = replay_batch_size, loss, distil_on
         self.alpha, self.T, self.t_squared = alpha, T, t_squared
         self.task_weight = task_weight(mixing, alpha)

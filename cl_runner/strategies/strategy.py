@@ -40,6 +40,10 @@ class Strategy(nn.Module, ABC):
     def end_task(self, task: Task) -> None:
         """After the last step of a task, before it is evaluated."""
 
+    def curvature(self) -> float:
+        """The largest ∂²/∂θᵢ² that its own terms add to the loss, where it is known."""
+        return 0.0
+
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, C]; the largest among the classes asked for is the prediction."""
         logits: Tensor = self.network(x)

@@ -2,88 +2,136 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import socket
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from cl_runner.errors import FolderInUse, StorageError
+from cl_runner.errors import CheckpointError, StorageError
+from cl_runner.interrupt import Interrupted
+from cl_runner.masking import masked
+from cl_runner.storage import append, write
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 log = logging.getLogger("cl_runner")
 
 
 class LocalFiles(Tracker):
-    """config.yaml, metrics.jsonl (a line an event), results.json, status.json, log.txt,
-    predictions.npz. Nothing is written before `begin`."""
+    """config.yaml, overrides.yaml, metrics.jsonl (a line an event), results.json, status.json,
+    log.txt, predictions.npz. Nothing is written before `begin`.
 
-    def __init__(self, folder: Path) -> None:
+    metrics_size: bytes of metrics.jsonl that belong to the state from which the run continues;
+    what was logged after it will be logged again, so it is cut off.
+    """
+
+    def __init__(self, folder: Path, metrics_size: int = 0) -> None:
         self.folder = folder
+        self.metrics_size = metrics_size
         self.metrics: int | None = None
         self.handler: logging.Handler | None = None
+        self.who: dict[str, Any] = {}
+        self.masks: dict[str, str] = {}
 
     def begin(self, run: RunInfo) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if (self.folder / "status.json").exists():
-                raise FolderInUse(
-                    f"run folder error: {self.folder} already holds a run; choose another folder="
-                )
+        self.masks = run.masks
+        attempt = run.attempt
+        self.who = {
+            "run_id": attempt.run_id,
+            "attempt": attempt.number,
+            "settings": attempt.settings,
+        }
+        if run.attempt.number == 1:
+            write(self.folder / "overrides.yaml", yaml.safe_dump(run.overrides))
             text = yaml.safe_dump(run.config, sort_keys=False, default_flow_style=None)
             write(self.folder / "config.yaml", text)
-            write_status(self.folder, "running")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self.metrics = os.open(self.folder / "metrics.jsonl", flags, 0o644)
-            self.handler = logging.FileHandler(self.folder / "log.txt", encoding="utf-8")
+        write_status(self.folder, "running", self.who)
+        path = self.folder / "metrics.jsonl"
+        try:
+            self.metrics = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            if os.fstat(self.metrics).st_size < self.metrics_size:
+                raise CheckpointError(f"checkpoint error: {path} lacks lines of its checkpoint")
+            os.ftruncate(self.metrics, self.metrics_size)
+            self.handler = _LogFile(self.folder / "log.txt", run.masks)
         except OSError as error:
-            raise StorageError(f"storage error: {error.filename}: {error.strerror}") from None
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            raise StorageError.of(path, error) from None
         log.setLevel(logging.INFO)
         log.addHandler(self.handler)
 
     def log(self, record: Record) -> None:
         if self.metrics is not None:
-            os.write(self.metrics, (json.dumps(record, allow_nan=False) + "\n").encode())
+            append(self.metrics, json.dumps(record, allow_nan=False), self.folder / "metrics.jsonl")
+
+    def durable_size(self) -> int:
+        """Bytes of metrics.jsonl, which are on the disk when this returns."""
+        if self.metrics is None:
+            return 0
+        os.fsync(self.metrics)
+        return os.fstat(self.metrics).st_size
 
     def save_predictions(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
         """The predicted class of every test sample after every task."""
-        part = self.folder / "predictions.part.npz"
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-        os.replace(part, self.folder / "predictions.npz")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write(self.folder / "predictions.npz", content.getvalue())
 
     def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
         if self.handler is None or self.metrics is None:
             return
         os.close(self.metrics)
+        try:
+            self._conclude(results, error)
+        finally:
+            log.removeHandler(self.handler)
+            self.handler.close()
+
+    def _conclude(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
         if results is not None:
-            write(self.folder / "results.json", json.dumps(results, indent=1, allow_nan=False))
-            write_status(self.folder, "complete")
-        elif isinstance(error, KeyboardInterrupt):
-            write_status(self.folder, "interrupted")
+            content = json.dumps(results, indent=1, allow_nan=False)
+            write(self.folder / "results.json", content)
+            write_status(self.folder, "complete", self.who)
+        elif isinstance(error, Interrupted | KeyboardInterrupt):
+            write_status(self.folder, "interrupted", self.who)
         elif error is not None:
-            log.error("%s", "".join(traceback.format_exception(error)).rstrip())
-            write_status(self.folder, "failed", error)
-        log.removeHandler(self.handler)
-        self.handler.close()
+            with suppress(StorageError):  # on a full disk the error itself is what counts
+                write_status(self.folder, "failed", self.who, error, self.masks)
+                log.error("%s", "".join(traceback.format_exception(error)).rstrip())
 
 
-def write_status(folder: Path, status: str, error: BaseException | None = None) -> None:
+def write_status(
+    folder: Path,
+    status: str,
+    who: dict[str, Any],
+    error: BaseException | None = None,
+    masks: dict[str, str] | None = None,
+) -> None:
     """status.json: running, complete, failed or interrupted, by whom, and why it failed."""
-    content = {"status": status, "pid": os.getpid(), "host": socket.gethostname()}
+    content = {"status": status, "pid": os.getpid(), "host": socket.gethostname(), **who}
     if error is not None:
-        content["error"] = str(error)
-        content["traceback"] = "".join(traceback.format_exception(error))
+        content["error"] = masked(str(error), masks or {})
+        content["traceback"] = masked("".join(traceback.format_exception(error)), masks or {})
     write(folder / "status.json", json.dumps(content, indent=1))
 
 
-def write(path: Path, text: str) -> None:
-    """Write a whole file or none: a reader never sees half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+class _LogFile(logging.Handler):
+    """log.txt, with times; what cannot be written ends the run, as with any other file."""
+
+    def __init__(self, path: Path, masks: dict[str, str]) -> None:
+        super().__init__()
+        self.path, self.masks = path, masks
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        append(self.descriptor, masked(self.format(record), self.masks), self.path)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        super().close()

@@ -27,8 +27,15 @@ class Progress(Tracker):
         self.handler = _AboveTheBar()
         logging.getLogger("cl_runner").addHandler(self.handler)
         self.bar = tqdm(
-            total=run.steps, disable=None, bar_format=BAR, dynamic_ncols=True, leave=False
+            total=run.steps,
+            initial=run.steps_done,
+            disable=None,
+            bar_format=BAR,
+            dynamic_ncols=True,
+            leave=False,
         )
+        for record in run.earlier:
+            self.log(record)
 
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
         # The bar redraws ten times a second at most; only then are the texts made.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from cl_runner.resume import Attempt
 
 Record = dict[str, Any]
 """One logged event: `event` is `step`, `evaluation` or `alarm`; plain JSON values."""
@@ -22,6 +24,11 @@ class RunInfo:
     names: dict[str, str]  # chosen option of each config group, and `group`
     task_names: list[str]
     steps: int  # of the whole run
+    steps_done: int = 0  # by earlier attempts, as far as their state was saved
+    earlier: list[Record] = field(default_factory=list)  # what they logged
+    attempt: Attempt = field(default_factory=lambda: Attempt("", 1, ""))
+    overrides: list[str] = field(default_factory=list)  # of the command line, secrets left out
+    masks: dict[str, str] = field(default_factory=dict)  # secret values, what to write instead
 
 
 class Tracker(ABC):  # noqa: B024

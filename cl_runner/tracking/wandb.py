@@ -33,6 +33,10 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
 class WandB(Tracker):
     """Charts have the step or the task as axis; the summary holds the final metrics.
 
+    A continued run is a W&B run of its own, named after the attempt, into which all that earlier
+    attempts logged is put first: so the last one is whole, whatever the earlier ones lost when
+    they were killed (offline, W&B can neither continue a run nor keep what it has buffered).
+
     Every wait for the server is bounded by `init_timeout` and `finish_timeout`. Where it does not
     answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
     """
@@ -66,6 +70,8 @@ class WandB(Tracker):
         for axis, charts in {"step": "train/*", "task": "accuracy/*"}.items():
             self.run.define_metric(axis, hidden=True)
             self.run.define_metric(charts, step_metric=axis)
+        for record in run.earlier:
+            self._mirror(record)
 
     def _start(self, run: RunInfo, mode: Literal["offline", "online"]) -> Any:
         import wandb
@@ -76,7 +82,8 @@ class WandB(Tracker):
             entity=self.entity,
             group=self.group or run.names["group"],
             job_type=run.names["strategy"],
-            name=f"{run.names['strategy']} {run.folder.name}",
+            id=self._id(run, mode),
+            name=f"{run.names['strategy']} {run.folder.name}{_again(run.attempt.number)}",
             tags=[run.names["dataset"], run.names["model"], run.names["strategy"], *self.tags],
             dir=str(run.folder),
             config={**run.config, "names": run.names},
@@ -91,8 +98,16 @@ class WandB(Tracker):
             ),
         )
 
+    def _id(self, run: RunInfo, mode: str) -> str:
+        """A start that failed keeps its id, so going on offline needs another."""
+        fallback = "" if mode == self.mode else "-offline"
+        return f"{run.attempt.run_id}-{run.attempt.number}{fallback}"
+
     @_harmless
     def log(self, record: Record) -> None:
+        self._mirror(record)
+
+    def _mirror(self, record: Record) -> None:
         if record["event"] == "step":
             terms = {f"train/{name}": value for name, value in record["terms"].items()}
             self.run.log({"step": record["step"], "train/loss": record["loss"], **terms})
@@ -121,6 +136,10 @@ class WandB(Tracker):
         self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
         final = {name: value for name, value in results.items() if isinstance(value, float)}
         self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
+
+
+def _again(attempt: int) -> str:
+    return "" if attempt == 1 else f" (attempt {attempt})"
 
 
 def _first_line(error: Exception) -> str:

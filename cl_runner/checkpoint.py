@@ -1,0 +1,170 @@
+"""Checkpoints: the complete state of a run, so written that a kill at any instant loses none.
+
+One file is one state: a line with the SHA-256 of all that follows, a line of JSON (the manifest:
+schema, size, task, step, settings), then a torch archive of tensors and plain values. The digest
+guards against accidents; against malice, nothing but tensors and plain values is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cl_runner.errors import CheckpointError, StorageError
+from cl_runner.interrupt import Signals
+from cl_runner.state import State
+from cl_runner.storage import PART, write
+from cl_runner.tracking.local import LocalFiles
+from cl_runner.types import Positive, PositiveInt
+
+log = logging.getLogger("cl_runner")
+SCHEMA = 1
+KEEP = 2  # the newest, and the one before in case the newest is damaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How often to save within a task, whichever comes first; at task ends it is always done."""
+
+    every_n_steps: PositiveInt | None
+    every_n_minutes: Positive | None
+
+    def due(self, steps: int, seconds: float) -> bool:
+        """Whether to save now, so many steps and seconds after the last time."""
+        by_steps = self.every_n_steps is not None and steps >= self.every_n_steps
+        return by_steps or (
+            self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
+        )
+
+
+class Unusable(Exception):
+    """Why one checkpoint file cannot be used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: `settings` is the digest of what the run was told to do."""
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder, self.settings = folder, settings
+
+    def save(self, state: State) -> None:
+        """Write the state, then remove all but the newest two.
+
+        Raises StorageError, naming the checkpoint that is left, if it cannot be written.
+        """
+        task, step = state["position"]["task"], state["cost"]["steps"]
+        manifest = {"schema": SCHEMA, "task": task, "step": step, "settings": self.settings}
+        try:
+            self.folder.mkdir(exist_ok=True)
+            write(self.folder / f"task-{task:03}-step-{step:09}.ckpt", packed(state, manifest))
+        except OSError as error:
+            raise StorageError.of(self.folder, error) from None
+        except StorageError as error:
+            left = self.newest_first()
+            last = (
+                f"the last good checkpoint is {left[0].name}" if left else "no checkpoint is left"
+            )
+            raise StorageError(f"{error}; {last}") from None
+        self.prune(KEEP)
+
+    def load(self) -> State | None:
+        """The newest state that can be used; None if none was ever saved.
+
+        A damaged newer one is set aside (its name then ends in .bad) with a warning. Raises
+        CheckpointError if there are checkpoints and none can be used.
+        """
+        problems: dict[Path, Unusable] = {}
+        for file in self.newest_first():
+            try:
+                state = self._read(file)
+            except Unusable as problem:
+                problems[file] = problem
+                continue
+            for bad, why in problems.items():
+                log.warning("%s %s; going back to %s", bad, why, file.name)
+                bad.rename(f"{bad}.bad")
+            return state
+        if problems:
+            told = "; ".join(f"{file.name} {why}" for file, why in problems.items())
+            raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {told}")
+        return None
+
+    def newest_first(self) -> list[Path]:
+        """The names tell the order; what a kill left half-written has another name."""
+        return sorted(self.folder.glob("*.ckpt"), reverse=True)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest so many, and what a kill left half-written."""
+        for file in [*self.newest_first()[keep:], *self.folder.glob(f"*{PART}")]:
+            file.unlink(missing_ok=True)
+
+    def _read(self, file: Path) -> State:
+        manifest, archive = unpacked(file)
+        if manifest["settings"] != self.settings:
+            raise Unusable("is of a run with other settings")
+        try:
+            state: State = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise Unusable(f"holds more than tensors and plain values ({reason})") from None
+        return state
+
+
+class Saver:
+    """Saves a run's state when it is time, and when a signal asks the run to end."""
+
+    def __init__(
+        self, checkpoints: Checkpoints, schedule: Schedule, files: LocalFiles, signals: Signals
+    ) -> None:
+        self.checkpoints, self.schedule = checkpoints, schedule
+        self.files, self.signals = files, signals
+        self.steps, self.time = 0, time.monotonic()
+
+    def after_step(self, state: Callable[[], State]) -> None:
+        """Save if the schedule or a signal says so. Raises Interrupted for a signal."""
+        self.steps += 1
+        seconds = time.monotonic() - self.time
+        if self.signals.received is not None or self.schedule.due(self.steps, seconds):
+            self.save(state)
+
+    def save(self, state: Callable[[], State]) -> None:
+        """Save now. The metrics are made durable first: the state says how many belong to it."""
+        self.checkpoints.save({**state(), "metrics_size": self.files.durable_size()})
+        self.steps, self.time = 0, time.monotonic()
+        self.signals.obey(self.files.folder)
+
+
+def packed(state: State, manifest: dict[str, Any]) -> bytes:
+    """The bytes of a checkpoint file."""
+    archive = io.BytesIO()
+    torch.save(state, archive)
+    content = archive.getbuffer()
+    head = json.dumps({**manifest, "size": len(content)}).encode() + b"\n"
+    digest = hashlib.sha256(head)
+    digest.update(content)
+    return b"".join([digest.hexdigest().encode(), b"\n", head, content])
+
+
+def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
+    """Manifest and archive of a checkpoint file. Raises Unusable for any that is not whole."""
+    try:
+        stated, _, rest = file.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from None
+    if hashlib.sha256(rest).hexdigest().encode() != stated:
+        raise Unusable("is damaged (its SHA-256 differs)")
+    head, _, archive = rest.partition(b"\n")
+    manifest: dict[str, Any] = json.loads(head)
+    if manifest["schema"] != SCHEMA:
+        raise Unusable(f"has schema {manifest['schema']}, this version reads schema {SCHEMA}")
+    return manifest, archive

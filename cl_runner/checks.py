@@ -1,0 +1,125 @@
+"""Checks a run makes on itself: before the first step, at each step, after each penalty."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cl_runner.batches import Batch
+from cl_runner.errors import ConfigError, Diverged, RunError
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Outline, Stream, Task
+
+log = logging.getLogger("cl_runner")
+
+
+def check_network(network: object, outline: Outline) -> None:
+    """Raise ConfigError unless it is a network for these classes that takes these pictures."""
+    name = type(network).__name__
+    if not isinstance(network, Network):
+        raise ConfigError.of("model", name, "is no Network (cl_runner.models.network)")
+    rows = len(network.classifier.weight)
+    if rows != outline.classes:
+        allowed = f"its classifier has {rows} outputs, the data set {outline.classes} classes"
+        raise ConfigError.of("model", name, allowed)
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *outline.shape))
+    except RuntimeError as error:
+        allowed = f"cannot take pictures of {list(outline.shape)} ({first_line(error)})"
+        raise ConfigError.of("model", name, allowed) from None
+    network.train()
+
+
+def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
+    """Raise ConfigError if BatchNorm would be given a last batch of one, which has no variance."""
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
+        return
+    for task in stream.tasks:
+        samples = len(strategy.training_data(stream, task))
+        if samples % batch_size == 1:
+            allowed = (
+                f"leaves a last batch of one of {samples} samples to BatchNorm, which needs two"
+            )
+            hint = f"batch_size={batch_size + 1} or {max(2, batch_size - 1)}, or a model without it"
+            raise ConfigError.of("batch_size", batch_size, allowed, hint)
+
+
+def warn_if_nothing_learns(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """One warning if the learning rate is zero at every task."""
+    if all(group["lr"] == 0 for optimizer in optimizers for group in optimizer.param_groups):
+        log.warning("optimizer.lr=0: no weight will change")
+
+
+def finite(
+    terms: dict[str, Tensor], parameters: Sequence[nn.Parameter], batch: Batch, step: int
+) -> dict[str, float]:
+    """The terms as numbers. Raises Diverged, before the weights change, unless they and all
+    gradients are finite; `step` is the number of the step in the run, from 0."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    # A sum is the cheapest number that is finite only if all its summands are; one transfer.
+    looked_at = [*(term.detach() for term in terms.values()), *(g.sum() for g in gradients)]
+    values: list[float] = torch.stack(looked_at).tolist()
+    named = dict(zip(terms, values[: len(terms)], strict=True))
+    if all(map(math.isfinite, values)):
+        return named
+    of_loss = all(map(math.isfinite, named.values()))
+    what = "a gradient" if of_loss else "the loss"
+    _, task, epoch, number = batch.position
+    raise Diverged(
+        f"diverged: {what} is not finite at task {int(task) + 1}, epoch {int(epoch) + 1}, "
+        f"step {step + 1} (batch {int(number) + 1} of the epoch): "
+        f"{', '.join(f'{name} {value:g}' for name, value in named.items())}; "
+        "no weight was changed by it"
+    )
+
+
+def check_stability(
+    strategy: Strategy, optimizer: torch.optim.Optimizer, task: Task, weight: float | None
+) -> None:
+    """Raise Diverged if SGD's next steps must grow without bound under the strategy's penalty.
+
+    On a parabola of curvature c, gradient descent with step lr and momentum β is stable up to
+    lr · c = 2 (1 + β), Nesterov's form up to 2 (1 + β) / (1 + 2 β). For EWC, c = weight · max F
+    (twice that without the factor 1/2). `weight` is the strategy's setting of that name.
+    """
+    curvature = strategy.curvature()
+    if not isinstance(optimizer, torch.optim.SGD) or curvature == 0:
+        return
+    group = optimizer.param_groups[0]
+    lr, momentum = group["lr"], group["momentum"]
+    limit = 2 * (1 + momentum) / (1 + 2 * momentum if group["nesterov"] else 1)
+    if lr * curvature >= limit:
+        largest = limit / (lr * curvature) * (weight or 1.0)
+        raise Diverged(
+            f"diverged: before task {task.index + 1}, lr · weight · max F = {lr * curvature:.4g} "
+            f"is past {limit:.4g}, the stability limit of SGD with momentum {momentum:g}, so the "
+            f"penalty would throw the weights ever further. The largest stable strategy.weight is "
+            f"{largest:.4g}; with this weight, the largest stable optimizer.lr is "
+            f"{limit / curvature:.4g}"
+        )
+
+
+@contextmanager
+def out_of_memory_in_one_line() -> Iterator[None]:
+    """A failed allocation becomes a RunError with a remedy (exit code 1)."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text:
+            told = f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less"
+            raise RunError(told) from None
+        raise
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, short enough for a line of ours."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

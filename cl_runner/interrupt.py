@@ -1,0 +1,60 @@
+"""Signals: the first asks the run to save at the end of its step, the second ends it at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+log = logging.getLogger("cl_runner")
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
+"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=B:USR1@120`)."""
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop and has saved its state; ends a sweep too."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(EXIT_CODES[number])
+        self.signal = number
+
+
+class Signals:
+    """While entered, these signals are noted instead of obeyed. Only the main thread can do so;
+    in another thread they keep their meaning."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def obey(self, folder: Path) -> None:
+        """Raise Interrupted if one was noted, saying how the run in this folder goes on."""
+        if self.received is not None:
+            name = self.received.name
+            log.warning("%s: saved; continue with: cl-train resume=%s", name, folder)
+            raise Interrupted(self.received)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(EXIT_CODES[signal.Signals(number)])
+        self.received = signal.Signals(number)
+        told = f"\n{self.received.name}: saving at the end of this step; once more ends at once\n"
+        os.write(2, told.encode())

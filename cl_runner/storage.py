@@ -1,0 +1,108 @@
+"""Files that are whole or not there: every write of a run folder, and the folder's lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cl_runner.errors import FolderInUse, StorageError
+
+PART = ".part"
+"""Ends the name of a file that is being written; after a kill one may be left."""
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Put a whole file in the place of an old one, durably, or leave the old one as it is.
+
+    Raises StorageError, with nothing left behind, if there is no room or no right to.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(path.name + PART)
+    try:
+        _check_space(path, len(data))
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError.of(path, error) from None
+
+
+def append(descriptor: int, line: str, path: Path) -> None:
+    """One line at the end of an open file, in one call of the system. Raises StorageError."""
+    try:
+        _write_all(descriptor, f"{line}\n".encode())
+    except OSError as error:
+        raise StorageError.of(path, error) from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and hold its lock, which the kernel frees however this process ends.
+
+    Raises FolderInUse, which names the owner, or StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError.of(folder, error) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 200).decode() or "another process"
+            raise FolderInUse(f"run folder error: {folder} is in use by {owner}") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process holds the folder's lock now."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _check_space(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise StorageError(
+            f"storage error: disk full while writing {path}: {needed} bytes needed, {free} free"
+        )
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
