@@ -1,0 +1,156 @@
+"""The kill campaign: runs killed with SIGKILL at every crash point, continued, and compared.
+
+A crash point is before, half-way through or after each write, around each fsync, rename and
+removal of a file, and around each step, Fisher estimate, memory update, evaluation and the making
+of the results. After every kill the run is continued; at the end weights, buffers, teacher,
+Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json (without
+its seconds and its peak of memory) must have the bytes of a run that nobody killed.
+
+    python scripts/kill_campaign.py                     # the short form, which is part of the tests
+    python scripts/kill_campaign.py --long              # every point, every strategy; random times
+    python scripts/kill_campaign.py --sabotage          # is any item of the state left out noticed?
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+from kill_points import Case, Killer, attempt, differences, fingerprint, prepared
+from kill_sabotage import sabotage
+
+EVERY = 2  # steps between checkpoints
+COMMON = [
+    "threads=1", "model.widths=[12]", "model.batch_norm=true",
+    "dataset.pixels.crop_padding=1", "dataset.pixels.flip=true",
+    "log_every=3", "evaluate_every=5", "reset_optimizer=false",
+    f"checkpoint.every_n_steps={EVERY}",
+]  # fmt: skip
+SMALL = ["dataset.tasks=2", "epochs=1", "batch_size=100"]
+LARGE = ["dataset.tasks=3", "epochs=2", "batch_size=150"]
+STRATEGIES = {
+    "finetune": [],
+    "joint": [],
+    "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
+    "lwf": [],
+    "kd": [],
+    "ewc": ["strategy.fisher_samples=50", "strategy.weight=1.0"],
+    "ewc online": ["strategy=ewc", "strategy.mode=online", "strategy.fisher_samples=50",
+                   "strategy.weight=1.0"],
+    "rehearsal": ["strategy.buffer_size=30", "strategy.replay_batch_size=10",
+                  "strategy.policy=reservoir"],
+    "rehearsal_kd": ["strategy.buffer_size=30", "strategy.replay_batch_size=10"],
+    "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.buffer_size=30",
+                             "strategy.policy=herding"],
+}  # fmt: skip
+OPTIMIZERS = {
+    "adam": ["optimizer=adam"],
+    "sgd": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9"],
+}
+EVERYWHERE = {("rehearsal_kd", "adam"), ("ewc", "sgd")}  # in the short form; five points elsewhere
+
+
+@dataclass
+class Tally:
+    """What came of the kills at one strategy with one optimizer."""
+
+    points: int
+    kills: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    most_redone: int = 0
+
+
+def main() -> None:
+    """Run the campaign, print its table, exit 1 if anything differed."""
+    parser = argparse.ArgumentParser(description="Kill runs everywhere and compare.")
+    parser.add_argument("--long", action="store_true", help="larger runs, all points, random times")
+    parser.add_argument("--strategy", nargs="+", choices=STRATEGIES, help="only these")
+    parser.add_argument("--sabotage", action="store_true", help="only the test of the test")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # fsync costs nothing there
+    with tempfile.TemporaryDirectory(dir=in_memory) as name:
+        folder = Path(name)
+        if arguments.sabotage:
+            sys.exit(not sabotage(folder, [*COMMON, *LARGE, *OPTIMIZERS["adam"]]))
+        sys.exit(not campaign(folder, arguments.strategy or list(STRATEGIES), arguments.long))
+
+
+def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
+    """One line a strategy and optimizer; whether nothing differed."""
+    start, kills, mismatches = time.monotonic(), 0, 0
+    print(
+        f"{'strategy':22}{'optimizer':11}{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
+    )
+    for name, optimizer in itertools.product(strategies, OPTIMIZERS):
+        which = [o for o in STRATEGIES[name] if o.startswith("strategy=")] or [f"strategy={name}"]
+        overrides = [*COMMON, *(LARGE if long else SMALL), *which, *STRATEGIES[name]]
+        case = prepared(f"{name} {optimizer}", [*overrides, *OPTIMIZERS[optimizer]])
+        points = None if long or (name, optimizer) in EVERYWHERE else 5
+        tally = kill_everywhere(case, folder / case.name, points, chains=10 if long else 0)
+        kills, mismatches = kills + tally.kills, mismatches + len(tally.mismatches)
+        print(f"{name:22}{optimizer:11}{tally.points:7}{tally.kills:7}"
+              f"{len(tally.mismatches):12}{tally.most_redone:8}", flush=True)  # fmt: skip
+        for mismatch in tally.mismatches[:5]:
+            print(f"  {mismatch}")
+    print(f"{kills} kills, {mismatches} mismatches, {time.monotonic() - start:.0f} s")
+    return mismatches == 0
+
+
+def kill_everywhere(case: Case, folder: Path, points: int | None, chains: int) -> Tally:
+    """Kill at (some of) the enumerated points, then in chains at random times."""
+    folder.mkdir()
+    begun = time.monotonic()
+    names = attempt(case, folder / "whole", Killer()).points
+    seconds = time.monotonic() - begun
+    whole = fingerprint(folder / "whole")
+    tally = Tally(len(names))
+    draw = random.Random(case.name)
+    chosen = range(1, len(names) + 1)
+    for at in chosen if points is None else sorted(draw.sample(chosen, min(points, len(names)))):
+        run = folder / f"point-{at}"
+        killed = attempt(case, run, Killer(at))
+        assert killed.signal == signal.SIGKILL, (names[at - 1], killed)
+        compare(case, run, whole, f"{case.name}, point {at}: {names[at - 1]}", tally)
+    for chain in range(chains):
+        run, killed_there = folder / f"chain-{chain}", 0
+        while killed_there < 12:
+            after = draw.uniform(0, seconds)
+            if attempt(case, run, Killer(), kill_after=after).signal is None:
+                break
+            killed_there += 1
+            tally.kills += 1
+        tally.kills -= 1 if killed_there else 0  # `compare` counts one
+        if killed_there:
+            compare(case, run, whole, f"{case.name}, chain {chain}", tally, killed_there)
+    return tally
+
+
+def compare(
+    case: Case, run: Path, whole: dict[str, str], what: str, tally: Tally, times: int = 1
+) -> None:
+    """Continue the killed run to its end and compare it with the whole one."""
+    tally.kills += 1
+    ended = attempt(case, run, Killer())
+    different = ended.error or differences(whole, run)
+    redone = (run.with_suffix(".steps").stat().st_size - case.steps(run)) / times
+    tally.most_redone = max(tally.most_redone, int(redone + 0.999))
+    if different:
+        tally.mismatches.append(f"{what}: {different}")
+    if redone > EVERY:
+        tally.mismatches.append(f"{what}: {redone:g} steps were done again for a kill")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The test of the test: with any item of the state left out, the comparison must fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from kill_points import Case, Killer, Patch, attempt, differences, fingerprint, prepared
+from torch import Tensor
+
+from cl_runner import state
+from cl_runner.batches import Batch
+from cl_runner.checkpoint import Checkpoints
+from cl_runner.state import State
+from cl_runner.strategies.rehearsal_kd import RehearsalKD
+
+KILL_AT_STEP = 11  # in the third task, a step after a checkpoint, which is between logged lines
+KILL_AFTER_A_LINE = 9  # in the third task, a step after a checkpoint, when a line was logged
+
+
+class Planted(RehearsalKD):
+    """Uses every kind of state: torch's own generator, a term that is alive only as a task
+    begins (known to the alarm's watch alone) and a term that never is (an alarm a task)."""
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        terms = super().objective(batch)
+        square = torch.cat([p.flatten() for p in self.network.parameters()]).square().sum()
+        early = batch.position[2:] == (0, 0)
+        noise = torch.rand(()) * 1e-2 * square
+        return terms | {"noise": noise, "early": 1e-3 * square * early, "inert": 0 * square}
+
+
+STRATEGY_ITEMS: dict[str, Callable[[str], bool]] = {
+    "weights": lambda k: k.startswith("network.") and k.endswith(("weight", "bias")),
+    "mask of unborn classes": lambda k: k == "network.classifier.unborn",
+    "BatchNorm's statistics": lambda k: k.startswith("network.") and "running" in k,
+    "teacher": lambda k: k.startswith("teacher."),
+    "memory: pictures": lambda k: k == "memory.images",
+    "memory: labels": lambda k: k == "memory.labels",
+    "memory: groups": lambda k: k == "memory.groups",
+    "memory: counts": lambda k: k == "memory._extra_state",
+    "Fisher information": lambda k: k == "fisher.weight",
+    "anchor": lambda k: k == "fisher.anchor",
+    "offset of the penalty": lambda k: k == "fisher.offset",
+}
+ITEMS = ["position", "optimizer", "generators", "watch", "means", "evaluator", "cost", "alarms"]
+
+
+def sabotage(folder: Path, common: list[str]) -> bool:
+    """Print one line for each item left out; whether the comparison noticed every one."""
+    memory = ["strategy=rehearsal_kd", "strategy.buffer_size=30", "strategy.replay_batch_size=10"]
+    kd = prepared("planted", [*common, *memory])
+    planted = replace(kd.settings.strategy, target=Planted)
+    kd = replace(kd, settings=replace(kd.settings, strategy=planted))
+    ewc = prepared("ewc", [*common, "strategy=ewc", "strategy.fisher_samples=50"])
+    of_ewc = ("Fisher information", "anchor", "offset of the penalty")
+    patches: dict[str, tuple[Case, Patch | None]] = {"nothing": (kd, None)}
+    patches |= {item: (kd, leaving_out(item)) for item in ITEMS}
+    patches |= {
+        item: (ewc if item in of_ewc else kd, leaving_out_of_strategy(chosen))
+        for item, chosen in STRATEGY_ITEMS.items()
+    }
+    patches["offset in metrics.jsonl"] = (kd, leaving_out_the_offset)
+    good = True
+    whole = {case.name: _whole(case, folder) for case in (kd, ewc)}
+    for item, (case, patch) in patches.items():
+        different = _killed_and_continued(case, folder / item, whole[case.name], patch)
+        expected = bool(different) == (patch is not None)
+        good &= expected
+        verdict = different[:70] or "the same"
+        print(f"left out: {item:26} {verdict}{'' if expected else '   NOT AS EXPECTED'}")
+    return good
+
+
+def _whole(case: Case, folder: Path) -> dict[str, str]:
+    assert attempt(case, folder / case.name, Killer()).code == 0
+    return fingerprint(folder / case.name)
+
+
+def _killed_and_continued(case: Case, run: Path, whole: dict[str, str], patch: Patch | None) -> str:
+    """What differs from the whole run, or the error that ended the continued one."""
+    names = attempt(case, run.with_name(f"{run.name} counted"), Killer()).points
+    steps = [number for number, name in enumerate(names, 1) if name == "after after_step"]
+    step = KILL_AFTER_A_LINE if patch is leaving_out_the_offset else KILL_AT_STEP
+    attempt(case, run, Killer(steps[step - 1]))
+    return attempt(case, run, Killer(), patch=patch).error or differences(whole, run)
+
+
+def leaving_out(item: str) -> Patch:
+    """Continue with this part of the state as a fresh run has it."""
+
+    def change(saved: State, fresh: State) -> None:
+        saved[item] = fresh[item]
+
+    return lambda: _before_putting_back(change)
+
+
+def leaving_out_of_strategy(chosen: Callable[[str], bool]) -> Patch:
+    """The same for some entries of the strategy's state."""
+
+    def change(saved: State, fresh: State) -> None:
+        keys = [key for key in saved["strategy"] if chosen(key)]
+        assert keys
+        saved["strategy"] |= {key: fresh["strategy"][key] for key in keys}
+
+    return lambda: _before_putting_back(change)
+
+
+def _before_putting_back(change: Callable[[State, State], None]) -> None:
+    put_back = state.put_back
+
+    def sabotaged(training: Any, saved: State) -> None:
+        change(saved, state.take(training))
+        put_back(training, saved)
+
+    state.put_back = sabotaged  # type: ignore[assignment]
+
+
+def leaving_out_the_offset() -> None:
+    """Continue after all lines that are there, those to be logged again among them."""
+    load = Checkpoints.load
+
+    def sabotaged(self: Checkpoints) -> State | None:
+        saved = load(self)
+        size = (self.folder.parent / "metrics.jsonl").stat().st_size
+        return None if saved is None else {**saved, "metrics_size": size}
+
+    Checkpoints.load = sabotaged  # type: ignore[method-assign]
