@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def first_batch(stream: Stream, task: int, size: int = 16) -> Batch:
 def composed(*overrides: str) -> Settings:
     """The validated settings of a command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", ["folder=unused", *overrides])
+        config = compose("config", ["name=unused", *overrides])
     return read(OmegaConf.to_container(config, resolve=True))
 
 
@@ -119,3 +121,49 @@ def cl_train_here(
         return subprocess.CompletedProcess(command, code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture
+def cl_train_beside(tmp_path: Path) -> Callable[..., int]:
+    """The same in a forked process, which can be sent signals: returns its number at once.
+
+    What it prints is in the files `stdout` and `stderr`; it calls `first` before all else.
+    """
+
+    def call(*arguments: str, first: Callable[[], object] = lambda: None) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
+            child = os.fork()
+        if child == 0:
+            first()
+            _run_and_exit(tmp_path, ["cl-train", *arguments, "threads=1"])
+        return child
+
+    return call
+
+
+def _run_and_exit(folder: Path, command: list[str]) -> None:
+    code = 70  # of what raises
+    try:
+        os.chdir(folder)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            stream = open(folder / name, "w")  # noqa: SIM115
+            os.dup2(stream.fileno(), number)
+            setattr(sys, name, stream)
+        sys.argv = command
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def exit_code(child: int) -> int:
+    """Wait for a forked process; a signal that ended it counts negatively."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

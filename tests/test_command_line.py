@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_runner.train import _masked
-
-TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "folder=run")
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 
 
 def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> None:
@@ -28,10 +26,6 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["strategy=ewcc"], 2, "strategy=ewcc: no such option. Hint: did you mean ewc?"),
-        (["optimizer.lrr=1"], 2, "optimizer.lrr=1: no such setting. Hint: did you"),
-        (["optimizer.lr=-1"], 2, "optimizer.lr=-1: must be a number ≥ 0"),
-        (["device=cuda:99"], 2, "device=cuda:99"),
         (["foo"], 2, "cannot be understood"),
         (["strategy=lwf,ewc"], 2, "cannot be understood"),
         (["experiment=nothing"], 2, "experiment=nothing: no such option"),
@@ -53,16 +47,6 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
-
-
-def test_batch_norm_and_a_last_batch_of_one_is_told_before_the_run(cl_train_here, tmp_path) -> None:
-    cl_train_here(*TINY)
-    sizes = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
-    arguments = (*TINY[:3], "model.batch_norm=true", "folder=bn")
-    done = cl_train_here(*arguments, f"batch_size={sizes[1]['train'] - 1}")
-    assert done.returncode == 2 and "last batch of one" in done.stderr
-    assert not (tmp_path / "bn").exists()
-    assert cl_train_here(*arguments, f"batch_size={sizes[1]['train']}").returncode == 0
 
 
 def test_help_is_quick_and_shows_how(cl_train) -> None:
@@ -99,22 +83,6 @@ def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Pa
     )
     rows = [line.split() for line in report.stdout.splitlines()]
     assert [row[1] for row in rows[1:]] == ["finetune", "failed", "failed", "finetune"]
-
-
-def test_no_value_of_the_environment_is_written(cl_train, tmp_path: Path) -> None:
-    done = cl_train(*TINY, "tracker=wandb", CL_DATA="/private/hunter2")
-    assert done.returncode == 0, done.stderr
-    files = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
-    assert any(p.suffix == ".wandb" for p in files)
-    assert "<env:CL_DATA>" in (tmp_path / "run" / "config.yaml").read_text()
-    assert not [p for p in files if b"hunter2" in p.read_bytes()]
-
-
-def test_settings_that_look_like_secrets_are_masked() -> None:
-    config = {"tracker": {"api_key": "abc", "project": "p"}, "seed": 1, "password": None}
-    masked = {key: _masked(key, value) for key, value in config.items()}
-    assert masked == {"tracker": {"api_key": "<masked>", "project": "p"}, "seed": 1,
-                      "password": None}  # fmt: skip
 
 
 def test_trusted_targets_are_taken_from_the_command_line_alone(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 import torch
-from conftest import tiny_network, tiny_stream
+from conftest import composed, run_here, tiny_network, tiny_stream
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from cl_runner import evaluation
+from cl_runner.checkpoint import unpacked
+from cl_runner.data.digits import Digits
+from cl_runner.data.source import Split
 from cl_runner.errors import Diverged
 from cl_runner.evaluation import METRICS, Matrix, predict
 from cl_runner.evaluator import Evaluator
@@ -191,3 +197,58 @@ def test_a_dead_model_is_not_right_about_class_0() -> None:
         strategy.network.classifier.weight.fill_(torch.nan)
     with pytest.raises(Diverged, match="task 1"):
         predict(strategy, stream.test[0], stream.tasks[0], 2)
+
+
+def test_a_mixture_of_all_tasks_is_predicted_as_each_task_is() -> None:
+    """Class-incremental: no task is named at test time, so which samples come together is nothing
+    to the predictions."""
+    stream, strategy = tiny_stream(), Finetune(tiny_network(batch_norm=True, new_rows="default"))
+    for task in stream.tasks:
+        strategy.network.grow(task)
+    apart = [predict(strategy, samples, task, 6).among_seen
+             for samples, task in zip(stream.test, stream.tasks, strict=True)]  # fmt: skip
+    mixture = stream.test[0] + stream.test[1] + stream.test[2]
+    order = torch.randperm(len(mixture))
+    mixed = predict(strategy, mixture[order], stream.tasks[0], 6).among_seen
+    assert torch.equal(mixed, torch.cat(apart)[order])
+    assert len(mixed.unique()) > 1
+
+
+def test_training_validation_and_test_samples_are_apart() -> None:
+    """No picture of one side is, bit for bit, a picture of another (no two digits are equal)."""
+    dataset = composed("dataset=digits", "dataset.validation_fraction=0.2").dataset
+    stream = dataset.load(seed=0, scope="seen", device="cpu")
+    parts = [[task.train for task in stream.tasks], [t.validation for t in stream.tasks],
+             stream.test]  # fmt: skip
+    pictures = [picture.numpy().tobytes() for part in parts for samples in part
+                for picture in samples.raw]  # fmt: skip
+    assert len(pictures) == len(set(pictures)) == 1797
+    assert all(len(samples) > 0 for part in parts for samples in part)
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "ewc", "rehearsal_kd"])
+def test_poisoned_test_labels_change_nothing_in_training(
+    strategy: str, tmp_path, monkeypatch
+) -> None:
+    """Nor do poisoned test pictures: the weights and all that was logged of the loss are equal."""
+    arguments = ("epochs=2", "batch_size=64", "model.widths=[16]", f"strategy={strategy}",
+                 "dataset.tasks=3", "log_every=2")  # fmt: skip
+    run_here(tmp_path / "clean", *arguments)
+    load = Digits.load
+
+    def poisoned(self, root):
+        train, test = load(self, root)
+        return train, Split(255 - test.images, test.labels.roll(1))
+
+    monkeypatch.setattr(Digits, "load", poisoned)
+    run_here(tmp_path / "poisoned", *arguments)
+    weights, losses = [], []
+    for name in ("clean", "poisoned"):
+        (file,) = (tmp_path / name / "checkpoint").glob("*.ckpt")
+        weights.append(torch.load(io.BytesIO(unpacked(file)[1]), weights_only=True)["strategy"])
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        losses.append([line for line in lines if json.loads(line)["event"] == "step"])
+    assert losses[0] == losses[1] and len(losses[0]) > 3
+    same = [torch.equal(value, weights[1][key]) for key, value in weights[0].items()
+            if isinstance(value, torch.Tensor)]  # fmt: skip
+    assert len(same) > 3 and all(same)

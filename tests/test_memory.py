@@ -35,7 +35,7 @@ def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
 def test_never_too_large_nothing_invented_nothing_twice(
     size: int, policy: str, tasks: list[list[int]]
 ) -> None:
-    memory, network = Memory(size, SHAPE, policy), tiny_network(10)
+    memory, network = Memory(size, tiny_network(1), policy), tiny_network(10)
     arrived: set[tuple[int, int, int]] = set()
     for index, labels in enumerate(tasks):
         memory.learn(plain_task(index, labels), network)
@@ -54,7 +54,7 @@ def test_never_too_large_nothing_invented_nothing_twice(
 @pytest.mark.parametrize("size", [6, 7, 20, 29])
 def test_balanced_to_within_one_and_no_class_lost(policy: str, size: int) -> None:
     stream, network = tiny_stream(), tiny_network()
-    memory = Memory(size, SHAPE, policy)
+    memory = Memory(size, network, policy)
     for task in stream.tasks:
         network.grow(task)
         memory.learn(task, network)
@@ -78,7 +78,7 @@ def test_quotas_leave_no_slot_empty_that_could_be_filled(
 
 def test_a_class_of_another_domain_counts_apart() -> None:
     stream, network = tiny_stream("domain_incremental"), tiny_network(2)
-    memory = Memory(12, SHAPE, "class_balanced")
+    memory = Memory(12, tiny_network(), "class_balanced")
     for task in stream.tasks:
         memory.learn(task, network)
     assert sorted(torch.unique(memory.groups, return_counts=True)[1].tolist()) == [2] * 6
@@ -94,7 +94,7 @@ def reservoir_p_value(off_by_one: bool, monkeypatch: pytest.MonkeyPatch) -> floa
         )
     network, counts = tiny_network(), np.zeros(n)
     for seed in range(repetitions):
-        memory = Memory(k, SHAPE, "reservoir")
+        memory = Memory(k, tiny_network(), "reservoir")
         for index in range(4):
             memory.learn(plain_task(index, [0] * (n // 4), seed), network)
         held = memory.images[:, 0, 0, 0] + (memory.groups >> 32) * (n // 4)
@@ -127,7 +127,7 @@ def test_herding_follows_the_mean_like_brute_force() -> None:
 
 def test_a_draw_is_a_function_of_the_position_alone() -> None:
     stream, network = tiny_stream(crop_padding=1, flip=True), tiny_network()
-    memory = Memory(10, SHAPE, "class_balanced")
+    memory = Memory(10, tiny_network(), "class_balanced")
     memory.learn(stream.tasks[0], network)
     batch = first_batch(stream, 1)
     torch.manual_seed(1)
@@ -142,7 +142,7 @@ def test_a_draw_is_a_function_of_the_position_alone() -> None:
 
 def test_the_state_dict_is_the_whole_memory() -> None:
     stream, network = tiny_stream(), tiny_network()
-    memory, copy = Memory(10, SHAPE, "reservoir"), Memory(10, SHAPE, "reservoir")
+    memory, copy = Memory(10, tiny_network(), "reservoir"), Memory(10, tiny_network(), "reservoir")
     memory.learn(stream.tasks[0], network)
     copy.load_state_dict(memory.state_dict())
     for one in (memory, copy):

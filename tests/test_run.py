@@ -32,11 +32,16 @@ def logged(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"]
+    return {p: p.read_bytes() for p in files}
+
+
 def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
     results = run_here(tmp_path / "run", *FAST, "strategy=rehearsal_kd")
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert files == {"config.yaml", "metrics.jsonl", "results.json", "status.json", "log.txt",
-                     "predictions.npz"}  # fmt: skip
+                     "predictions.npz", "overrides.yaml", "checkpoint", ".lock"}  # fmt: skip
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "complete"
     assert set(results) >= KEYS
@@ -114,9 +119,9 @@ def test_an_optimizer_is_fresh_at_each_task_or_keeps_its_momentum(
 ) -> None:
     found, train = [], run_module.Training.train
 
-    def spied(self, task, watch) -> None:
+    def spied(self, task) -> None:
         found.append(len(self.optimizer.state))
-        train(self, task, watch)
+        train(self, task)
 
     monkeypatch.setattr(run_module.Training, "train", spied)
     run_here(tmp_path / "run", *FAST, "optimizer=sgd", f"reset_optimizer={reset}")
@@ -201,8 +206,8 @@ def test_divergence_stops_before_the_weights_change(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
     run_here(tmp_path / "run", *FAST)
-    before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    before = contents(tmp_path / "run")
     with pytest.raises(FolderInUse):
         run_here(tmp_path / "run", *FAST, "seed=1")
-    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    assert contents(tmp_path / "run") == before
     assert logging.getLogger("cl_runner").handlers == []

@@ -113,8 +113,9 @@ def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
     if fault != "no key":
         environment["WANDB_API_KEY"] = "x" * 40
     environment["WANDB_BASE_URL"] = "http://127.0.0.1:9" if fault == "nobody listens" else url
-    arguments = ["tracker=wandb", "tracker.mode=online", "tracker.init_timeout=3",
-                 "tracker.finish_timeout=3", "threads=1", "folder=run", *TINY]  # fmt: skip
+    arguments = ["tracker=wandb", "tracker.mode=online", "tracker.init_timeout=1",
+                 "tracker.finish_timeout=1", "threads=1", "output_root=.", "name=run",
+                 *TINY]  # fmt: skip
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "cl_runner.train", *arguments], cwd=tmp_path,
                           env=environment, capture_output=True, text=True, timeout=120,
@@ -127,3 +128,15 @@ def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
     assert found["accuracy"] == plain["accuracy"]
     metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("plain", "run")]
     assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_a_folder_that_cannot_be_written_costs_nothing_else(mode, tmp_path: Path, capfd) -> None:
+    """As when its disk is full: one warning, and the same metrics bit for bit."""
+    run_here(tmp_path / "plain", *TINY)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "wandb").write_text("in the way")
+    run_here(tmp_path / "run", "tracker=wandb", f"tracker.mode={mode}", *TINY)
+    assert capfd.readouterr().err.count("W&B is off for the rest of this run: ") == 1
+    for name in ("metrics.jsonl", "predictions.npz"):
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()

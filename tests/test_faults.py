@@ -1,0 +1,278 @@
+"""What goes wrong before and while a run trains: one clear line, an exit code, nothing left.
+
+Each test is a row of docs/faults.md; `faulty.py` holds the planted faults.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_here
+
+from cl_runner.checkpoint import unpacked
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
+TRUST = ("trusted_targets=[faulty]", "dataset.tasks=5")
+
+
+def told(done, code: int, *words: str) -> str:
+    """The one line that was printed, which holds all these words."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert done.stdout == ""
+    return lines[0]
+
+
+SETTINGS = [
+    # arguments, key and value as typed, what is allowed or the remedy
+    (["strategy=ewcc"], "strategy=ewcc", "did you mean ewc?"),
+    (["optimizer.lrr=1"], "optimizer.lrr=1", "did you mean optimizer.lr?"),
+    (["++optimizer.lrr=1"], "optimizer.lrr=1", "did you mean lr?"),
+    (["~optimizer.lr"], "optimizer.lr", "is missing"),
+    (["optimizer.lr=abc"], "optimizer.lr=abc", "a number ≥ 0"),
+    (["optimizer.lr=nan"], "optimizer.lr=nan", "a number ≥ 0"),
+    (["optimizer.lr=inf"], "optimizer.lr=inf", "a number ≥ 0"),
+    (["optimizer.lr=-0.1"], "optimizer.lr=-0.1", "a number ≥ 0"),
+    (["epochs=0"], "epochs=0", "an integer ≥ 1"),
+    (["epochs=-1"], "epochs=-1", "an integer ≥ 1"),
+    (["epochs=99999999999"], "epochs=99999999999", "< 2³¹"),
+    (["batch_size=0"], "batch_size=0", "an integer ≥ 1"),
+    (["batch_size=-3"], "batch_size=-3", "an integer ≥ 1"),
+    (["batch_size=2.5"], "batch_size=2.5", "an integer ≥ 1"),
+    (["dataset.class_order=[0,0,1,2,3,4,5,6,7,8]"], "dataset.class_order=", "class 0 stands"),
+    (["dataset.class_order=[0,1,2,3,4,5,6,7,8]"], "dataset.class_order=", "names 9 classes"),
+    (["dataset.class_order=[0,1,2,3,4,5,6,7,8,99]"], "dataset.class_order=", "99 is outside 0 … 9"),
+    (["dataset.tasks=0"], "dataset.tasks=0", "an integer ≥ 1"),
+    (["dataset.tasks=11"], "dataset.tasks=11", "with 2 classes a task; digits has 10 classes"),
+    (["dataset.tasks=3", "dataset.classes_per_task=4"], "dataset.tasks=3", "digits has 10 classes"),
+    (["dataset.tasks=2147483647"], "dataset.tasks=2147483647", "digits has 10 classes"),
+    (["strategy=rehearsal", "strategy.buffer_size=0"], "strategy.buffer_size=0",
+     "strategy=finetune"),
+    (["strategy=rehearsal", "strategy.buffer_size=-1"], "strategy.buffer_size=-1", "≥ 1"),
+    (["strategy=rehearsal", "strategy.buffer_size=9"], "strategy.buffer_size=9",
+     "buffer_size=10, or policy=reservoir"),
+    (["strategy=lwf", "strategy.T=0"], "strategy.T=0", "a number > 0"),
+    (["strategy=lwf", "strategy.T=-1"], "strategy.T=-1", "a number > 0"),
+    (["strategy=lwf", "strategy.T=nan"], "strategy.T=nan", "a number > 0"),
+    (["strategy=kd", "strategy.alpha=-0.1"], "strategy.alpha=-0.1", "a number ≥ 0"),
+    (["strategy=kd", "strategy.alpha=1.5"], "strategy.alpha=1.5", "with mixing=convex"),
+    (["strategy=ewc", "strategy.weight=-1"], "strategy.weight=-1", "a number ≥ 0"),
+    (["device=cuda:7"], "device=cuda:7", "cpu"),
+    (["seed=-1"], "seed=-1", "an integer ≥ 0"),
+    (["seed=4294967296"], "seed=4294967296", "< 4294967296"),
+    (["name=../../x"], "name=../../x", "of 1 to 80 letters"),
+    (["name=/abs"], "name=/abs", "of 1 to 80 letters"),
+    (["name=a/b"], "name=a/b", "of 1 to 80 letters"),
+    (["name=.hidden"], "name=.hidden", "not beginning with '.'"),
+    (["name=" + "x" * 300], "name=xxx", "of 1 to 80 letters"),
+    (["name=\N{SAUROPOD}"], "name=\N{SAUROPOD}", "needs quotes"),
+    (["name='\N{SAUROPOD}'"], "name=\N{SAUROPOD}", "of 1 to 80 letters"),
+    (["name='a\x00b'"], "name=a", "of 1 to 80 letters"),
+    (["name='<script>alert(1)</script>'"], "name=<script>", "of 1 to 80 letters"),
+    (["output_root=" + "x" * 300], "output_root=", "cannot be a folder: "),
+    (["output_root='a\x00b'"], "output_root=", "cannot be a folder: "),
+    (["strategy._target_=os.system"], "strategy._target_=os.system",
+     "only targets of cl_runner are built"),
+    (["strategy._target_=torch.hub.load"], "strategy._target_=torch.hub.load", "only targets of"),
+    (["model._target_=pathlib.Path.unlink"], "model._target_=pathlib.Path.unlink",
+     "only targets of"),
+    (["model._target_=cl_runner.train.hydra.utils.call"], "model._target_=", "cannot be imported"),
+    (["model._target_=cl_runner.data.gtsrb.ThreadPoolExecutor"], "model._target_=",
+     "is of concurrent.futures.thread, which is not trusted"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "typed", "words"), SETTINGS,
+                         ids=[ascii(" ".join(a))[1:60] for a, _, _ in SETTINGS])  # fmt: skip
+def test_a_setting_that_cannot_be(arguments, typed, words, cl_train_here, tmp_path: Path) -> None:
+    """Exit code 2; key, value and what is allowed on one line; no folder."""
+    given = {argument.partition("=")[0].lstrip("~+") for argument in arguments}
+    tiny = [t for t in TINY if t.partition("=")[0] not in given]
+    line = told(cl_train_here(*tiny, *arguments), 2, typed, words)
+    assert line.startswith("config error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+DATA = [
+    ("a task without samples", "train", ["task 1 (classes 0, 1)", "training sample", "class 0, 1"]),
+    ("a task without samples", "test", ["task 1 (classes 0, 1)", "test sample", "class 0, 1"]),
+    ("a class without samples", "train", ["task 4 (classes 6, 7)", "training sample", "class 7"]),
+    ("a class without samples", "test", ["task 4 (classes 6, 7)", "test sample", "class 7"]),
+    ("label 10", "train", ["training split", "label 10 of sample 5 is outside 0 … 9"]),
+    ("label -1", "test", ["test split", "label -1 of sample 5 is outside 0 … 9"]),
+    ("label -100", "train", ["label -100 of sample 5 is outside 0 … 9"]),
+    ("label NaN", "train", ["labels are torch.float32, expected torch.int64"]),
+    ("label 2.5", "train", ["labels are torch.float32, expected torch.int64"]),
+    ("a label too few", "train", ["1438 pictures but 1437 labels"]),
+    ("a label too few", "test", ["359 pictures but 358 labels"]),
+    ("a pixel NaN", "train", ["training split", "picture 9 has a pixel that is not finite"]),
+]
+
+
+@pytest.mark.parametrize(("fault", "split", "words"), DATA, ids=[f"{d[0]}, {d[1]}" for d in DATA])
+def test_data_that_cannot_be(fault, split, words, cl_train_here, tmp_path: Path) -> None:
+    """Exit code 4 before training: which split, which sample or class; no folder."""
+    source = ["dataset.source._target_=faulty.Source", f"+dataset.source.fault={fault}",
+              f"+dataset.source.split={split}"]  # fmt: skip
+    line = told(cl_train_here(*TINY, *TRUST, *source), 4, *words)
+    assert line.startswith("data error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("eleven_outputs", ["its classifier has 11 outputs, the data set 10 classes"]),
+        ("colour_only", ["cannot take pictures of [1, 8, 8]"]),
+        ("no_network", ["is no Network"]),
+    ],
+)
+def test_a_network_that_does_not_fit(target, words, cl_train_here, tmp_path: Path) -> None:
+    """Exit code 2, both numbers or shapes named; no folder."""
+    tiny = [t for t in TINY if "widths" not in t]
+    done = cl_train_here(*tiny, *TRUST, "~model", f"+model._target_=faulty.{target}")
+    told(done, 2, "config error: model=", *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_last_batch_of_one_meets_batch_norm(cl_train_here, tmp_path: Path) -> None:
+    """Exit code 2 with the ways out; without BatchNorm, or with another size, it runs."""
+    cl_train_here(*TINY)
+    sizes = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
+    common = [*TINY[:1], *TINY[2:4], "name=bn", f"batch_size={sizes[1]['train'] - 1}"]
+    line = told(cl_train_here(*common, "model.batch_norm=true"), 2, "last batch of one")
+    assert re.search(r"batch_size=\d+ or \d+, or a model without it", line)
+    assert not (tmp_path / "bn").exists()
+    assert cl_train_here(*common, "model.batch_norm=false").returncode == 0
+
+
+def test_a_batch_larger_than_a_task_is_one_batch(tmp_path: Path) -> None:
+    """There are never zero batches: nothing is dropped."""
+    assert run_here(tmp_path / "run", *TINY[:1], "batch_size=99999")["cost"]["steps"] == 5
+
+
+def test_a_learning_rate_of_zero(cl_train_here, tmp_path: Path) -> None:
+    """Runs, with one warning; the weights stay as they were, bit for bit."""
+    arguments = (*TINY, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
+    done = cl_train_here(*arguments)
+    assert done.returncode == 0
+    assert done.stderr.count("warning: optimizer.lr=0: no weight will change") == 1
+    longer = cl_train_here(*arguments[:-1], "model.new_rows=default", "name=longer", "epochs=3")
+    assert longer.returncode == 0
+    one, three = (final_state(tmp_path / name)["strategy"] for name in ("run", "longer"))
+    assert all(torch.equal(one[key], three[key]) for key in one)
+
+
+def final_state(folder: Path) -> dict:
+    (file,) = (folder / "checkpoint").glob("*.ckpt")
+    return torch.load(io.BytesIO(unpacked(file)[1]), weights_only=True)
+
+
+def test_a_penalty_of_weight_zero_is_fine_tuning(tmp_path: Path) -> None:
+    """Runs, bit-equal to fine-tuning; the alarm says that the penalty is inert."""
+    ewc = run_here(tmp_path / "ewc", *TINY[:3], "strategy=ewc", "strategy.weight=0")
+    plain = run_here(tmp_path / "plain", *TINY[:3])
+    one, other = (np.load(tmp_path / n / "predictions.npz") for n in ("ewc", "plain"))
+    assert all(np.array_equal(one[key], other[key]) for key in one.files)
+    weights = [final_state(tmp_path / n)["strategy"] for n in ("ewc", "plain")]
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+    assert len(ewc["alarms"]) == 4 and plain["alarms"] == []
+
+
+def test_a_penalty_past_the_stability_limit(cl_train_here, tmp_path: Path) -> None:
+    """Exit code 3 after the first task, with the largest weight that is stable; that one runs."""
+    sgd = ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "strategy=ewc"]
+    line = told_last(cl_train_here(*TINY, *sgd, "strategy.weight=1e12"), 3)
+    assert "before task 2" in line and "is past 3.8" in line
+    largest = re.search(r"largest stable strategy.weight is ([\d.e+]+)", line)
+    assert largest
+    assert (tmp_path / "run" / "checkpoint").exists()
+    for factor, code in ((0.99, 0), (1.01, 3)):
+        weight = float(largest[1]) * factor
+        names = [*TINY[:4], f"name=w{factor}", f"strategy.weight={weight}", "dataset.tasks=2"]
+        assert cl_train_here(*names, *sgd).returncode == code
+
+
+def told_last(done, code: int) -> str:
+    """The last line printed: those before it tell of tasks that were learned."""
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    *before, last = done.stderr.strip().splitlines()
+    assert all(line.startswith("task ") for line in before)
+    return last
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("loss NaN", 3, "the loss is not finite at task 2, epoch 1, step 8 (batch 3 of the epoch)"),
+        ("loss inf", 3, "the loss is not finite at task 2, epoch 1, step 8 (batch 3 of the epoch)"),
+        ("gradient inf", 3, "a gradient is not finite at task 2, epoch 1, step 8 (batch 3"),
+        ("output NaN", 3, "the output for sample 0 of task 1, predicted after 4 classes"),
+        ("no memory", 1, "out of memory: "),
+    ],
+)
+def test_training_that_cannot_go_on(fault, code, words, cl_train_here, tmp_path: Path) -> None:
+    """Stopped before the weights change; place named; the last good checkpoint is left as it
+    was and holds finite numbers alone; no accuracy is written for a dead model."""
+    planted = ["strategy._target_=faulty.Failing", f"+strategy.fault={fault}"]
+    done = cl_train_here(*TINY, *TRUST, *planted, "checkpoint.every_n_steps=1")
+    line = told_last(done, code)
+    assert words in line
+    folder = tmp_path / "run"
+    status = json.loads((folder / "status.json").read_text())
+    assert status["status"] == "failed" and status["error"] == line
+    assert not (folder / "results.json").exists()
+    newest = max((folder / "checkpoint").glob("*.ckpt"))
+    assert newest.name == ("task-001-step-000000010.ckpt" if fault == "output NaN" else
+                           "task-001-step-000000007.ckpt")  # fmt: skip
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["task"] for x in lines if x["event"] == "evaluation"] == [0]
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Durations are of the monotonic clock: none is negative."""
+    backwards = itertools.count(2_000_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
+    results = run_here(tmp_path / "run", *TINY[:3], "checkpoint.every_n_minutes=0.0001")
+    assert 0 < results["cost"]["seconds"] < 60
+
+
+def test_checks_hold_where_python_drops_asserts(tmp_path: Path) -> None:
+    """`python -O`: a wrong label, a wrong alpha, and a loss that is NaN."""
+    planted = [
+        [*TRUST, "dataset.source._target_=faulty.Source", "+dataset.source.fault=label 10",
+         "+dataset.source.split=train"],
+        ["strategy=kd", "strategy.alpha=1.5"],
+        [*TRUST, "strategy._target_=faulty.Failing", "+strategy.fault=loss NaN"],
+    ]  # fmt: skip
+    driver = (
+        "import json, sys; from cl_runner.train import main\n"
+        "if __debug__: sys.exit('asserts are on')\n"
+        "for arguments in json.loads(sys.argv.pop()):\n"
+        "    sys.argv[1:] = arguments\n"
+        "    try: main()\n"
+        "    except SystemExit as stop: print(stop.code)\n"
+    )
+    commands = json.dumps([[*TINY, "threads=1", *arguments] for arguments in planted])
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", driver, commands],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["4", "2", "3"], done.stderr

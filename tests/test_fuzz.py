@@ -1,0 +1,99 @@
+"""Any value in any numeric setting: exit code 2 and one line, or a run that ends in order."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cl_runner.train import CONF, main
+
+TINY = ("threads=1", "output_root=.", "name=run", "dataset.tasks=2", "batch_size=400",
+        "model.widths=[8]", "epochs=1")  # fmt: skip
+
+
+def numeric(file: str, group: str = "") -> list[str]:
+    """The keys of a YAML file whose value is a number."""
+    node = yaml.safe_load((CONF / file).read_text())
+    prefix = f"{group}." if group else ""
+    found = [f"{prefix}{key}" for key, value in node.items()
+             if isinstance(value, int | float) and not isinstance(value, bool)]  # fmt: skip
+    return found
+
+
+CASES = {
+    "run": ([], [*numeric("config.yaml"), "evaluate_every", "threads", "checkpoint.every_n_steps",
+                 "checkpoint.every_n_minutes"]),
+    "data": ([], [*numeric("dataset/digits.yaml", "dataset"), "dataset.pixels.crop_padding",
+                  "dataset.pixels.mean", "dataset.pixels.std", "dataset.class_order",
+                  "model.widths"]),
+    **{name: ([f"strategy={name}"], numeric(f"strategy/{name}.yaml", "strategy"))
+       for name in ("lwf", "kd", "ewc", "rehearsal", "rehearsal_kd")},
+    **{name: ([f"optimizer={name}"], numeric(f"optimizer/{name}.yaml", "optimizer"))
+       for name in ("sgd", "adam", "adamw")},
+}  # fmt: skip
+
+numbers = st.one_of(
+    st.integers(-3, 3),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(0, 2),
+)
+values = st.one_of(numbers, st.lists(numbers, max_size=3), st.sampled_from(["''", "null", "true"]))
+TAKES_AGES = {"epochs": 3}
+"""What is valid, and would only train longer than a test may."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_value_of_any_number(case: str) -> None:
+    options, keys = CASES[case]
+    assert keys
+
+    @settings(max_examples=12, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(key=st.sampled_from(keys), value=values)
+    def ends_in_order(key: str, value: object) -> None:
+        limit = TAKES_AGES.get(key)
+        flat = value if isinstance(value, list) else [value]
+        if limit is not None and any(isinstance(v, int) and limit < v < 2**31 for v in flat):
+            return
+        tiny = [argument for argument in TINY if not argument.startswith(f"{key}=")]
+        arguments = [*tiny, *options, f"{key}={value}".replace(" ", "")]
+        code, printed = called(arguments)
+        assert code in (0, 2, 3), (arguments, code, printed)
+        assert "Traceback" not in printed, (arguments, printed)
+        if code == 2:
+            assert all(line.startswith("config error: ") for line in printed.splitlines())
+
+    ends_in_order()
+
+
+def called(arguments: list[str]) -> tuple[int, str]:
+    """Exit code and error output of `cl-train` in an empty folder, within this process."""
+    here, printed = Path.cwd(), io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(sys, "argv", ["cl-train", *arguments]),
+        contextlib.redirect_stderr(printed),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        os.chdir(folder)
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            os.chdir(here)
+        if code == 2:
+            assert os.listdir(folder) == []
+    return code, printed.getvalue()

@@ -1,0 +1,104 @@
+"""A run that is asked to stop saves its state first; rows of docs/faults.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import exit_code
+
+from cl_runner import storage
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "output_root=.")
+TRUST = "trusted_targets=[faulty]"
+SIGNALLING = (*TINY, TRUST, "strategy._target_=faulty.Signalling")
+SENT_AT = 8  # the step within which they are sent; each task has 5
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(file.name for file in (folder / "checkpoint").iterdir())
+
+
+def status(folder: Path) -> str:
+    return json.loads((folder / "status.json").read_text())["status"]
+
+
+def continued_as_if_nothing_had_been(cl_train_here, tmp_path: Path, monkeypatch) -> bool:
+    monkeypatch.setenv("GO_ON", "1")
+    assert cl_train_here("resume=run", TRUST).returncode == 0
+    assert cl_train_here(*TINY, "name=whole").returncode == 0
+    files = ("metrics.jsonl", "predictions.npz")
+    return all((tmp_path / "run" / f).read_bytes() == (tmp_path / "whole" / f).read_bytes()
+               for f in files)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 143)])
+def test_a_signal_within_a_step_saves_at_its_end(
+    name, code, cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    child = cl_train_beside(*SIGNALLING, f"+strategy.signals=[{name}]", "name=run")
+    assert exit_code(child) == code
+    assert status(tmp_path / "run") == "interrupted"
+    assert checkpoints(tmp_path / "run")[-1] == f"task-001-step-{SENT_AT:09}.ckpt"
+    printed = (tmp_path / "stderr").read_text()
+    assert f"{name}: saving at the end of this step; once more ends at once" in printed
+    assert f"continue with: cl-train resume={tmp_path / 'run'}" in printed
+    assert "Traceback" not in printed
+    assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("names", "code"), [("SIGINT,SIGINT", 130), ("SIGTERM,SIGINT", 130),
+                                             ("SIGINT,SIGTERM", 143)])  # fmt: skip
+def test_a_second_signal_ends_at_once_and_hurts_nothing(
+    names, code, cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    child = cl_train_beside(*SIGNALLING, f"+strategy.signals=[{names}]", "name=run",
+                            "checkpoint.every_n_steps=1")  # fmt: skip
+    assert exit_code(child) == code
+    assert checkpoints(tmp_path / "run")[-1] == f"task-001-step-{SENT_AT - 1:09}.ckpt"
+    assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
+
+
+def test_a_signal_within_the_writing_of_a_checkpoint(
+    cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    """The checkpoint is written to its end, and the run goes on from it."""
+    write, sent = os.write, []
+
+    def interrupted(descriptor: int, data: bytes | memoryview) -> int:
+        if len(data) > 10_000 and not sent:  # only checkpoints are as large
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+            return write(descriptor, data[: len(data) // 2])
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "os", SimpleNamespace(**{**vars(os), "write": interrupted}))
+        child = cl_train_beside(*TINY, "name=run")
+    assert exit_code(child) == 143
+    assert checkpoints(tmp_path / "run") == ["task-001-step-000000005.ckpt"]
+    assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
+
+
+def test_it_is_over_within_two_seconds(cl_train_beside, tmp_path: Path) -> None:
+    child = cl_train_beside("epochs=9999", *TINY[1:], "name=run")
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    time.sleep(0.2)
+    start = time.monotonic()
+    os.kill(child, signal.SIGTERM)
+    assert exit_code(child) == 143
+    assert time.monotonic() - start < 2
+
+
+def test_a_sweep_ends_with_the_job_that_was_asked_to(cl_train_beside, tmp_path: Path) -> None:
+    """Exit code 143, and no later job is begun."""
+    child = cl_train_beside("-m", *SIGNALLING, "+strategy.signals=[SIGTERM]", "seed=1,2",
+                            "hydra.sweep.dir=sweep")  # fmt: skip
+    assert exit_code(child) == 143
+    assert status(tmp_path / "sweep" / "0") == "interrupted"
+    assert not (tmp_path / "sweep" / "1" / "status.json").exists()

@@ -1,0 +1,90 @@
+"""No value of the environment and no secret is in any file of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from cl_runner.masking import as_written, kept_overrides, masked, masks
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2")
+HERE = ("output_root=.", "name=run")
+HUNTER = "hunter2-hunter2"
+
+
+def files_with(folder: Path, secret: str) -> list[Path]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert files
+    return [p for p in files if secret.encode() in p.read_bytes()]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb"))
+
+
+def test_no_value_of_the_environment_is_written(cl_train_here, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("CL_DATA", f"/private/{HUNTER}")
+    monkeypatch.setenv("PROJECT", HUNTER)
+    monkeypatch.setenv("WANDB_API_KEY", HUNTER * 3)
+    done = cl_train_here(*TINY, *HERE, "tracker=wandb", "tracker.project=${oc.env:PROJECT}")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    assert "<env:CL_DATA>" in text and "<env:PROJECT>" in text
+    found = files_with(tmp_path / "run", HUNTER)
+    # W&B itself was told the project's name, which is what it is for; nothing else of ours is.
+    assert all("wandb" in p.parts for p in found)
+    assert not files_with(tmp_path / "run", f"private/{HUNTER}")
+    assert not files_with(tmp_path / "run", HUNTER * 3)
+
+
+def test_not_even_when_it_comes_up_in_an_error(cl_train_here, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("CL_DATA", f"/private/{HUNTER}")
+    done = cl_train_here("-m", *TINY, "dataset=split_mnist,digits", "hydra.sweep.dir=sweep")
+    assert done.returncode == 1 and HUNTER in done.stderr  # the user is told; no file is
+    assert "<env:CL_DATA>" in (tmp_path / "sweep" / "0" / "status.json").read_text()
+    assert not files_with(tmp_path / "sweep", HUNTER)
+
+
+def test_a_secret_setting_is_masked(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "leaky.py").write_text(
+        "from cl_runner.strategies.finetune import Finetune\n"
+        "class Leaky(Finetune):\n"
+        "    def __init__(self, network, *, api_key: str, extra: dict):\n"
+        "        super().__init__(network)\n"
+        "        self.api_key = api_key\n"
+        "    def end_task(self, task):\n"
+        "        raise ValueError(f'no entry with {self.api_key}')\n"
+    )
+    import sys
+
+    sys.path.append(str(tmp_path / "modules"))
+    given = [*TINY, *HERE, "tracker=wandb", "trusted_targets=[leaky]",
+             "strategy._target_=leaky.Leaky", f"+strategy.api_key={HUNTER}",
+             f"+strategy.extra={{token:{HUNTER}}}"]  # fmt: skip
+    with pytest.raises(ValueError, match=HUNTER):
+        cl_train_here(*given)
+    assert not files_with(tmp_path / "run", HUNTER)
+    for file in ("config.yaml", "log.txt", "status.json"):
+        assert "<masked>" in (tmp_path / "run" / file).read_text()
+    overrides = (tmp_path / "run" / "overrides.yaml").read_text()
+    assert "+strategy.api_key=???" in overrides and "+strategy.extra=???" in overrides
+
+
+def test_what_looks_like_a_secret() -> None:
+    config = OmegaConf.create({
+        "tracker": {"api_key": "abcd", "project": "p"}, "password": None, "seed": 1,
+        "sources": [{"access_token": "efgh"}, {"name": "n"}],
+    })  # fmt: skip
+    assert as_written(config) == {
+        "tracker": {"api_key": "<masked>", "project": "p"}, "password": None, "seed": 1,
+        "sources": [{"access_token": "<masked>"}, {"name": "n"}],
+    }  # fmt: skip
+    assert masks(config) == {"abcd": "<masked>", "efgh": "<masked>"}
+    assert masked("abcd and efgh", masks(config)) == "<masked> and <masked>"
+    assert kept_overrides(["seed=1", "+a.token=x", "resume=auto", "b={key:x}", "c={d:x}"]) == [
+        "seed=1", "+a.token=???", "b=???", "c={d:x}"]  # fmt: skip
