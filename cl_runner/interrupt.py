@@ -12,7 +12,7 @@ from typing import Any, Self
 
 log = logging.getLogger("cl_runner")
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
-"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=B:USR1@120`)."""
+"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`)."""
 
 
 class Interrupted(SystemExit):

@@ -94,7 +94,22 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     assert "run folder" in done.stdout
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_fault_is_held_by_a_test_that_is_there() -> None:
+    rows = re.findall(r"^\| (?!fault|---).*\| `(\S+)::(\S+)` \|$",
+                      (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)  # fmt: skip
+    assert len(rows) >= 40
+    for file, test in rows:
+        assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text(), test
+
+
+def test_every_strategy_is_killed_everywhere() -> None:
+    campaign = (ROOT / "scripts" / "kill_campaign.py").read_text()
+    for file in (ROOT / "conf" / "strategy").glob("*.yaml"):
+        assert f'"{file.stem}": [' in campaign, file.stem
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md",
+                                      "docs/faults.md"])  # fmt: skip
 def test_links_lead_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)h][^)]*)\)", (ROOT / document).read_text()):
         assert (ROOT / target).exists(), target
