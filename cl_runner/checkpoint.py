@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import pickle
 import time
 from collections.abc import Callable
@@ -20,14 +19,13 @@ from typing import Any
 
 import torch
 
-from cl_runner.errors import CheckpointError, StorageError
+from cl_runner.errors import CheckpointError, StorageError, first_line
 from cl_runner.interrupt import Signals
 from cl_runner.state import State
 from cl_runner.storage import PART, write
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.types import Positive, PositiveInt
 
-log = logging.getLogger("cl_runner")
 SCHEMA = 1
 KEEP = 2  # the newest, and the one before in case the newest is damaged
 
@@ -66,7 +64,7 @@ class Checkpoints:
         manifest = {"schema": SCHEMA, "task": task, "step": step, "settings": self.settings}
         try:
             self.folder.mkdir(exist_ok=True)
-            write(self.folder / f"task-{task:03}-step-{step:09}.ckpt", packed(state, manifest))
+            write(self.folder / f"task-{task:05}-step-{step:010}.ckpt", packed(state, manifest))
         except OSError as error:
             raise StorageError.of(self.folder, error) from None
         except StorageError as error:
@@ -77,11 +75,11 @@ class Checkpoints:
             raise StorageError(f"{error}; {last}") from None
         self.prune(KEEP)
 
-    def load(self) -> State | None:
-        """The newest state that can be used; None if none was ever saved.
+    def load(self) -> tuple[State | None, list[str]]:
+        """The newest state that can be used, None if none was ever saved; and warnings.
 
-        A damaged newer one is set aside (its name then ends in .bad) with a warning. Raises
-        CheckpointError if there are checkpoints and none can be used.
+        A damaged newer one is set aside (its name then ends in .bad), of which a warning tells.
+        Raises CheckpointError if there are checkpoints and none can be used.
         """
         problems: dict[Path, Unusable] = {}
         for file in self.newest_first():
@@ -90,14 +88,13 @@ class Checkpoints:
             except Unusable as problem:
                 problems[file] = problem
                 continue
-            for bad, why in problems.items():
-                log.warning("%s %s; going back to %s", bad, why, file.name)
+            for bad in problems:
                 bad.rename(f"{bad}.bad")
-            return state
+            return state, [f"{p} {why}; going back to {file.name}" for p, why in problems.items()]
         if problems:
             told = "; ".join(f"{file.name} {why}" for file, why in problems.items())
             raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {told}")
-        return None
+        return None, []
 
     def newest_first(self) -> list[Path]:
         """The names tell the order; what a kill left half-written has another name."""
@@ -110,12 +107,14 @@ class Checkpoints:
 
     def _read(self, file: Path) -> State:
         manifest, archive = unpacked(file)
-        if manifest["settings"] != self.settings:
+        if manifest.get("settings") != self.settings:
             raise Unusable("is of a run with other settings")
         try:
             state: State = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            if not isinstance(state, dict) or "metrics_size" not in state:
+                raise Unusable("is not the state of a run")
+        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, LookupError) as error:
+            reason = first_line(error)
             raise Unusable(f"holds more than tensors and plain values ({reason})") from None
         return state
 
@@ -164,7 +163,10 @@ def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
     if hashlib.sha256(rest).hexdigest().encode() != stated:
         raise Unusable("is damaged (its SHA-256 differs)")
     head, _, archive = rest.partition(b"\n")
-    manifest: dict[str, Any] = json.loads(head)
-    if manifest["schema"] != SCHEMA:
-        raise Unusable(f"has schema {manifest['schema']}, this version reads schema {SCHEMA}")
+    try:
+        manifest: dict[str, Any] = dict(json.loads(head))
+    except (ValueError, TypeError):
+        raise Unusable("has no manifest") from None
+    if manifest.get("schema") != SCHEMA:
+        raise Unusable(f"has schema {manifest.get('schema')}, this version reads schema {SCHEMA}")
     return manifest, archive

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_runner.batches import Batch
-from cl_runner.errors import ConfigError, Diverged, RunError
+from cl_runner.errors import ConfigError, Diverged, RunError, first_line
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Outline, Stream, Task
@@ -96,15 +96,21 @@ def check_stability(
     group = optimizer.param_groups[0]
     lr, momentum = group["lr"], group["momentum"]
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if group["nesterov"] else 1)
-    if lr * curvature >= limit:
-        largest = limit / (lr * curvature) * (weight or 1.0)
+    if lr * curvature > limit:
+        largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))
         raise Diverged(
             f"diverged: before task {task.index + 1}, lr · weight · max F = {lr * curvature:.4g} "
             f"is past {limit:.4g}, the stability limit of SGD with momentum {momentum:g}, so the "
             f"penalty would throw the weights ever further. The largest stable strategy.weight is "
-            f"{largest:.4g}; with this weight, the largest stable optimizer.lr is "
-            f"{limit / curvature:.4g}"
+            f"{largest:g}; with this weight, the largest stable optimizer.lr is "
+            f"{rounded_down(limit / curvature):g}"
         )
+
+
+def rounded_down(number: float) -> float:
+    """To four significant digits, never more than the number itself."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 3)
+    return math.floor(number / unit) * unit
 
 
 @contextmanager
@@ -118,8 +124,3 @@ def out_of_memory_in_one_line() -> Iterator[None]:
             told = f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less"
             raise RunError(told) from None
         raise
-
-
-def first_line(error: BaseException) -> str:
-    """What a library says, short enough for a line of ours."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -15,10 +15,10 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class Cost:
-    """Counts from its making on. Samples count where they pass the network or a copy of it; the
+    """Counts from its making on. Samples count where they pass the network or a teacher; the
     per-sample gradients of a Fisher estimate are not among them."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, strategy: Strategy) -> None:
         self.start = time.monotonic()
         self.seconds_before = 0.0
         self.peak_before = 0
@@ -31,8 +31,9 @@ class Cost:
             if torch.is_grad_enabled() and module.training:
                 self.samples_backward += len(args[0])
 
-        # Deep copies, such as a teacher, keep this hook and so are counted too.
-        network.register_forward_pre_hook(count)
+        for module in strategy.modules():
+            if isinstance(module, Network):
+                module.register_forward_pre_hook(count)
 
     def start_clock(self) -> None:
         """Seconds count from here: trackers have begun, the first task is next."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, reduce
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +29,17 @@ def choose_device(device: str) -> str:
         allowed = "this device is not to be had here"
         raise ConfigError.of("device", device, allowed, "device=cpu works everywhere") from None
     return device
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads (None: as many as before), then with as many as before."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before if count is None else count)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -84,6 +84,11 @@ class CheckpointError(RunError):
     exit_code = 7
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says, short enough for a line of ours."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def _shown(value: Any) -> str:
     """The value as typed on a command line, cut to stay on one line."""
     text = "null" if value is None else str(value).replace("\n", " ")

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -20,7 +21,6 @@ class Interrupted(SystemExit):
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(EXIT_CODES[number])
-        self.signal = number
 
 
 class Signals:
@@ -57,4 +57,5 @@ class Signals:
             os._exit(EXIT_CODES[signal.Signals(number)])
         self.received = signal.Signals(number)
         told = f"\n{self.received.name}: saving at the end of this step; once more ends at once\n"
-        os.write(2, told.encode())
+        with suppress(OSError):  # nobody may be reading any more
+            os.write(2, told.encode())

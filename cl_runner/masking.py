@@ -31,7 +31,8 @@ def as_written(config: DictConfig) -> dict[str, Any]:
     finally:
         _resolve_by({"oc.env": oc.env, "oc.decode": oc.decode})
     assert isinstance(plain, dict)
-    written = {str(key): _without_secrets(str(key), value) for key, value in plain.items()}
+    hidden = masks(config)
+    written = {str(k): _without_secrets(str(k), value, hidden) for k, value in plain.items()}
     fixed = config.copy()
     OmegaConf.set_struct(fixed, False)
     for key in MAY_CHANGE:
@@ -44,18 +45,23 @@ def as_written(config: DictConfig) -> dict[str, Any]:
 
 
 def masks(config: DictConfig) -> dict[str, str]:
-    """Values that no file may hold, wherever they come up, and what is written instead."""
+    """Values that no file may hold, wherever they come up, and what is written instead; the
+    longest first, as one may begin another."""
     plain = OmegaConf.to_container(config, resolve=True)
     found = {value: f"<env:{name}>" for name, value in _of_environment(config).items()
              if len(value) >= SHORTEST_VALUE}  # fmt: skip
     secrets = [secret for secret in _secrets("", plain) if len(secret) >= SHORTEST_SECRET]
-    return found | dict.fromkeys(secrets, "<masked>")
+    found |= dict.fromkeys(secrets, "<masked>")
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
 
 def masked(text: str, masks: dict[str, str]) -> str:
-    """The text with each secret replaced by what stands for it."""
+    """The text with each secret replaced by what stands for it, also where an error cut it short
+    (`secre...`)."""
     for secret, mask in masks.items():
         text = text.replace(secret, mask)
+        for length in range(len(secret) - 1, SHORTEST_SECRET - 1, -1):
+            text = text.replace(f"{secret[:length]}...", f"{mask}...")
     return text
 
 
@@ -83,7 +89,11 @@ def _decoded_unless_named(text: str | None, _parent_: Container, _node_: Node) -
 
 
 def _names_a_secret(override: str) -> bool:
-    """By its key, or by one inside a value such as `{token: …}`."""
+    """By its key, or by one inside a value such as `{token: …}`. Numbers are no secrets:
+    `num_tokens=5` is a setting like any other."""
+    value = override.partition("=")[2]
+    if re.fullmatch(r"[-+.\de_]+|true|false|null", value, re.IGNORECASE):
+        return False
     return bool(SECRET.search(override if "{" in override else key_of(override)))
 
 
@@ -101,13 +111,15 @@ def _secrets(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _secrets(key, inner)
-    elif value is not None and SECRET.search(key):
-        yield str(value)
+    elif isinstance(value, str) and SECRET.search(key):
+        yield value
 
 
-def _without_secrets(key: str, value: Any) -> Any:
+def _without_secrets(key: str, value: Any, masks: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {str(name): _without_secrets(str(name), inner) for name, inner in value.items()}
+        return {str(k): _without_secrets(str(k), inner, masks) for k, inner in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(key, inner) for inner in value]
-    return "<masked>" if value is not None and SECRET.search(key) else value
+        return [_without_secrets(key, inner, masks) for inner in value]
+    if isinstance(value, str):
+        return "<masked>" if SECRET.search(key) else masked(value, masks)
+    return value

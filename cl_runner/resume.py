@@ -21,6 +21,8 @@ MAY_CHANGE = (
 )  # fmt: skip
 """Settings that change no result; all others of a continued run must be as they were. Of the
 device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
+GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
+"""The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
 OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets")
 """Overrides that are not taken from a run folder: whoever continues it says them again."""
 
@@ -54,7 +56,8 @@ def find(output_root: Path, config: Config) -> Path | None:
     for file in output_root.glob("*/status.json"):
         status = read_status(file.parent)
         if status.get("settings") == digest:
-            found.append((status["status"] == "complete", file.stat().st_mtime, file.parent))
+            complete = status.get("status") == "complete"
+            found.append((complete, file.stat().st_mtime, file.parent))
     return max(found)[2] if found else None
 
 
@@ -89,26 +92,33 @@ def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any]
     refuse_changes(folder, old, config)
     if read_status(folder).get("status") != "complete":
         return None
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    except (OSError, ValueError):
+        damaged = f"{folder} is complete, but its results.json is missing or damaged"
+        raise CheckpointError(f"checkpoint error: {damaged}") from None
     return results
 
 
 def read_status(folder: Path) -> dict[str, Any]:
     """What status.json says; empty if there is none."""
     try:
-        status: dict[str, Any] = json.loads((folder / "status.json").read_text())
+        status = json.loads((folder / "status.json").read_text())
     except (OSError, ValueError):
         return {}
-    return status
+    return status if isinstance(status, dict) else {}
 
 
 def read_config(folder: Path) -> Config | None:
     """The settings that the run in this folder was started with; None if there is no run."""
     try:
-        text = (folder / "config.yaml").read_text()
+        config = yaml.safe_load((folder / "config.yaml").read_text())
     except OSError:
         return None
-    config: Config = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"checkpoint error: {folder / 'config.yaml'} is damaged")
     return config
 
 
@@ -120,7 +130,10 @@ def read_metrics(file: Path, size: int | None = None) -> list[dict[str, Any]]:
     """
     if size == 0:
         return []
-    *lines, _torn = file.read_bytes()[:size].split(b"\n")
+    try:
+        *lines, _torn = file.read_bytes()[:size].split(b"\n")
+    except OSError as error:
+        raise CheckpointError(f"checkpoint error: {file}: {error.strerror}") from None
     events = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -141,14 +154,24 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     try:
         own = yaml.safe_load((Path(folder) / "overrides.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        mine = [o for o in map(str, list(own)) if _is_harmless(o) and key_of(o) not in given]
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
         raise CheckpointError(f"checkpoint error: {folder} holds no run to continue") from None
-    # A folder may come from someone else: it says settings of the run and nothing more, not what
-    # code to trust, and none of Hydra's own settings.
-    plain = [str(o) for o in own if re.match(r"[+~]{0,2}[\w./@]+(=|$)", str(o))]
-    barred = (*OF_ONE_CALL, "hydra")
-    mine = [o for o in plain if key_of(o) not in given and not key_of(o).startswith(barred)]
     return [*mine, *arguments]
+
+
+def _is_harmless(override: str) -> bool:
+    """A folder may come from someone else: it says settings of the run and nothing more. Not what
+    code to trust, no setting of Hydra's own, no option that is a path to a file of theirs, and
+    nothing from the environment for W&B."""
+    key, value = key_of(override), override.partition("=")[2]
+    group = key in (*GROUPS, "experiment")
+    return (
+        re.fullmatch(r"[+~]{0,2}\w+(\.\w+)*(=.*)?", override, re.DOTALL) is not None
+        and not key.startswith((*OF_ONE_CALL, "hydra"))
+        and (not group or re.fullmatch(r"\w*", value) is not None)
+        and not (key.startswith("tracker") and "$" in value)
+    )
 
 
 def key_of(override: str) -> str:

@@ -17,6 +17,7 @@ from cl_runner.alarm import Watch, message
 from cl_runner.batches import Batch, Samples, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
+from cl_runner.evaluation import Matrix
 from cl_runner.evaluator import Evaluator
 from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
@@ -53,54 +54,43 @@ def run(
     written before the settings and the data have been found good.
     """
     device = environment.choose_device(settings.device)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    strategy = build_strategy(settings).to(device)
-    reference = results.reference_matrix(settings)
-    stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
-    checks.check_batches(strategy, stream, settings.batch_size)
-    with locked(folder), Signals() as signals:
-        if (complete := resume.finished(folder, config, settings.resume)) is not None:
-            return complete
-        attempt = resume.next_attempt(folder, config)
-        checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
-        saved = checkpoints.load()
-        files = LocalFiles(folder, saved["metrics_size"] if saved else 0)
-        trackers = Trackers([files, Progress(), *([settings.tracker] if settings.tracker else [])])
-        saver = Saver(checkpoints, settings.checkpoint, files, signals)
-        training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
-        if saved is not None:
-            state.put_back(training, saved)
-        info = RunInfo(
-            folder,
-            config,
-            names,
-            task_names=[task.name for task in stream.tasks],
-            steps=training.total_steps(),
-            steps_done=training.cost.steps,
-            earlier=resume.read_metrics(folder / "metrics.jsonl", files.metrics_size),
-            attempt=attempt,
-            overrides=list(overrides),
-            masks=masks or {},
-        )
-        with trackers.following(info), checks.out_of_memory_in_one_line():
-            if saved is not None:
-                log.info("attempt %d: going on after step %d", attempt.number, training.cost.steps)
-            training.cost.start_clock()
-            for task in stream.tasks[training.position.task :]:
-                training.learn(task)
-            checkpoints.prune(1)  # the final state stays: it holds the trained network
-            files.save_predictions(training.evaluator.predictions)
-            trackers.results = results.compose(
-                settings,
-                stream,
+    with environment.threads(settings.threads):
+        strategy = build_strategy(settings).to(device)
+        reference = results.reference_matrix(settings)
+        stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
+        checks.check_batches(strategy, stream, settings.batch_size)
+        with locked(folder), Signals() as signals:
+            if (complete := resume.finished(folder, config, settings.resume)) is not None:
+                return complete
+            attempt = resume.next_attempt(folder, config)
+            checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
+            saved, warnings = checkpoints.load()
+            files = LocalFiles(folder, saved["metrics_size"] if saved else 0)
+            mirror = [settings.tracker] if settings.tracker else []
+            trackers = Trackers([files, Progress(), *mirror])
+            saver = Saver(checkpoints, settings.checkpoint, files, signals)
+            training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
+            info = RunInfo(
+                folder,
+                config,
                 names,
-                measured=training.evaluator.results(reference),
-                alarms=training.alarms,
-                cost=training.cost.summary(strategy),
-                environment=environment.describe(device),
+                task_names=[task.name for task in stream.tasks],
+                steps=training.total_steps(),
+                steps_done=saved["cost"]["steps"] if saved else 0,
+                earlier=resume.read_metrics(folder / "metrics.jsonl", files.metrics_size),
+                attempt=attempt,
+                overrides=list(overrides),
+                masks=masks or {},
             )
-        signals.obey(folder)
+            with trackers.following(info), checks.out_of_memory_in_one_line():
+                for warning in warnings:
+                    log.warning("%s", warning)
+                if saved is not None:
+                    state.put_back(training, saved)
+                    done = training.cost.steps
+                    log.info("attempt %d: going on after step %d", attempt.number, done)
+                trackers.results = training.to_the_end(files, checkpoints, names, reference)
+            signals.obey(folder)
     return trackers.results
 
 
@@ -133,9 +123,32 @@ class Training:
         self.optimizer = self._fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = Evaluator(stream)
-        self.cost = Cost(strategy.network)
+        self.cost = Cost(strategy)
         self.means = Means()
         self.alarms: list[str] = []
+
+    def to_the_end(
+        self,
+        files: LocalFiles,
+        checkpoints: Checkpoints,
+        names: dict[str, str],
+        reference: Matrix | None,
+    ) -> dict[str, Any]:
+        """Learn all tasks from where the run is, and put the results together."""
+        self.cost.start_clock()
+        for task in self.stream.tasks[self.position.task :]:
+            self.learn(task)
+        files.save_predictions(self.evaluator.predictions)
+        checkpoints.prune(1)  # the final state stays: it holds the trained network
+        return results.compose(
+            self.settings,
+            self.stream,
+            names,
+            measured=self.evaluator.results(reference),
+            alarms=self.alarms,
+            cost=self.cost.summary(self.strategy),
+            environment=environment.describe(str(self.parameters[0].device)),
+        )
 
     def learn(self, task: Task) -> None:
         """Train on one task, consolidate, evaluate all tasks so far."""

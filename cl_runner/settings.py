@@ -19,10 +19,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from cl_runner.checkpoint import Schedule
-from cl_runner.errors import MISSING, ConfigError, Problem
+from cl_runner.errors import MISSING, ConfigError, Problem, first_line
 from cl_runner.stream import Outline, Scope, Stream
 from cl_runner.tracking.tracker import Tracker
-from cl_runner.types import PerTask, PositiveInt, RunName, Seed
+from cl_runner.types import Folder, PerTask, PositiveInt, RunName, Seed
 
 
 class Dataset(Protocol):
@@ -47,9 +47,8 @@ class Part:
         except ConfigError as error:
             raise error.under(self.key) from None
         except (RuntimeError, OverflowError) as error:  # sizes that torch cannot make
-            reason = str(error).splitlines()[0]
             path = f"{self.target.__module__}.{self.target.__qualname__}"
-            raise ConfigError.of(self.key, path, f"cannot be built: {reason}") from None
+            raise ConfigError.of(self.key, path, f"cannot be built: {first_line(error)}") from None
 
     def conventions(self) -> dict[str, Any]:
         """The settings that choose a formula, not a number: those with named values."""
@@ -78,7 +77,7 @@ class Settings:
     log_every: PositiveInt
     reference: str | None
     checkpoint: Schedule
-    resume: str | None
+    resume: Folder | None
     output_root: str
     name: RunName
     trusted_targets: list[str]
@@ -197,6 +196,8 @@ def nearest(name: str, names: list[str]) -> str:
     """A hint that names the known key nearest to a mistyped one, or all of them."""
     group, _, last = name.rpartition(".")
     beside = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
+    if not names:
+        return "there are none here"
     close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
     return f"did you mean {beside[close[0]]}?" if close else f"known are {', '.join(sorted(names))}"
 

@@ -12,8 +12,7 @@ import torch
 
 from cl_runner import environment
 from cl_runner.alarm import Watch
-from cl_runner.checks import first_line
-from cl_runner.errors import CheckpointError
+from cl_runner.errors import CheckpointError, first_line
 from cl_runner.randomness import global_states, set_global_states
 
 if TYPE_CHECKING:
@@ -48,10 +47,10 @@ def take(training: Training) -> State:
 def put_back(training: Training, state: State) -> None:
     """Make a fresh run go on from this state. Raises CheckpointError if it is of another kind."""
     device = str(training.parameters[0].device)
-    if training.settings.threads is None:
-        torch.set_num_threads(state["environment"]["threads"])
-    environment.warn_if_other(state["environment"], environment.describe(device))
     try:
+        if training.settings.threads is None:
+            torch.set_num_threads(state["environment"]["threads"])
+        environment.warn_if_other(state["environment"], environment.describe(device))
         training.position = Position(**state["position"])
         if training.position.task < len(training.stream.tasks):
             task = training.stream.tasks[training.position.task]

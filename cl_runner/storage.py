@@ -47,6 +47,15 @@ def append(descriptor: int, line: str, path: Path) -> None:
         raise StorageError.of(path, error) from None
 
 
+def sync(descriptor: int, path: Path) -> int:
+    """The size of an open file, all of which is on the disk when this returns."""
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    except OSError as error:
+        raise StorageError.of(path, error) from None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and hold its lock, which the kernel frees however this process ends.
@@ -61,11 +70,13 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         except BlockingIOError:
             owner = os.read(descriptor, 200).decode() or "another process"
             raise FolderInUse(f"run folder error: {folder} is in use by {owner}") from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise StorageError.of(folder / ".lock", error) from None
         yield
     finally:
         os.close(descriptor)

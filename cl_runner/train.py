@@ -120,7 +120,7 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
     choices = job.runtime.choices
     given = {resume.key_of(override) for override in _overrides(job)}
     names = {}
-    for group in ("dataset", "model", "strategy", "optimizer", "tracker"):
+    for group in resume.GROUPS:
         option = None if f"{group}._target_" in given else choices.get(group)
         names[group] = option or config[group]._target_.rpartition(".")[2]
     names["experiment"] = choices.get("experiment") or names["dataset"]

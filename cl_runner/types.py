@@ -21,6 +21,7 @@ RunName = Annotated[
         description="of 1 to 80 letters, digits, '.', '_' and '-', not beginning with '.'",
     ),
 ]
+Folder = Annotated[str, Field(min_length=1, description="that names a folder")]
 BufferSize = Annotated[
     int, Field(ge=1, lt=2**31, description="≥ 1; what stores nothing is strategy=finetune")
 ]

@@ -1,10 +1,10 @@
 """The kill campaign: runs killed with SIGKILL at every crash point, continued, and compared.
 
-A crash point is before, half-way through or after each write, around each fsync, rename and
-removal of a file, and around each step, Fisher estimate, memory update, evaluation and the making
-of the results. After every kill the run is continued; at the end weights, buffers, teacher,
-Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json (without
-its seconds and its peak of memory) must have the bytes of a run that nobody killed.
+A crash point is before, half-way through or after each write, before each fsync, before and after
+each rename and removal of a file, and around each step, Fisher estimate, memory update, evaluation
+and the making of the results. After every kill the run is continued; at the end weights, buffers,
+teacher, Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json
+(without its seconds and its peak of memory) must have the bytes of a run that nobody killed.
 
     python scripts/kill_campaign.py                     # the short form, which is part of the tests
     python scripts/kill_campaign.py --long              # every point, every strategy; random times
@@ -127,7 +127,10 @@ def kill_everywhere(case: Case, folder: Path, points: int | None, chains: int) -
         run, killed_there = folder / f"chain-{chain}", 0
         while killed_there < 12:
             after = draw.uniform(0, seconds)
-            if attempt(case, run, Killer(), kill_after=after).signal is None:
+            ended = attempt(case, run, Killer(), kill_after=after)
+            if ended.error:
+                tally.mismatches.append(f"{case.name}, chain {chain}: {ended.error}")
+            if ended.signal is None:
                 break
             killed_there += 1
             tally.kills += 1

@@ -36,7 +36,7 @@ Patch = Callable[[], None]
 AROUND: list[tuple[Any, str]] = [
     (Training, "_step"), (Training, "_after_step"), (Evaluator, "after_task"),
     (Evaluator, "within_task"), (Memory, "learn"), (Memory, "_put"), (ewc, "fisher_diagonal"),
-    (results, "compose"), (memory, "balanced_quotas"),
+    (results, "compose"), (memory, "balanced_quotas"), (Path, "unlink"),
 ]  # fmt: skip
 """What changes the state: killed before and after."""
 BEFORE: list[tuple[Any, str]] = [

@@ -123,9 +123,9 @@ def leaving_out_the_offset() -> None:
     """Continue after all lines that are there, those to be logged again among them."""
     load = Checkpoints.load
 
-    def sabotaged(self: Checkpoints) -> State | None:
-        saved = load(self)
+    def sabotaged(self: Checkpoints) -> tuple[State | None, list[str]]:
+        saved, warnings = load(self)
         size = (self.folder.parent / "metrics.jsonl").stat().st_size
-        return None if saved is None else {**saved, "metrics_size": size}
+        return None if saved is None else {**saved, "metrics_size": size}, warnings
 
     Checkpoints.load = sabotaged  # type: ignore[method-assign]

@@ -109,6 +109,8 @@ def cl_train_here(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
+    root = logging.getLogger()  # to which Hydra adds a handler that writes to today's stderr
+    monkeypatch.setattr(root, "handlers", [*root.handlers])
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["cl-train", *arguments, "threads=1"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import os
 import pickle
 from pathlib import Path
@@ -25,6 +24,7 @@ def state(step: int) -> dict:
         "position": {"task": 0, "epoch": 0, "step": step},
         "cost": {"steps": step},
         "weights": torch.arange(1000.0) + step,
+        "metrics_size": 0,
     }
 
 
@@ -94,6 +94,15 @@ def plain_pickle(file: Path) -> None:
     file.write_bytes(hashlib.sha256(head + content).hexdigest().encode() + b"\n" + head + content)
 
 
+def no_manifest(file: Path) -> None:
+    content = b"[1, 2]\nrest"
+    file.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def no_state(file: Path) -> None:
+    file.write_bytes(packed(torch.zeros(3), {"schema": SCHEMA, "settings": "settings"}))
+
+
 DAMAGES = {
     "cut to 0 bytes": (cut_to(0), "damaged"),
     "cut to 1 byte": (cut_to(1), "damaged"),
@@ -105,31 +114,30 @@ DAMAGES = {
     "the last bit": (flip_in(1), "damaged"),
     "an older schema": (with_schema(SCHEMA - 1), f"has schema {SCHEMA - 1}, this version reads"),
     "a newer schema": (with_schema(SCHEMA + 1), f"has schema {SCHEMA + 1}, this version reads"),
+    "a manifest that is none": (no_manifest, "has no manifest"),
+    "a state of no run": (no_state, "is not the state of a run"),
     "malicious": (malicious, "holds more than tensors and plain values"),
     "a plain pickle": (plain_pickle, "holds more than tensors and plain values"),
 }
 
 
 def test_what_is_saved_comes_back_bit_for_bit(two: Checkpoints) -> None:
-    saved = two.load()
+    saved, warnings = two.load()
     assert saved is not None and torch.equal(saved["weights"], state(2)["weights"])
+    assert warnings == []
     manifest, archive = unpacked(two.newest_first()[0])
     assert manifest == {"schema": SCHEMA, "task": 0, "step": 2, "settings": "settings",
                         "size": len(archive)}  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_one_is_set_aside_for_the_one_before(
-    damage, words, two: Checkpoints, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_one_is_set_aside_for_the_one_before(damage, words, two: Checkpoints) -> None:
     newest, before = two.newest_first()
     damage(newest)
-    with caplog.at_level(logging.WARNING, "cl_runner"):
-        saved = two.load()
+    saved, (warning,) = two.load()
     assert saved is not None and torch.equal(saved["weights"], state(1)["weights"])
-    (record,) = caplog.records
-    assert newest.name in record.getMessage() and words in record.getMessage()
-    assert f"going back to {before.name}" in record.getMessage()
+    assert newest.name in warning and words in warning
+    assert f"going back to {before.name}" in warning
     assert sorted(p.name for p in two.folder.iterdir()) == [before.name, f"{newest.name}.bad"]
 
 
@@ -153,11 +161,20 @@ def test_a_checkpoint_of_other_settings_is_not_used(two: Checkpoints) -> None:
 
 
 def test_the_newest_two_are_kept_and_no_part_of_one(two: Checkpoints) -> None:
-    (two.folder / "task-000-step-000000003.ckpt.part").write_bytes(b"half")
+    (two.folder / "task-00000-step-0000000003.ckpt.part").write_bytes(b"half")
     two.save(state(3))
     assert [file.name for file in two.newest_first()] == [
-        "task-000-step-000000003.ckpt", "task-000-step-000000002.ckpt"]  # fmt: skip
+        "task-00000-step-0000000003.ckpt", "task-00000-step-0000000002.ckpt"]  # fmt: skip
     assert len(list(two.folder.iterdir())) == 2
+
+
+def test_the_newest_is_the_newest_after_a_thousand_tasks(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "settings")
+    for task in (998, 999, 1000, 9999):
+        position = {"task": task, "epoch": 0, "step": 0}
+        checkpoints.save({**state(task * 1_000_000), "position": position})
+    saved, _ = checkpoints.load()
+    assert saved is not None and saved["position"]["task"] == 9999
 
 
 @pytest.mark.parametrize(
@@ -171,7 +188,7 @@ def test_it_is_saved_after_so_many_steps_or_minutes(steps, minutes, due) -> None
 
 def test_a_stale_part_does_not_disturb_a_run(cl_train_here, tmp_path: Path) -> None:
     whole = results(cl_train_here, tmp_path, "whole")
-    stale = tmp_path / "run" / "checkpoint" / "task-009-step-000000009.ckpt.part"
+    stale = tmp_path / "run" / "checkpoint" / "task-00009-step-0000000009.ckpt.part"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"half of one")
     assert results(cl_train_here, tmp_path, "run") == whole
@@ -189,7 +206,8 @@ def test_a_run_goes_on_from_the_checkpoint_before(damage, cl_train_here, tmp_pat
     damage(newest)
     done = cl_train_here("resume=run", trust)
     assert done.returncode == 3  # it goes on, and fails again where it failed
-    assert f"going back to {before.name}" in done.stderr
+    for printed in (done.stderr, (tmp_path / "run" / "log.txt").read_text()):
+        assert printed.count(f"going back to {before.name}") == 1
     for file in (tmp_path / "run" / "checkpoint").glob("*.ckpt"):
         damage(file)
     done = cl_train_here("resume=run", trust)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import exit_code
 
-from cl_runner import storage
+from cl_runner import interrupt, storage
+from cl_runner.tracking import progress
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "output_root=.")
 TRUST = "trusted_targets=[faulty]"
@@ -44,7 +46,7 @@ def test_a_signal_within_a_step_saves_at_its_end(
     child = cl_train_beside(*SIGNALLING, f"+strategy.signals=[{name}]", "name=run")
     assert exit_code(child) == code
     assert status(tmp_path / "run") == "interrupted"
-    assert checkpoints(tmp_path / "run")[-1] == f"task-001-step-{SENT_AT:09}.ckpt"
+    assert checkpoints(tmp_path / "run")[-1] == f"task-00001-step-{SENT_AT:010}.ckpt"
     printed = (tmp_path / "stderr").read_text()
     assert f"{name}: saving at the end of this step; once more ends at once" in printed
     assert f"continue with: cl-train resume={tmp_path / 'run'}" in printed
@@ -60,7 +62,7 @@ def test_a_second_signal_ends_at_once_and_hurts_nothing(
     child = cl_train_beside(*SIGNALLING, f"+strategy.signals=[{names}]", "name=run",
                             "checkpoint.every_n_steps=1")  # fmt: skip
     assert exit_code(child) == code
-    assert checkpoints(tmp_path / "run")[-1] == f"task-001-step-{SENT_AT - 1:09}.ckpt"
+    assert checkpoints(tmp_path / "run")[-1] == f"task-00001-step-{SENT_AT - 1:010}.ckpt"
     assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
 
 
@@ -80,7 +82,7 @@ def test_a_signal_within_the_writing_of_a_checkpoint(
         patch.setattr(storage, "os", SimpleNamespace(**{**vars(os), "write": interrupted}))
         child = cl_train_beside(*TINY, "name=run")
     assert exit_code(child) == 143
-    assert checkpoints(tmp_path / "run") == ["task-001-step-000000005.ckpt"]
+    assert checkpoints(tmp_path / "run") == ["task-00001-step-0000000005.ckpt"]
     assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
 
 
@@ -102,3 +104,19 @@ def test_a_sweep_ends_with_the_job_that_was_asked_to(cl_train_beside, tmp_path: 
     assert exit_code(child) == 143
     assert status(tmp_path / "sweep" / "0") == "interrupted"
     assert not (tmp_path / "sweep" / "1" / "status.json").exists()
+
+
+def broken(*_: object) -> int:
+    raise BrokenPipeError
+
+
+def test_nobody_has_to_read_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed pipe, as after Ctrl-C with `| tee`, must not keep the run from saving."""
+    signals = interrupt.Signals()
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupt.os, "write", broken)
+        signals._note(signal.SIGTERM, None)
+    assert signals.received == signal.SIGTERM
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.tqdm, "write", lambda *_, **__: broken())
+        progress._AboveTheBar().handle(logging.makeLogRecord({"msg": "hello", "levelno": 20}))

@@ -86,5 +86,24 @@ def test_what_looks_like_a_secret() -> None:
     }  # fmt: skip
     assert masks(config) == {"abcd": "<masked>", "efgh": "<masked>"}
     assert masked("abcd and efgh", masks(config)) == "<masked> and <masked>"
+    assert masked("no longtok... here", {"longtoken": "<masked>"}) == "no <masked>... here"
     assert kept_overrides(["seed=1", "+a.token=x", "resume=auto", "b={key:x}", "c={d:x}"]) == [
         "seed=1", "+a.token=???", "b=???", "c={d:x}"]  # fmt: skip
+
+
+def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OmegaConf.create({"token": "abcd", "label": "with ${token}"})
+    assert as_written(config) == {"token": "<masked>", "label": "with <masked>"}
+    monkeypatch.setenv("ONE", "secretone")
+    monkeypatch.setenv("TWO", "secretone-and-more")
+    config = OmegaConf.create({"a": "${oc.env:ONE}", "b": "${oc.env:TWO}"})
+    told = "secretone-and-more or secretone"
+    assert masked(told, masks(config)) == "<env:TWO> or <env:ONE>"
+
+
+def test_a_long_value_that_an_error_cuts_short(cl_train_here, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LONG", HUNTER * 10)
+    done = cl_train_here("-m", *TINY, "+strategy.foo=${oc.env:LONG}", "seed=1,2",
+                         "hydra.sweep.dir=sweep")  # fmt: skip
+    assert done.returncode == 1
+    assert not files_with(tmp_path / "sweep", HUNTER)

@@ -197,10 +197,11 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path) -> None:
     """A run folder may come from someone else; it gives settings of the run, nothing more."""
     theirs = ["seed=3", "trusted_targets=[os]", "+trusted_targets=[os]", "strategy.alpha=2",
               "hydra.launcher=x", "hydra/launcher=x", "output_root=/", "name=x",
-              "--config-dir=/"]  # fmt: skip
+              "--config-dir=/", "experiment=../../evil", "model@strategy=mlp",
+              "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf"]  # fmt: skip
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
-    assert with_its_own_settings(given) == ["seed=3", *given]
+    assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
 
 
 def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_told(tmp_path: Path) -> None:
@@ -219,3 +220,62 @@ def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
     done = cl_train_here("resume=run", "trusted_targets=[stopping]")
     assert done.returncode == 7
     assert done.stderr.endswith("metrics.jsonl lacks lines of its checkpoint\n")
+
+
+def test_an_empty_folder_name_is_none(cl_train_here, tmp_path: Path) -> None:
+    """As when `resume=$FOLDER` is typed and the variable is not set: not the current folder."""
+    done = cl_train_here(*TINY, "resume=''")
+    assert done.returncode == 2 and "resume=: must be a text that names a folder" in done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"modules"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.jsonl", None),
+        ("overrides.yaml", b""),
+        ("overrides.yaml", b"{"),
+        ("config.yaml", b"{"),
+        ("config.yaml", b"- a list"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_told(file, content, stopped, cl_train_here) -> None:
+    """Exit code 7 and one line, whichever file it is."""
+    (stopped / file).unlink()
+    if content is not None:
+        (stopped / file).write_bytes(content)
+    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    assert done.returncode == 7 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert status(stopped)["attempt"] == 1
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_complete_run_without_its_results_is_told(content, cl_train_here, tmp_path) -> None:
+    cl_train_here(*TINY, *HERE)
+    (tmp_path / "run" / "results.json").unlink()
+    if content is not None:
+        (tmp_path / "run" / "results.json").write_bytes(content)
+    done = cl_train_here("resume=run")
+    assert done.returncode == 7 and "its results.json is missing or damaged" in done.stderr
+
+
+def test_a_stranger_s_file_is_no_run(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "status.json").write_text("[1, 2]")
+    assert cl_train_here(*TINY, *HERE, "resume=auto").returncode == 0
+
+
+def test_a_number_is_no_secret(cl_train_here, tmp_path: Path) -> None:
+    """`num_tokens` is compared like any setting, though its name looks like a secret's."""
+    (tmp_path / "modules" / "tokens.py").write_text(
+        "from cl_runner.strategies.finetune import Finetune\n"
+        "class Tokens(Finetune):\n"
+        "    def __init__(self, network, *, num_tokens: int):\n"
+        "        super().__init__(network)\n"
+    )
+    own = [*TINY[:-1], *HERE, "trusted_targets=[tokens]", "strategy._target_=tokens.Tokens"]
+    assert cl_train_here(*own, "+strategy.num_tokens=1").returncode == 0
+    done = cl_train_here("resume=run", *own[-2:], "+strategy.num_tokens=5")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].split() == ["strategy.num_tokens", "1", "5"]
+    assert cl_train_here("resume=run", *own[-2:]).returncode == 0

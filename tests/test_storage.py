@@ -76,6 +76,28 @@ def test_room_is_looked_for_before_anything_is_written(tmp_path, monkeypatch) ->
     assert disk.calls == []
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOLCK])
+def test_a_lock_that_cannot_be_had_is_told(code, tmp_path, monkeypatch) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    if code == errno.ENOLCK:
+        monkeypatch.setattr(storage.fcntl, "flock", failing)
+    else:
+        Disk(monkeypatch, "write", code)
+    with pytest.raises(StorageError, match=os.strerror(code)), storage.locked(tmp_path):
+        pass
+
+
+def test_what_cannot_be_made_durable_is_told(tmp_path, monkeypatch) -> None:
+    Disk(monkeypatch, "fsync", errno.EIO)
+    with (
+        (tmp_path / "file").open("w") as file,
+        pytest.raises(StorageError, match="file: Input/output error"),
+    ):
+        storage.sync(file.fileno(), tmp_path / "file")
+
+
 def test_a_write_in_pieces_is_whole(tmp_path, monkeypatch) -> None:
     disk = Disk(monkeypatch)
     write = storage.os.write

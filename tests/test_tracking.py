@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import NAMES, composed, run_here
 
 from cl_runner.run import run
+from cl_runner.tracking.tracker import RunInfo, Tracker, Trackers
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "log_every=4")
 
@@ -140,3 +142,34 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(mode, tmp_path: Path
     assert capfd.readouterr().err.count("W&B is off for the rest of this run: ") == 1
     for name in ("metrics.jsonl", "predictions.npz"):
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+class Noting(Tracker):
+    """Notes when it ends; raises if it is told to."""
+
+    def __init__(self, name: str, ended: list[str], fails: bool) -> None:
+        self.name, self.ended, self.fails = name, ended, fails
+
+    def end(self, results, error) -> None:
+        self.ended.append(self.name)
+        if self.fails:
+            raise OSError(self.name)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_truth_is_told_first_and_all_are_told(fails: bool, tmp_path: Path) -> None:
+    """A mirror that waits or fails at its end keeps nothing from the local files."""
+    ended: list[str] = []
+    trackers = Trackers([Noting(name, ended, fails) for name in ("local", "bar", "mirror")])
+    try:
+        with trackers.following(RunInfo(tmp_path, {}, {}, [], 1)):
+            pass
+    except OSError:
+        assert fails
+    assert ended == ["local", "mirror", "bar"]
+
+
+def test_a_job_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    run_here(tmp_path / "run", *TINY, "threads=2")
+    assert torch.get_num_threads() == before != 2

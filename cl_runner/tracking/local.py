@@ -18,7 +18,7 @@ import yaml
 from cl_runner.errors import CheckpointError, StorageError
 from cl_runner.interrupt import Interrupted
 from cl_runner.masking import masked
-from cl_runner.storage import append, write
+from cl_runner.storage import append, sync, write
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 log = logging.getLogger("cl_runner")
@@ -52,12 +52,12 @@ class LocalFiles(Tracker):
             write(self.folder / "overrides.yaml", yaml.safe_dump(run.overrides))
             text = yaml.safe_dump(run.config, sort_keys=False, default_flow_style=None)
             write(self.folder / "config.yaml", text)
-        write_status(self.folder, "running", self.who)
         path = self.folder / "metrics.jsonl"
         try:
             self.metrics = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             if os.fstat(self.metrics).st_size < self.metrics_size:
                 raise CheckpointError(f"checkpoint error: {path} lacks lines of its checkpoint")
+            write_status(self.folder, "running", self.who)
             os.ftruncate(self.metrics, self.metrics_size)
             self.handler = _LogFile(self.folder / "log.txt", run.masks)
         except OSError as error:
@@ -71,10 +71,7 @@ class LocalFiles(Tracker):
 
     def durable_size(self) -> int:
         """Bytes of metrics.jsonl, which are on the disk when this returns."""
-        if self.metrics is None:
-            return 0
-        os.fsync(self.metrics)
-        return os.fstat(self.metrics).st_size
+        return 0 if self.metrics is None else sync(self.metrics, self.folder / "metrics.jsonl")
 
     def save_predictions(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
         """The predicted class of every test sample after every task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -59,4 +60,5 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
-            tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+            with suppress(OSError):  # nobody may be reading any more
+                tqdm.write(prefix + record.getMessage(), file=sys.stderr)

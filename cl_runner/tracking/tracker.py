@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,10 @@ class Trackers:
 
     @contextmanager
     def following(self, run: RunInfo) -> Iterator[None]:
-        """Begin all; at the end, whatever happens, tell those that began how it went."""
+        """Begin all; at the end, whatever happens, tell those that began how it went.
+
+        The first, the local files, are told first: they are the truth, and wait for no mirror.
+        """
         begun: list[Tracker] = []
         error: BaseException | None = None
         try:
@@ -69,8 +72,10 @@ class Trackers:
             error = raised
             raise
         finally:
-            for tracker in reversed(begun):
-                tracker.end(self.results if error is None else None, error)
+            with ExitStack() as last_pushed_first:
+                for tracker in [*begun[1:], *begun[:1]]:
+                    results = self.results if error is None else None
+                    last_pushed_first.callback(tracker.end, results, error)
 
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
         for tracker in self.trackers:
