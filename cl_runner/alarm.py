@@ -51,7 +51,8 @@ class Watch:
     def _gives_gradient(self, term: Tensor) -> bool:
         if not term.requires_grad:
             return False
-        gradients = torch.autograd.grad(term, self.parameters, retain_graph=True, allow_unused=True)
+        learning = [p for p in self.parameters if p.requires_grad]
+        gradients = torch.autograd.grad(term, learning, retain_graph=True, allow_unused=True)
         return any(g is not None and bool(g.any()) for g in gradients)
 
 

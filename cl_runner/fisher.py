@@ -5,9 +5,13 @@
 - `empirical`: with the true label
 - `batch`:     the square of a batch-mean gradient, with true labels. Not a Fisher information: it
                shrinks as the batch grows. Offered because published numbers were made with it.
+- `batch_all_pairs`: the square of one gradient, of the mean over batches of the mean of the matrix
+               log p(y_j | x_i), in which every sample of a batch meets every label of it. No Fisher
+               information either; some published code computes it
+- `identity`:  all ones: the plain L2 anchor
 
-All but `batch` are per sample, so they do not depend on the batch size (van de Ven 2025,
-arXiv:2502.11756, compares them).
+`exact`, `sampled` and `empirical` are per sample, so they do not depend on the batch size (van de
+Ven 2025, arXiv:2502.11756, compares them).
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from cl_runner.batches import Samples
 from cl_runner.models.network import Network
 from cl_runner.stream import Task
 
-Estimator = Literal["exact", "sampled", "empirical", "batch"]
+Estimator = Literal["exact", "sampled", "empirical", "batch", "batch_all_pairs", "identity"]
 CHUNK = 500  # samples at a time at most; the results do not depend on it
 CHUNK_BYTES = (
     2**26
@@ -37,13 +41,17 @@ def fisher_diagonal(
     """The diagonal over `samples`, [P] in the order of `network.parameters()`.
 
     The network is in evaluation mode while this runs; its mode, buffers and gradients are left
-    as they were. `batch_size` matters for `batch` alone.
+    as they were. `batch_size` matters for the two `batch` estimators alone.
     """
     training = network.training
     network.eval()
     try:
+        if estimator == "identity":
+            return torch.ones_like(parameters_to_vector(network.parameters())).detach()
         if estimator == "batch":
             return _squared_batch_gradients(network, samples, task, batch_size)
+        if estimator == "batch_all_pairs":
+            return _squared_gradient_of_all_pairs(network, samples, task, batch_size)
         draw = task.generator("fisher labels")
         size = _chunk_size(network, samples)
         total = sum(_chunk(network, chunk, task, estimator, draw) for chunk in samples.chunks(size))
@@ -174,3 +182,16 @@ def _squared_batch_gradients(
         loss = F.cross_entropy(logits, batch.y - classes.start)
         squares.append(parameters_to_vector(torch.autograd.grad(loss, parameters)).square())
     return torch.stack(squares).mean(0)
+
+
+def _squared_gradient_of_all_pairs(
+    network: Network, samples: Samples, task: Task, batch_size: int
+) -> Tensor:
+    """(∂/∂θ of the mean over batches of mean over i, j of log p(y_j | x_i))², [P]."""
+    classes = task.candidates
+    means = []
+    for batch in samples.chunks(batch_size):
+        log_p = F.log_softmax(network(batch.x)[:, classes.start : classes.stop], dim=1)
+        means.append(log_p[:, batch.y - classes.start].mean())
+    gradients = torch.autograd.grad(torch.stack(means).mean(), list(network.parameters()))
+    return parameters_to_vector(gradients).square()

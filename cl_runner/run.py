@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,6 +21,7 @@ from cl_runner.evaluation import Matrix
 from cl_runner.evaluator import Evaluator
 from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
+from cl_runner.phases import Phase, by_epoch
 from cl_runner.randomness import seed_of, seeded
 from cl_runner.settings import Settings
 from cl_runner.state import Position
@@ -31,7 +32,6 @@ from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.means import Means
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
-from cl_runner.types import at_task
 
 log = logging.getLogger("cl_runner")
 
@@ -120,7 +120,7 @@ class Training:
         self.trackers, self.name, self.saver = trackers, name, saver
         self.parameters = [p for p in strategy.parameters() if p.requires_grad]
         self.position = Position(0)
-        self.optimizer = self._fresh_optimizer(0)
+        self.optimizer = self._fresh_optimizer(0, self._phases(0)[0][0])
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = Evaluator(stream)
         self.cost = Cost(strategy)
@@ -167,12 +167,15 @@ class Training:
         self.strategy.network.grow(task)
         self.evaluator.before_task(self.strategy, task)
         self.strategy.begin_task(task)
-        fresh = self._fresh_optimizer(task.index)
+        fresh = self._fresh_optimizer(task.index, self._phases(task.index)[0][0])
         if not self.settings.reset_optimizer:
             fresh.state = self.optimizer.state
         self.optimizer = fresh
         if task.first:
-            optimizers = [self._fresh_optimizer(t.index) for t in self.stream.tasks]
+            optimizers = [
+                self._fresh_optimizer(t.index, self._phases(t.index)[0][0])
+                for t in self.stream.tasks
+            ]
             checks.warn_if_nothing_learns(optimizers)
         else:
             weight = self.settings.strategy.settings.get("weight")
@@ -183,9 +186,13 @@ class Training:
         """All steps of one task that are not done yet."""
         self.strategy.train()
         data, batch_size = self._data(task), self.settings.batch_size
-        start = self.position
-        for epoch in range(start.epoch, at_task(self.settings.epochs, task.index)):
+        start, phases = self.position, self._phases(task.index)
+        for epoch in range(start.epoch, len(phases)):
             first = start.step if epoch == start.epoch else 0
+            phase, begins = phases[epoch]
+            self._let_learn(phase.layers)
+            if begins and epoch > 0 and first == 0:
+                self.optimizer = self._fresh_optimizer(task.index, phase)
             epoch_batches = batches(
                 data, task, epoch=epoch, batch_size=batch_size, first_step=first
             )
@@ -193,6 +200,7 @@ class Training:
                 terms = self._step(batch)
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
+        self._let_learn("all")
         self._log_means(task, epoch)
 
     def _step(self, batch: Batch) -> dict[str, float]:
@@ -246,8 +254,18 @@ class Training:
             where = {"task": task.index, "term": term}
             self.trackers.log({"event": "alarm", **where, "message": text})
 
-    def _fresh_optimizer(self, task: int) -> torch.optim.Optimizer:
+    def _phases(self, task: int) -> list[tuple[Phase, bool]]:
+        return by_epoch(self.settings.epochs, self.settings.later_phases, task)
+
+    def _let_learn(self, layers: Literal["all", "head"]) -> None:
+        """Layers that do not learn get no gradient, and no optimizer touches them."""
+        self.strategy.network.body.requires_grad_(layers == "all")
+
+    def _fresh_optimizer(self, task: int, phase: Phase) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = self.settings.optimizer(self.parameters, task)
+        if phase.weight_decay is not None:
+            for group in optimizer.param_groups:
+                group["weight_decay"] = phase.weight_decay
         return optimizer
 
     def _data(self, task: Task) -> Samples:
@@ -256,5 +274,7 @@ class Training:
     def total_steps(self) -> int:
         """Steps of the whole run, for the progress bar."""
         sizes = [len(self._data(task)) for task in self.stream.tasks]
-        batch_size, epochs = self.settings.batch_size, self.settings.epochs
-        return sum(at_task(epochs, t) * math.ceil(n / batch_size) for t, n in enumerate(sizes))
+        return sum(
+            len(self._phases(t)) * math.ceil(n / self.settings.batch_size)
+            for t, n in enumerate(sizes)
+        )

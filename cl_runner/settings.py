@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from cl_runner.checkpoint import Schedule
 from cl_runner.errors import MISSING, ConfigError, Problem, first_line
+from cl_runner.phases import Phase
 from cl_runner.stream import Outline, Scope, Stream
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.types import Folder, PerTask, PositiveInt, RunName, Seed
@@ -70,6 +71,7 @@ class Settings:
     device: str
     threads: PositiveInt | None
     epochs: PerTask[PositiveInt]
+    later_phases: list[Phase] | None
     batch_size: PositiveInt
     ce_scope: Scope
     reset_optimizer: bool

@@ -58,8 +58,13 @@ def tiny_stream(
 
 def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = "zero") -> Network:
     torch.manual_seed(3)
-    settings = {"widths": [8], "activation": "relu", "batch_norm": batch_norm}
-    return mlp(SHAPE, classes, **settings, init="default", new_rows=new_rows)
+    settings = {
+        "widths": [8],
+        "activation": "relu",
+        "batch_norm": batch_norm,
+        "freeze_statistics": False,
+    }
+    return mlp(SHAPE, classes, **settings, init="default", new_rows=new_rows, inserted_layer="none")
 
 
 def first_batch(stream: Stream, task: int, size: int = 16) -> Batch:

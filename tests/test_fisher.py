@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from conftest import SHAPE, tiny_network, tiny_stream
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
 from cl_runner import fisher
-from cl_runner.fisher import fisher_diagonal, squared_gradients
+from cl_runner.fisher import Estimator, fisher_diagonal, squared_gradients
 from cl_runner.models.cnn import cnn
 from cl_runner.models.network import Network
 
@@ -48,7 +50,15 @@ def test_softmax_regression_has_the_closed_form(estimator: str) -> None:
 def test_squared_gradients_equal_the_loop_over_samples(kind: str) -> None:
     stream = tiny_stream()
     if kind == "cnn":
-        network = cnn(SHAPE, 6, channels=[2, 3], hidden=5, init="default", new_rows="default")
+        network = cnn(
+            SHAPE,
+            6,
+            channels=[2, 3],
+            hidden=5,
+            init="default",
+            new_rows="default",
+            inserted_layer="none",
+        )
     else:
         network = tiny_network(batch_norm=kind == "batch_norm", new_rows="default")
     for task in stream.tasks[:2]:
@@ -92,6 +102,28 @@ def test_batch_is_the_square_of_the_batch_mean_and_shrinks_with_the_batch() -> N
     torch.testing.assert_close(of[1], empirical, rtol=1e-4, atol=1e-9)
 
 
+def test_all_pairs_is_the_square_of_one_gradient_of_the_mean_of_the_whole_matrix() -> None:
+    """Written out with loops over samples and labels, two batches of ten."""
+    stream, network = tiny_stream(), tiny_network()
+    task = stream.tasks[0]
+    network.grow(task)
+    samples, total = task.train[:20], torch.zeros(())
+    for batch in (samples[:10], samples[10:]):
+        log_p = F.log_softmax(network(batch.x)[:, :2], 1)
+        for i in range(10):
+            for j in range(10):
+                total = total + log_p[i, batch.y[j]] / 200
+    expected = parameters_to_vector(torch.autograd.grad(total, list(network.parameters()))).square()
+    found = fisher_diagonal(network, samples, task, "batch_all_pairs", batch_size=10)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-10)
+
+
+def test_identity_is_the_plain_anchor() -> None:
+    stream, network = tiny_stream(), tiny_network()
+    found = fisher_diagonal(network, stream.tasks[0].train, stream.tasks[0], "identity", 1)
+    assert (found == 1).all() and len(found) == sum(p.numel() for p in network.parameters())
+
+
 def test_the_sampled_estimate_goes_to_the_exact_one() -> None:
     stream, network = tiny_stream(samples=4000), tiny_network()
     task = stream.tasks[0]
@@ -110,7 +142,7 @@ def test_the_network_is_left_as_it_was(training: bool) -> None:
     network.grow(task)
     network.train(training)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    for estimator in ("exact", "sampled", "empirical", "batch"):
+    for estimator in get_args(Estimator):
         found = fisher_diagonal(network, task.train, task, estimator=estimator, batch_size=10)
         assert torch.isfinite(found).all() and (found >= 0).all()
     assert network.training == training

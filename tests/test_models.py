@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import composed, tiny_network, tiny_stream
+from conftest import SHAPE, composed, tiny_network, tiny_stream
 
+from cl_runner.models.mlp import mlp
+from cl_runner.models.network import Network
 from cl_runner.optimizers import adam, sgd
 from cl_runner.randomness import seeded
 
@@ -79,3 +81,54 @@ def test_new_rows_are_a_function_of_seed_and_task() -> None:
         assert torch.equal(torch.get_rng_state(), state)
         rows.append(network.classifier.weight.detach().clone())
     assert torch.equal(*rows)
+
+
+def grown(tasks: int, **settings: object) -> Network:
+    torch.manual_seed(3)
+    common = {"widths": [8], "activation": "relu", "batch_norm": False, "freeze_statistics": False,
+              "init": "default", "new_rows": "zero", "inserted_layer": "none"}  # fmt: skip
+    network = mlp(SHAPE, 6, **{**common, **settings})
+    for task in tiny_stream().tasks[:tasks]:
+        network.grow(task)
+    return network
+
+
+@pytest.mark.parametrize("inserted", ["random", "identity"])
+def test_a_layer_is_inserted_when_the_second_task_begins(inserted: str) -> None:
+    x = tiny_stream().tasks[0].train.x
+    before, plain = (grown(1, inserted_layer=i) for i in (inserted, "none"))
+    assert torch.equal(before(x), plain(x))  # it is as if it were not there
+    after, plain = (grown(2, inserted_layer=i) for i in (inserted, "none"))
+    same = torch.equal(after(x)[:, :2], plain(x)[:, :2])
+    assert same == (inserted == "identity")
+    features = plain.features(x)
+    layer = after.inserted[0]
+    expected = torch.relu(features @ layer.weight.T + layer.bias)
+    torch.testing.assert_close(after.features(x), expected)
+    later = grown(3, inserted_layer=inserted).inserted[0]
+    assert torch.equal(later.weight, layer.weight)  # and inserted once
+
+
+def test_an_inserted_layer_is_part_of_the_state() -> None:
+    x = tiny_stream().tasks[0].train.x
+    network, copy = grown(2, inserted_layer="random"), grown(0, inserted_layer="random")
+    copy.load_state_dict(network.state_dict())
+    assert torch.equal(copy(x), network(x))
+    behind = [*network.inserted.parameters(), *network.classifier.parameters()]
+    assert {id(p) for p in network.head()} == {id(p) for p in behind}
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_statistics_may_be_frozen_at_those_of_the_first_task(freeze: bool) -> None:
+    tasks = tiny_stream().tasks
+    network = grown(1, batch_norm=True, freeze_statistics=freeze).train()
+    norm = network.body[2]
+    network(tasks[0].train.x)
+    first = norm.running_mean.clone()
+    assert first.any()
+    network.grow(tasks[1])
+    for _ in range(2):  # also after an evaluation
+        network.eval().train()
+        network(tasks[1].train.x)
+    assert torch.equal(norm.running_mean, first) == freeze
+    assert network.training and norm.training != freeze

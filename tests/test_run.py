@@ -211,3 +211,37 @@ def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
         run_here(tmp_path / "run", *FAST, "seed=1")
     assert contents(tmp_path / "run") == before
     assert logging.getLogger("cl_runner").handlers == []
+
+
+PHASES = ("later_phases=[{_target_:cl_runner.phases.Phase,epochs:2,layers:head,weight_decay:null},"
+          "{_target_:cl_runner.phases.Phase,epochs:1,layers:all,weight_decay:0.5}]")  # fmt: skip
+
+
+def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trains the head alone; each has a fresh optimizer and its weight decay."""
+    seen, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        body = [p.clone() for p in self.strategy.network.body.parameters()]
+        head = [p.clone() for p in self.strategy.network.head()]
+        fresh = len(self.optimizer.state) == 0
+        values = step(self, batch)
+        still = all(map(torch.equal, body, self.strategy.network.body.parameters()))
+        moved = not all(map(torch.equal, head, self.strategy.network.head()))
+        decay = self.optimizer.param_groups[0]["weight_decay"]
+        seen.append((batch.position[1], batch.position[2], fresh, still, moved, decay))
+        return values
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    arguments = ("epochs=1", "batch_size=150", "model.widths=[8]", "dataset.tasks=2",
+                 "optimizer=sgd", "strategy=lwf")  # fmt: skip
+    results = run_here(tmp_path / "run", *arguments, PHASES)
+    own = composed(*arguments).optimizer.settings["weight_decay"]
+    # (task, epoch, fresh optimizer, body still, head moved, weight decay): two steps an epoch
+    expected = [(0, 0, None, False, own), (1, 0, True, True, own), (1, 1, False, True, own),
+                (1, 2, True, False, 0.5)]  # fmt: skip
+    for task, epoch, fresh, still, decay in expected:
+        steps = [s for s in seen if s[:2] == (task, epoch)]
+        assert len(steps) == 2 and all(s[4] and s[3] == still and s[5] == decay for s in steps)
+        assert fresh is None or [s[2] for s in steps] == [fresh, False]
+    assert results["cost"]["steps"] == len(seen) == 8 and results["alarms"] == []

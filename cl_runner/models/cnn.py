@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from cl_runner.errors import ConfigError
-from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
 from cl_runner.types import NonNegative, PositiveInt
 
 
@@ -17,6 +17,7 @@ def cnn(
     hidden: PositiveInt,
     init: Init,
     new_rows: NewRows,
+    inserted_layer: InsertedLayer,
 ) -> Network:
     """[conv 3×3 → ReLU] a channel count → max-pool 2 → linear → ReLU → classifier."""
     inputs, height, width = shape
@@ -26,7 +27,15 @@ def cnn(
         inputs = outputs
     flat = inputs * (height // 2) * (width // 2)
     layers += [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU()]
-    return Network(nn.Sequential(*layers), shape, hidden, classes, init=init, new_rows=new_rows)
+    return Network(
+        nn.Sequential(*layers),
+        shape,
+        hidden,
+        classes,
+        init=init,
+        new_rows=new_rows,
+        inserted_layer=inserted_layer,
+    )
 
 
 def cnn_leaky(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
 from cl_runner.types import PositiveInt
 
 ACTIVATIONS = {
@@ -25,10 +25,15 @@ def mlp(
     widths: list[PositiveInt],
     activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"],
     batch_norm: bool,
+    freeze_statistics: bool,
     init: Init,
     new_rows: NewRows,
+    inserted_layer: InsertedLayer,
 ) -> Network:
-    """Flattened picture → [linear → (BatchNorm) → activation] for each width → classifier."""
+    """Flattened picture → [linear → (BatchNorm) → activation] for each width → classifier.
+
+    `freeze_statistics`: BatchNorm keeps the first task's; `inserted_layer`: see `network.py`.
+    """
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = prod(shape)
     for width in widths:
@@ -37,4 +42,13 @@ def mlp(
             layers.append(nn.BatchNorm1d(width))
         layers.append(ACTIVATIONS[activation]())
         inputs = width
-    return Network(nn.Sequential(*layers), shape, inputs, classes, init=init, new_rows=new_rows)
+    return Network(
+        nn.Sequential(*layers),
+        shape,
+        inputs,
+        classes,
+        init=init,
+        new_rows=new_rows,
+        inserted_layer=inserted_layer,
+        freeze_statistics=freeze_statistics,
+    )

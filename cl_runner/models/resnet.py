@@ -8,7 +8,12 @@ from cl_runner.models.network import Init, Network, NewRows
 
 
 def resnet18(
-    shape: tuple[int, int, int], classes: int, *, init: Init, new_rows: NewRows
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    init: Init,
+    new_rows: NewRows,
+    freeze_statistics: bool,
 ) -> Network:
     """torchvision's ResNet-18 (He et al. 2016) with the stem usual for 32 × 32 pictures.
 
@@ -21,4 +26,12 @@ def resnet18(
     body.maxpool = nn.Identity()
     features = body.fc.in_features
     body.fc = nn.Identity()
-    return Network(body, shape, features, classes, init=init, new_rows=new_rows)
+    return Network(
+        body,
+        shape,
+        features,
+        classes,
+        init=init,
+        new_rows=new_rows,
+        freeze_statistics=freeze_statistics,
+    )

@@ -27,9 +27,6 @@ class LwF(Strategy):
         self.task_weight = task_weight(mixing, alpha)
         self.teacher = Teacher(network)
 
-    def begin_task(self, task: Task) -> None:
-        self.teacher.learn_from(self.network)
-
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.network(batch.x)
         task = cross_entropy(logits, batch)
@@ -37,3 +34,6 @@ class LwF(Strategy):
             return {"task": task}
         kd = distillation(logits, self.teacher(batch.x), batch.task, self.T, self.t_squared)
         return {"task": self.task_weight * task, "distillation": self.alpha * kd}
+
+    def end_task(self, task: Task) -> None:
+        self.teacher.learn_from(self.network)

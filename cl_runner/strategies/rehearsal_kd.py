@@ -40,9 +40,6 @@ class RehearsalKD(Strategy):
         self.task_weight = task_weight(mixing, alpha)
         self.teacher = Teacher(network)
 
-    def begin_task(self, task: Task) -> None:
-        self.teacher.learn_from(self.network)
-
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
             return {"task": cross_entropy(self.network(batch.x), batch)}
@@ -57,3 +54,4 @@ class RehearsalKD(Strategy):
 
     def end_task(self, task: Task) -> None:
         self.memory.learn(task, self.network)
+        self.teacher.learn_from(self.network)

@@ -1,0 +1,37 @@
+"""GDumb: a greedily balanced memory, and training from scratch on it alone."""
+
+from torch import Tensor
+
+from cl_runner.batches import Batch, Samples
+from cl_runner.losses import cross_entropy
+from cl_runner.memory import Memory
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Stream, Task
+from cl_runner.teacher import Teacher
+from cl_runner.types import BufferSize
+
+
+class GDumb(Strategy):
+    """L(θ) = CE(θ) on the stored samples, from the initial weights at each task (Prabhu et al.
+    2020). What it reaches, with no other means against forgetting, others have to beat."""
+
+    def __init__(self, network: Network, *, buffer_size: BufferSize) -> None:
+        super().__init__(network)
+        self.memory = Memory(buffer_size, network, "class_balanced")
+        self.initial = Teacher(network)
+
+    def training_size(self, stream: Stream, task: Task) -> int:
+        seen = sum(len(earlier.train) for earlier in stream.tasks[: task.index + 1])
+        return min(len(self.memory.labels), seen)
+
+    def begin_task(self, task: Task) -> None:
+        self.memory.learn(task, self.network)
+        self.initial.network.grow(task)
+        self.network.load_state_dict(self.initial.network.state_dict())
+
+    def training_data(self, stream: Stream, task: Task) -> Samples:
+        return self.memory.samples(task.train.pixels)
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        return {"task": cross_entropy(self.network(batch.x), batch)}

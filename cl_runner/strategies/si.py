@@ -1,0 +1,60 @@
+"""Synaptic intelligence: weights are held by how much they lowered the loss on their way."""
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from cl_runner.batches import Batch
+from cl_runner.losses import cross_entropy
+from cl_runner.models.network import Network
+from cl_runner.quadratic import Quadratic
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.stream import Task
+from cl_runner.types import NonNegative, Positive
+
+
+class SI(Strategy):
+    """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²   (Zenke et al. 2017, eq. 4 and 5)
+
+    Ωᵢ = Σₜ max(0, ωₜᵢ) / (Δₜᵢ² + xi), Δₜ the way made in task t, ωₜᵢ = −Σ gᵢ δᵢ over its steps δ,
+    with g the gradient of CE alone: what the penalty pulls is taken off before it is counted."""
+
+    path: Tensor  # [P] ω of the task under way
+    start: Tensor  # [P] θ when it began
+
+    def __init__(self, network: Network, *, weight: NonNegative, xi: Positive) -> None:
+        super().__init__(network)
+        self.weight, self.xi = weight, xi
+        self.springs = Quadratic(list(network.parameters()))  # Ω, anchored at θ*
+        self.register_buffer("path", torch.zeros_like(self.springs.weight))
+        self.register_buffer("start", torch.zeros_like(self.springs.weight))
+
+    def begin_task(self, task: Task) -> None:
+        self.start.copy_(self._theta())
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        terms = {"task": cross_entropy(self.network(batch.x), batch)}
+        if not batch.task.first:
+            terms["si"] = self.weight * self.springs(list(self.network.parameters()))
+        return terms
+
+    def after_backward(self) -> None:
+        self.before = self._theta()
+        pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
+        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.parameters()]
+        self.gradient = parameters_to_vector(g) - pull
+
+    def after_step(self) -> None:
+        self.path -= self.gradient * (self._theta() - self.before)
+
+    def end_task(self, task: Task) -> None:
+        theta = self._theta()
+        omega = self.path.clamp(min=0) / ((theta - self.start).square() + self.xi)
+        self.springs.replace(self.springs.weight + omega, theta)
+        self.path.zero_()
+
+    def _theta(self) -> Tensor:
+        return parameters_to_vector(self.network.parameters()).detach()
+
+    def curvature(self) -> float:
+        return 2 * self.weight * self.springs.weight.max().item()
