@@ -43,7 +43,7 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
         return
     for task in stream.tasks:
-        samples = len(strategy.training_data(stream, task))
+        samples = strategy.training_size(stream, task)
         if samples % batch_size == 1:
             allowed = (
                 f"leaves a last batch of one of {samples} samples to BatchNorm, which needs two"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cl_runner.batches import Batch, Samples
+from cl_runner.batches import Batch, Pixels, Samples
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.randomness import generator
@@ -66,6 +66,11 @@ class Memory(nn.Module):
         pixels = batch.task.train.pixels
         x = pixels.augmented(self.images[slots], ids, *batch.position, "replay")
         return Batch(x, self.labels[slots], batch.task, batch.position)
+
+    def samples(self, pixels: Pixels) -> Samples:
+        """All stored samples, to be trained on like a task's own."""
+        index = torch.arange(self.stored, device=self.labels.device)
+        return Samples(self.images, self.labels, index, pixels)
 
     def learn(self, task: Task, network: Network) -> None:
         """Take in the training samples of a task that has just been learned."""

@@ -47,6 +47,7 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
         "scenario": stream.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
+        "lr_schedule": settings.lr_schedule,
         **settings.model.conventions(),
         **settings.strategy.conventions(),
     }

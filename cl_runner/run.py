@@ -14,7 +14,7 @@ import torch
 
 from cl_runner import checks, environment, results, resume, state
 from cl_runner.alarm import Watch, message
-from cl_runner.batches import Batch, Samples, batches
+from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
 from cl_runner.evaluation import Matrix
@@ -23,6 +23,7 @@ from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
 from cl_runner.phases import Phase, by_epoch
 from cl_runner.randomness import seed_of, seeded
+from cl_runner.schedules import learning_rate
 from cl_runner.settings import Settings
 from cl_runner.state import Position
 from cl_runner.storage import locked
@@ -185,7 +186,8 @@ class Training:
     def train(self, task: Task) -> None:
         """All steps of one task that are not done yet."""
         self.strategy.train()
-        data, batch_size = self._data(task), self.settings.batch_size
+        data = self.strategy.training_data(self.stream, task)
+        batch_size = self.settings.batch_size
         start, phases = self.position, self._phases(task.index)
         for epoch in range(start.epoch, len(phases)):
             first = start.step if epoch == start.epoch else 0
@@ -193,6 +195,7 @@ class Training:
             self._let_learn(phase.layers)
             if begins and epoch > 0 and first == 0:
                 self.optimizer = self._fresh_optimizer(task.index, phase)
+            self._set_learning_rate(epoch)
             epoch_batches = batches(
                 data, task, epoch=epoch, batch_size=batch_size, first_step=first
             )
@@ -212,6 +215,8 @@ class Training:
         loss.backward()
         self.strategy.after_backward()
         values = checks.finite(terms, self.parameters, batch, self.cost.steps)
+        if self.settings.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
         self.optimizer.step()
         self.strategy.after_step()
         return values
@@ -266,14 +271,18 @@ class Training:
         if phase.weight_decay is not None:
             for group in optimizer.param_groups:
                 group["weight_decay"] = phase.weight_decay
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
         return optimizer
 
-    def _data(self, task: Task) -> Samples:
-        return self.strategy.training_data(self.stream, task)
+    def _set_learning_rate(self, epoch: int) -> None:
+        schedule, lowest = self.settings.lr_schedule, self.settings.min_lr
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(schedule, group["initial_lr"], lowest, epoch)
 
     def total_steps(self) -> int:
         """Steps of the whole run, for the progress bar."""
-        sizes = [len(self._data(task)) for task in self.stream.tasks]
+        sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
         return sum(
             len(self._phases(t)) * math.ceil(n / self.settings.batch_size)
             for t, n in enumerate(sizes)

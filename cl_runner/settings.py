@@ -21,9 +21,18 @@ from pydantic.fields import FieldInfo
 from cl_runner.checkpoint import Schedule
 from cl_runner.errors import MISSING, ConfigError, Problem, first_line
 from cl_runner.phases import Phase
+from cl_runner.schedules import LrSchedule
 from cl_runner.stream import Outline, Scope, Stream
 from cl_runner.tracking.tracker import Tracker
-from cl_runner.types import Folder, PerTask, PositiveInt, RunName, Seed
+from cl_runner.types import (
+    Folder,
+    NonNegative,
+    PerTask,
+    Positive,
+    PositiveInt,
+    RunName,
+    Seed,
+)
 
 
 class Dataset(Protocol):
@@ -73,6 +82,9 @@ class Settings:
     epochs: PerTask[PositiveInt]
     later_phases: list[Phase] | None
     batch_size: PositiveInt
+    lr_schedule: LrSchedule
+    min_lr: NonNegative
+    clip_gradient: Positive | None
     ce_scope: Scope
     reset_optimizer: bool
     evaluate_every: PositiveInt | None

@@ -48,6 +48,8 @@ STRATEGIES = {
     "ewc": ["strategy.fisher_samples=50", "strategy.weight=1.0"],
     "ewc online": ["strategy=ewc", "strategy.mode=online", "strategy.fisher_samples=50",
                    "strategy.weight=1.0"],
+    "si": [],
+    "gdumb": ["strategy.buffer_size=120", "lr_schedule=cosine_warm_restarts", "clip_gradient=1.0"],
     "rehearsal": ["strategy.buffer_size=30", "strategy.replay_batch_size=10",
                   "strategy.policy=reservoir"],
     "rehearsal_kd": ["strategy.buffer_size=30", "strategy.replay_batch_size=10"],

@@ -31,13 +31,13 @@ def numeric(file: str, group: str = "") -> list[str]:
 
 
 CASES = {
-    "run": ([], [*numeric("config.yaml"), "evaluate_every", "threads", "checkpoint.every_n_steps",
-                 "checkpoint.every_n_minutes"]),
+    "run": ([], [*numeric("config.yaml"), "evaluate_every", "threads", "clip_gradient",
+                 "checkpoint.every_n_steps", "checkpoint.every_n_minutes"]),
     "data": ([], [*numeric("dataset/digits.yaml", "dataset"), "dataset.pixels.crop_padding",
                   "dataset.pixels.mean", "dataset.pixels.std", "dataset.class_order",
                   "model.widths"]),
     **{name: ([f"strategy={name}"], numeric(f"strategy/{name}.yaml", "strategy"))
-       for name in ("lwf", "kd", "ewc", "rehearsal", "rehearsal_kd")},
+       for name in ("lwf", "kd", "ewc", "si", "rehearsal", "rehearsal_kd", "gdumb")},
     **{name: ([f"optimizer={name}"], numeric(f"optimizer/{name}.yaml", "optimizer"))
        for name in ("sgd", "adam", "adamw")},
 }  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 CAMPAIGN = Path(__file__).parent.parent / "scripts" / "kill_campaign.py"
-GROUPS = [["ewc", "ewc online", "finetune", "joint", "joint from scratch"],
-          ["rehearsal_kd", "rehearsal_kd herding", "rehearsal", "lwf", "kd"]]  # fmt: skip
+GROUPS = [["ewc", "ewc online", "si", "finetune", "joint", "joint from scratch"],
+          ["rehearsal_kd", "rehearsal_kd herding", "rehearsal", "gdumb", "lwf", "kd"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("strategies", GROUPS, ids=["regularised", "replayed"])

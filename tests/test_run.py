@@ -186,7 +186,7 @@ def test_an_inert_term_raises_the_alarm(planted, tmp_path, capfd) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "joint", "lwf", "kd", "ewc", "rehearsal",
-                                      "rehearsal_kd"])  # fmt: skip
+                                      "rehearsal_kd", "si", "gdumb"])  # fmt: skip
 def test_a_strategy_that_works_raises_no_alarm(strategy: str, tmp_path: Path) -> None:
     assert run_here(tmp_path / "run", *FAST, f"strategy={strategy}")["alarms"] == []
 
@@ -245,3 +245,49 @@ def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(steps) == 2 and all(s[4] and s[3] == still and s[5] == decay for s in steps)
         assert fresh is None or [s[2] for s in steps] == [fresh, False]
     assert results["cost"]["steps"] == len(seen) == 8 and results["alarms"] == []
+
+
+def test_the_learning_rate_follows_its_schedule(tmp_path: Path, monkeypatch) -> None:
+    """As torch's own scheduler sets it when GDumb's training loop steps it: an epoch at a tenth,
+    one at the full rate, then a step an epoch."""
+    used, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        used.append((batch.position[1], self.optimizer.param_groups[0]["lr"]))
+        return step(self, batch)
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    run_here(tmp_path / "run", "epochs=17", "batch_size=400", "model.widths=[4]",
+             "dataset.tasks=2", "optimizer=sgd", "optimizer.lr=[0.4,0.2]",
+             "lr_schedule=cosine_warm_restarts", "min_lr=0.01")  # fmt: skip
+    for task, base in ((0, 0.4), (1, 0.2)):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, T_0=1, T_mult=2, eta_min=0.01
+        )
+        expected = [base / 10, base]
+        for _ in range(15):
+            optimizer.step()
+            scheduler.step()
+            expected.append(optimizer.param_groups[0]["lr"])
+        assert [rate for t, rate in used if t == task] == pytest.approx(expected)
+
+
+def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path, monkeypatch) -> None:
+    moved, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        before = [p.detach().clone() for p in self.parameters]
+        values = step(self, batch)
+        way = [p.detach() - b for p, b in zip(self.parameters, before, strict=True)]
+        moved.append(torch.cat([w.flatten() for w in way]).norm().item())
+        return values
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    common = ("epochs=1", "batch_size=100", "model.widths=[8]", "optimizer=sgd",
+              "optimizer.lr=1", "optimizer.momentum=0", "dataset.tasks=2")  # fmt: skip
+    run_here(tmp_path / "a", *common, "clip_gradient=0.01")
+    assert moved == pytest.approx([0.01] * len(moved), rel=1e-3) and len(moved) > 3
+    moved.clear()
+    run_here(tmp_path / "b", *common)
+    assert min(moved) > 0.02

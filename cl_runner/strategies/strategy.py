@@ -28,6 +28,10 @@ class Strategy(nn.Module, ABC):
         """What to train on at this task."""
         return task.train
 
+    def training_size(self, stream: Stream, task: Task) -> int:
+        """Samples of an epoch of this task, as known before the run begins."""
+        return len(self.training_data(stream, task))
+
     def begin_task(self, task: Task) -> None:
         """Before the first step of a task, when the classifier has its new rows."""
 
