@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -21,9 +21,8 @@ from cl_runner.evaluation import Matrix
 from cl_runner.evaluator import Evaluator
 from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
-from cl_runner.phases import Phase, by_epoch
+from cl_runner.phases import Phases
 from cl_runner.randomness import seed_of, seeded
-from cl_runner.schedules import learning_rate
 from cl_runner.settings import Settings
 from cl_runner.state import Position
 from cl_runner.storage import locked
@@ -121,7 +120,8 @@ class Training:
         self.trackers, self.name, self.saver = trackers, name, saver
         self.parameters = [p for p in strategy.parameters() if p.requires_grad]
         self.position = Position(0)
-        self.optimizer = self._fresh_optimizer(0, self._phases(0)[0][0])
+        self.phases = Phases(settings, strategy.network, self.parameters)
+        self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = Evaluator(stream)
         self.cost = Cost(strategy)
@@ -168,15 +168,12 @@ class Training:
         self.strategy.network.grow(task)
         self.evaluator.before_task(self.strategy, task)
         self.strategy.begin_task(task)
-        fresh = self._fresh_optimizer(task.index, self._phases(task.index)[0][0])
+        fresh = self.phases.fresh_optimizer(task.index)
         if not self.settings.reset_optimizer:
             fresh.state = self.optimizer.state
         self.optimizer = fresh
         if task.first:
-            optimizers = [
-                self._fresh_optimizer(t.index, self._phases(t.index)[0][0])
-                for t in self.stream.tasks
-            ]
+            optimizers = [self.phases.fresh_optimizer(t.index) for t in self.stream.tasks]
             checks.warn_if_nothing_learns(optimizers)
         else:
             weight = self.settings.strategy.settings.get("weight")
@@ -188,14 +185,12 @@ class Training:
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
         batch_size = self.settings.batch_size
-        start, phases = self.position, self._phases(task.index)
-        for epoch in range(start.epoch, len(phases)):
+        start = self.position
+        for epoch in range(start.epoch, self.phases.epochs(task.index)):
             first = start.step if epoch == start.epoch else 0
-            phase, begins = phases[epoch]
-            self._let_learn(phase.layers)
-            if begins and epoch > 0 and first == 0:
-                self.optimizer = self._fresh_optimizer(task.index, phase)
-            self._set_learning_rate(epoch)
+            if epoch > 0 and first == 0 and self.phases.begins(task.index, epoch):
+                self.optimizer = self.phases.fresh_optimizer(task.index, epoch)
+            self.phases.enter_epoch(self.optimizer, task.index, epoch)
             epoch_batches = batches(
                 data, task, epoch=epoch, batch_size=batch_size, first_step=first
             )
@@ -203,7 +198,7 @@ class Training:
                 terms = self._step(batch)
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
-        self._let_learn("all")
+        self.phases.leave_task()
         self._log_means(task, epoch)
 
     def _step(self, batch: Batch) -> dict[str, float]:
@@ -259,31 +254,10 @@ class Training:
             where = {"task": task.index, "term": term}
             self.trackers.log({"event": "alarm", **where, "message": text})
 
-    def _phases(self, task: int) -> list[tuple[Phase, bool]]:
-        return by_epoch(self.settings.epochs, self.settings.later_phases, task)
-
-    def _let_learn(self, layers: Literal["all", "head"]) -> None:
-        """Layers that do not learn get no gradient, and no optimizer touches them."""
-        self.strategy.network.body.requires_grad_(layers == "all")
-
-    def _fresh_optimizer(self, task: int, phase: Phase) -> torch.optim.Optimizer:
-        optimizer: torch.optim.Optimizer = self.settings.optimizer(self.parameters, task)
-        if phase.weight_decay is not None:
-            for group in optimizer.param_groups:
-                group["weight_decay"] = phase.weight_decay
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        return optimizer
-
-    def _set_learning_rate(self, epoch: int) -> None:
-        schedule, lowest = self.settings.lr_schedule, self.settings.min_lr
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(schedule, group["initial_lr"], lowest, epoch)
-
     def total_steps(self) -> int:
         """Steps of the whole run, for the progress bar."""
         sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
         return sum(
-            len(self._phases(t)) * math.ceil(n / self.settings.batch_size)
+            self.phases.epochs(t) * math.ceil(n / self.settings.batch_size)
             for t, n in enumerate(sizes)
         )
