@@ -1,0 +1,110 @@
+"""`cl-reproduce`: run a suite with all its seeds, print the verdict, exit 1 if a row is outside."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from cl_runner import storage
+from cl_runner.errors import ConfigError, RunError
+from cl_runner.report.table import aligned
+from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.suite import Suite
+from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
+
+Job = tuple[str, int]  # a run and a seed
+
+
+def main() -> None:
+    """`cl-reproduce NAME`; `--list` names the suites."""
+    parser = argparse.ArgumentParser(prog="cl-reproduce", description=__doc__)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
+    parser.add_argument("--list", action="store_true", help="the suites, with the time they take")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the suite's own")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
+    arguments = parser.parse_args()
+    try:
+        if arguments.list or arguments.name is None:
+            print(listing())
+            return
+        sys.exit(not reproduce(arguments))
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def listing() -> str:
+    """Name, runs, minutes on two cores and title of each suite."""
+    found = [suites.read(name) for name in suites.names()]
+    rows = [[s.name, s.title, str(len(s.runs) * len(s.seeds)), str(s.minutes)] for s in found]
+    return aligned(["suite", "what", "runs", "minutes"], rows)
+
+
+def reproduce(arguments: argparse.Namespace) -> bool:
+    """Run, judge, print, write verdict.md and verdict.json; whether all rows are good."""
+    suite = suites.read(arguments.name)
+    if arguments.seeds:
+        suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
+    if arguments.jobs < 1:
+        raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
+    results = run_all(suite, arguments.output, arguments.overrides, arguments.jobs)
+    verdicts = judge(suite, results)
+    print(plain(verdicts))
+    environment = next((r["environment"] for r in results.values() if r is not None), None)
+    folder = arguments.output / suite.name
+    if environment is not None:
+        storage.write(folder / "verdict.md", markdown(suite, verdicts, environment))
+        storage.write(folder / "verdict.json", json.dumps(as_json(suite, verdicts), indent=1))
+        print(f"written to {folder}/verdict.md and verdict.json")
+    return good(verdicts)
+
+
+def run_all(
+    suite: Suite, output: Path, overrides: Sequence[str], jobs: int
+) -> dict[Job, dict[str, Any] | None]:
+    """The results of every run with every seed; what is complete is only read. A line a run."""
+    todo = [(run, seed) for seed in suite.seeds for run in suite.runs]
+    results: dict[Job, dict[str, Any] | None] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(run_one, suite, output, overrides, job): job for job in todo}
+        for number, future in enumerate(as_completed(futures), start=1):
+            job = futures[future]
+            results[job], told = future.result()
+            print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {told}", flush=True)
+    return results
+
+
+def run_one(
+    suite: Suite, output: Path, overrides: Sequence[str], job: Job
+) -> tuple[dict[str, Any] | None, str]:
+    """Start or continue one run in a process with one thread; its results and a word on it."""
+    run, seed = job
+    folder = suite.folder(output, run, seed)
+    place = [f"output_root={folder.parent}", f"name={folder.name}", "resume=auto"]
+    words = [*suite.common, *suite.runs[run], *overrides, f"seed={seed}", "threads=1", *place]
+    done = subprocess.run(
+        [sys.executable, "-m", "cl_runner.train", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no word"]
+        return None, f"failed with exit code {done.returncode}: {lines[-1]}"
+    complete = Path(done.stdout.strip().splitlines()[-1].partition("run folder: ")[2])
+    results: dict[str, Any] = json.loads((complete / "results.json").read_text())
+    again = done.stdout.startswith("already complete")
+    return results, "already complete" if again else f"{results['cost']['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    main()

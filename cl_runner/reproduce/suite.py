@@ -1,0 +1,65 @@
+"""A suite: rows of published numbers, and the runs in which ours are found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cl_runner.errors import ConfigError
+from cl_runner.settings import nearest
+
+SUITES = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One number: `metric` is a path into the `results.json` of `run`, such as `accuracy[1][0]`."""
+
+    row: str
+    run: str
+    metric: str
+    published: float | None = None  # in percent; None: a number of ours, with none to compare
+    tolerance: float | None = None  # in percentage points, either way
+    reason: str = ""  # of the tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What `cl-reproduce` runs and judges: every run with every seed."""
+
+    name: str
+    title: str
+    source: str
+    minutes: int  # on two cores
+    seeds: list[int]
+    common: list[str]  # settings of all runs, as on the command line
+    runs: dict[str, list[str]]  # what each run has beside them
+    rows: list[Row]
+
+    def folder(self, output: Path, run: str, seed: int) -> Path:
+        return output / self.name / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"
+
+
+def names() -> list[str]:
+    return sorted(file.stem for file in SUITES.glob("*.yaml"))
+
+
+def read(name: str) -> Suite:
+    """The suite of this name. Raises ConfigError for one that is not there."""
+    if name not in names():
+        raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
+    node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text())
+    rows = [Row(**row) for row in node.pop("rows")]
+    return Suite(name=name, rows=rows, **node)
+
+
+def found(results: dict[str, Any], metric: str) -> float:
+    """The number at this path of a `results.json`, in percent. Raises LookupError or TypeError."""
+    value: Any = results
+    for part in re.findall(r"[A-Za-z_]+|\d+", metric):
+        value = value[int(part) if part.isdigit() else part]
+    return 100 * float(value)

@@ -1,0 +1,92 @@
+"""The verdict on a row: our mean over seeds beside the published number, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from cl_runner.report.table import aligned
+from cl_runner.reproduce.suite import Row, Suite, found
+
+HEADER = ["row", "published", "ours", "s.d.", "n", "tolerance", "verdict"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judged row; numbers in percent."""
+
+    row: Row
+    mean: float | None
+    deviation: float | None  # sample standard deviation over seeds; None for fewer than two
+    n: int
+    missing: int  # seeds whose run failed: never dropped in silence
+
+    @property
+    def word(self) -> str:
+        """`ok`, `too low`, `too high`, `ours` (nothing published), or `failed`."""
+        if self.missing > 0 or self.mean is None:
+            return f"failed ({self.missing} of {self.n + self.missing} runs)"
+        if self.row.published is None:
+            return "ours"
+        assert self.row.tolerance is not None
+        if abs(self.mean - self.row.published) <= self.row.tolerance:
+            return "ok"
+        return "too low" if self.mean < self.row.published else "too high"
+
+
+def judge(suite: Suite, results: Mapping[tuple[str, int], dict[str, Any] | None]) -> list[Verdict]:
+    """One verdict a row. results: what each (run, seed) left, None where it failed."""
+    return [_judge_row(row, [results[row.run, seed] for seed in suite.seeds]) for row in suite.rows]
+
+
+def _judge_row(row: Row, results: Sequence[dict[str, Any] | None]) -> Verdict:
+    values = [found(r, row.metric) for r in results if r is not None]
+    return Verdict(
+        row,
+        mean=fmean(values) if values else None,
+        deviation=stdev(values) if len(values) > 1 else None,
+        n=len(values),
+        missing=len(results) - len(values),
+    )
+
+
+def good(verdicts: Sequence[Verdict]) -> bool:
+    return all(verdict.word in ("ok", "ours") for verdict in verdicts)
+
+
+def plain(verdicts: Sequence[Verdict]) -> str:
+    """The table for a terminal."""
+    return aligned(HEADER, [_cells(verdict) for verdict in verdicts])
+
+
+def markdown(suite: Suite, verdicts: Sequence[Verdict], environment: Mapping[str, Any]) -> str:
+    """The table as a page, with the reason of each tolerance and where it was run."""
+    table = [HEADER, ["---"] * len(HEADER), *(_cells(verdict) for verdict in verdicts)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in table]
+    reasons = dict.fromkeys(v.row.reason for v in verdicts if v.row.reason)
+    where = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    return "\n".join([
+        f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, "",
+        "Accuracies in %, mean over seeds " + ", ".join(map(str, suite.seeds)) + ".", "",
+        *(f"- {reason}" for reason in reasons), "",
+        f"`cl-reproduce {suite.name}`; {where}; {environment['device']}, "
+        f"{environment['threads']} thread a run.", "",
+    ])  # fmt: skip
+
+
+def as_json(suite: Suite, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    judged = [
+        {**asdict(v.row), "mean": v.mean, "deviation": v.deviation, "n": v.n, "verdict": v.word}
+        for v in verdicts
+    ]
+    return {"suite": suite.name, "seeds": suite.seeds, "good": good(verdicts), "rows": judged}
+
+
+def _cells(verdict: Verdict) -> list[str]:
+    row = verdict.row
+    numbers = [row.published, verdict.mean, verdict.deviation]
+    shown = ["–" if number is None else f"{number:.2f}" for number in numbers]
+    tolerance = "–" if row.tolerance is None else f"± {row.tolerance:g}"
+    return [row.row, *shown, str(verdict.n), tolerance, verdict.word]

@@ -1,0 +1,117 @@
+"""Suites of published numbers: they are judged in both directions, and no failed run is dropped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import composed
+
+from cl_runner.reproduce import command, suite
+from cl_runner.reproduce.suite import Row, Suite, found
+from cl_runner.reproduce.verdict import good, judge, plain
+
+
+def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
+    row = Row(row="old", run="one", metric="accuracy[1][0]", published=published,
+              tolerance=tolerance)  # fmt: skip
+    return Suite(name="s", title="t", source="", minutes=1, seeds=[0, 1, 2], common=[],
+                 runs={"one": []}, rows=[row])  # fmt: skip
+
+
+def left(*shares: float | None) -> dict:
+    """What three runs left: the first task's accuracy after the second; None for a failure."""
+    return {("one", seed): None if s is None else {"accuracy": [[1.0, None], [s, 0.5]]}
+            for seed, s in enumerate(shares)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shares", "published", "word"),
+    [
+        ((0.50, 0.51, 0.52), 51.0, "ok"),
+        ((0.50, 0.51, 0.52), 52.0, "ok"),
+        ((0.50, 0.51, 0.52), 52.1, "too low"),
+        ((0.50, 0.51, 0.52), 49.9, "too high"),
+        ((0.50, 0.51, 0.52), None, "ours"),
+        ((0.51, None, 0.51), 51.0, "failed (1 of 3 runs)"),
+        ((None, None, None), 51.0, "failed (3 of 3 runs)"),
+    ],
+)
+def test_a_row_is_judged_in_both_directions(shares, published, word) -> None:
+    (verdict,) = judge(a_suite(published), left(*shares))
+    assert verdict.word == word
+    assert good([verdict]) == (word in ("ok", "ours"))
+
+
+def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
+    (verdict,) = judge(a_suite(51.0), left(0.50, 0.51, 0.55))
+    assert verdict.mean == pytest.approx(52.0)
+    assert verdict.deviation == pytest.approx(7**0.5)  # ((2² + 1² + 3²) / 2)^½
+    assert plain([verdict]).splitlines()[1].split() == [
+        "old", "51.00", "52.00", "2.65", "3", "±", "1", "ok"]  # fmt: skip
+
+
+def test_a_metric_is_a_path_into_the_results() -> None:
+    results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5}
+    for path, share in {"accuracy[1][1]": 30, "within[0].accuracy[0]": 40, "average": 50}.items():
+        assert found(results, path) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_every_suite_is_whole(name: str) -> None:
+    """Its settings compose, its rows name runs that are there, each tolerance has a reason."""
+    found = suite.read(name)
+    assert len(found.seeds) >= 3 and found.minutes <= 40
+    for settings in found.runs.values():
+        composed(*found.common, *settings)
+    folders = {found.folder(Path("o"), run, seed) for run in found.runs for seed in found.seeds}
+    assert len(folders) == len(found.runs) * len(found.seeds)
+    for row in found.rows:
+        assert row.run in found.runs
+        assert (row.published is None) == (row.tolerance is None) == (row.reason == "")
+    assert {row.run for row in found.rows} == set(found.runs)
+
+
+def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
+    """It runs, judges, exits 1 for a row that is outside; again, it only reads what is complete."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({
+        "title": "Tiny", "source": "nobody", "minutes": 1, "seeds": [0, 1],
+        "common": ["epochs=1", "dataset.tasks=2", "batch_size=64"],
+        "runs": {"plain": [], "wrong": ["optimizer.lr=-1"]},
+        "rows": [{"row": "new", "run": "plain", "metric": "accuracy[1][1]", "published": 0.0,
+                  "tolerance": 1.0, "reason": "± 1"},
+                 {"row": "none", "run": "wrong", "metric": "average_accuracy"}],
+    }))  # fmt: skip
+    monkeypatch.setattr(suite, "SUITES", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for told in (" s\n", "already complete\n"):
+        monkeypatch.setattr(sys, "argv", ["cl-reproduce", "tiny", "--jobs", "2"])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        assert stop.value.code == 1
+        printed = capsys.readouterr().out
+        assert printed.count(told) == 2
+        assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 2
+        assert "too high" in printed and "failed (2 of 2 runs)" in printed
+    folder = tmp_path / "outputs" / "reproduce" / "tiny"
+    judged = json.loads((folder / "verdict.json").read_text())
+    assert [row["verdict"] for row in judged["rows"]] == ["too high", "failed (2 of 2 runs)"]
+    assert not judged["good"] and "| new | 0.00 |" in (folder / "verdict.md").read_text()
+
+
+def test_the_list_names_the_suites(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "--list"])
+    command.main()
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in suite.names())
+
+
+def test_a_suite_that_is_not_there(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "ewc_mnist_to_fasion"])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 2
+    assert "did you mean ewc_mnist_to_fashion?" in capsys.readouterr().err
