@@ -85,6 +85,9 @@ class Evaluator:
             "accuracy": self.among_seen,
             "accuracy_task_il": None if self.scenario == SHARED else self.among_own,
             "accuracy_validation": self.validation or None,
+            "accuracy_curve": [{"task": t, "accuracy": row} for t, row in self.curve]
+            if inside
+            else None,
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
             "metrics_are_of": "accuracy_task_il" if task_il_alone else "accuracy",

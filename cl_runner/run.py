@@ -198,6 +198,8 @@ class Training:
                 terms = self._step(batch)
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
+            if self.settings.evaluate_every == "epoch":
+                self._evaluate_within(task)
         self.phases.leave_task()
         self._log_means(task, epoch)
 
@@ -223,10 +225,8 @@ class Training:
         if self.cost.steps % self.settings.log_every == 0:
             self._log_means(task, epoch)
         every = self.settings.evaluate_every
-        if every is not None and self.cost.steps % every == 0:
-            row = self.evaluator.within_task(self.strategy, task)
-            where = {"task": task.index, "step": self.cost.steps}
-            self.trackers.log({"event": "within_task", **where, "accuracy": row})
+        if isinstance(every, int) and self.cost.steps % every == 0:
+            self._evaluate_within(task)
         if self.saver is not None:
             self.saver.after_step(partial(state.take, self))
 
@@ -237,6 +237,11 @@ class Training:
             where = {"task": task.index, "epoch": epoch, "step": self.cost.steps}
             record = {"event": "step", **where, "loss": sum(terms.values()), "terms": terms}
             self.trackers.log(record)
+
+    def _evaluate_within(self, task: Task) -> None:
+        row = self.evaluator.within_task(self.strategy, task)
+        where = {"task": task.index, "step": self.cost.steps}
+        self.trackers.log({"event": "within_task", **where, "accuracy": row})
 
     def _evaluate(self, task: Task) -> None:
         row = self.evaluator.after_task(self.strategy, task)

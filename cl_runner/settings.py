@@ -87,7 +87,7 @@ class Settings:
     clip_gradient: Positive | None
     ce_scope: Scope
     reset_optimizer: bool
-    evaluate_every: PositiveInt | None
+    evaluate_every: PositiveInt | Literal["epoch"] | None
     log_every: PositiveInt
     reference: str | None
     checkpoint: Schedule

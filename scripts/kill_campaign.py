@@ -58,7 +58,7 @@ STRATEGIES = {
 }  # fmt: skip
 OPTIMIZERS = {
     "adam": ["optimizer=adam"],
-    "sgd": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9"],
+    "sgd": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "evaluate_every=epoch"],
 }
 EVERYWHERE = {("rehearsal_kd", "adam"), ("ewc", "sgd")}  # in the short form; five points elsewhere
 

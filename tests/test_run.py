@@ -291,3 +291,19 @@ def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path, monkeypatch) -> None:
     moved.clear()
     run_here(tmp_path / "b", *common)
     assert min(moved) > 0.02
+
+
+def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
+    """One an epoch and one after each task; the last of a task is of the same weights as that."""
+    results = run_here(tmp_path / "run", "epochs=[2,3]", "batch_size=64", "model.widths=[8]",
+                       "dataset.tasks=2", "evaluate_every=epoch")  # fmt: skip
+    curve = results["accuracy_curve"]
+    assert [point["task"] for point in curve] == [0] * (2 + 1) + [1] * (3 + 1)
+    assert curve[1] == curve[2] and curve[5] == curve[6] != curve[3]
+    assert curve[6]["accuracy"] == results["accuracy"][1]
+    steps = [line["step"] for line in logged(tmp_path / "run") if line["event"] == "within_task"]
+    batches = [-(-task["train"] // 64) for task in results["tasks"]]
+    assert steps == [batches[0], 2 * batches[0],
+                     *(2 * batches[0] + n * batches[1] for n in (1, 2, 3))]  # fmt: skip
+    plain = run_here(tmp_path / "plain", "epochs=1", "batch_size=64", "dataset.tasks=2")
+    assert plain["accuracy_curve"] is None
