@@ -109,7 +109,8 @@ def test_every_strategy_is_killed_everywhere() -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md",
-                                      "docs/faults.md"])  # fmt: skip
+                                      "docs/faults.md",
+                                      "docs/results/ewc_mnist_to_fashion.md"])  # fmt: skip
 def test_links_lead_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)h][^)]*)\)", (ROOT / document).read_text()):
         assert (ROOT / target).exists(), target
