@@ -99,9 +99,10 @@ def check_stability(
     if lr * curvature > limit:
         largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))
         raise Diverged(
-            f"diverged: before task {task.index + 1}, lr · weight · max F = {lr * curvature:.4g} "
-            f"is past {limit:.4g}, the stability limit of SGD with momentum {momentum:g}, so the "
-            f"penalty would throw the weights ever further. The largest stable strategy.weight is "
+            f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, c the largest "
+            f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the "
+            f"stability limit of SGD with momentum {momentum:g}: the penalty would throw the weights ever "
+            f"further. The largest stable strategy.weight is "
             f"{largest:g}; with this weight, the largest stable optimizer.lr is "
             f"{rounded_down(limit / curvature):g}"
         )

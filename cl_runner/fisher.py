@@ -47,7 +47,7 @@ def fisher_diagonal(
     network.eval()
     try:
         if estimator == "identity":
-            return torch.ones_like(parameters_to_vector(network.parameters())).detach()
+            return _ones(network)
         if estimator == "batch":
             return _squared_batch_gradients(network, samples, task, batch_size)
         if estimator == "batch_all_pairs":
@@ -180,7 +180,7 @@ def _squared_batch_gradients(
     for batch in samples.chunks(batch_size):
         logits = network(batch.x)[:, classes.start : classes.stop]
         loss = F.cross_entropy(logits, batch.y - classes.start)
-        squares.append(parameters_to_vector(torch.autograd.grad(loss, parameters)).square())
+        squares.append(parameters_to_vector(_gradients(loss, parameters)).square())
     return torch.stack(squares).mean(0)
 
 
@@ -193,5 +193,22 @@ def _squared_gradient_of_all_pairs(
     for batch in samples.chunks(batch_size):
         log_p = F.log_softmax(network(batch.x)[:, classes.start : classes.stop], dim=1)
         means.append(log_p[:, batch.y - classes.start].mean())
-    gradients = torch.autograd.grad(torch.stack(means).mean(), list(network.parameters()))
+    gradients = _gradients(torch.stack(means).mean(), list(network.parameters()))
     return parameters_to_vector(gradients).square()
+
+
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+    """Zero for those that are not used, as in a layer that has not been inserted yet."""
+    return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+
+
+def _ones(network: Network) -> Tensor:
+    """Of all parameters that are there: not of unborn rows, nor of a layer not inserted yet."""
+    ones = {name: torch.ones_like(p).detach() for name, p in network.named_parameters()}
+    unborn = network.classifier.unborn.isinf()
+    for name, parameter in ones.items():
+        if name.startswith("classifier."):
+            parameter[unborn] = 0
+        if name.startswith("inserted.") and not network.stage.later:
+            parameter.zero_()
+    return parameters_to_vector(ones.values())

@@ -42,7 +42,7 @@ class Memory(nn.Module):
             allowed = (
                 f"leaves some of the {classes} classes without a slot, policy={policy} needs all"
             )
-            hint = f"buffer_size={classes}, or policy=reservoir, which promises no class a slot"
+            hint = f"buffer_size={classes}; policy=reservoir, where there is one, needs less"
             raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
         shape = network.shape

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of a task's training. Each begins with a fresh optimizer."""
+    """A part of a task's training. Each but the first begins with a fresh optimizer; the first as
+    `reset_optimizer` says."""
 
     epochs: PositiveInt
     layers: Literal["all", "head"]  # head: the classifier and an inserted layer

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from cl_runner.checkpoint import Schedule
@@ -80,7 +80,7 @@ class Settings:
     device: str
     threads: PositiveInt | None
     epochs: PerTask[PositiveInt]
-    later_phases: list[Phase] | None
+    later_phases: Annotated[list[Phase], Field(min_length=1)] | None
     batch_size: PositiveInt
     lr_schedule: LrSchedule
     min_lr: NonNegative
@@ -140,12 +140,23 @@ def _value(value: Any, hint: Any, key: str, trusted: list[str]) -> Any:
     if isinstance(value, Mapping) and "_target_" in value:
         return _build(value, key, trusted)
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return [_value(item, Any, f"{key}[{i}]", trusted) for i, item in enumerate(value)]
+        items = [_value(item, Any, f"{key}[{i}]", trusted) for i, item in enumerate(value)]
+        if any(isinstance(item, Mapping) or not _is_item(item, hint) for item in items):
+            raise ConfigError.of(key, value, f"must be {allowed(hint)}")
+        return items
     plain = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     try:
         return TypeAdapter(hint, config=plain).validate_python(value)
     except ValidationError:
         raise ConfigError.of(key, value, f"must be {allowed(hint)}") from None
+
+
+def _is_item(item: Any, hint: Any) -> bool:
+    """Whether it may be in a list of this type. What a protocol asks for shows when it is used."""
+    if get_origin(hint) is list:
+        (wanted,) = get_args(hint)
+        return getattr(wanted, "_is_protocol", False) or isinstance(item, wanted)
+    return not get_args(hint) or any(_is_item(item, h) for h in get_args(hint) if get_args(h))
 
 
 def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:

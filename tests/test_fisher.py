@@ -121,7 +121,26 @@ def test_all_pairs_is_the_square_of_one_gradient_of_the_mean_of_the_whole_matrix
 def test_identity_is_the_plain_anchor() -> None:
     stream, network = tiny_stream(), tiny_network()
     found = fisher_diagonal(network, stream.tasks[0].train, stream.tasks[0], "identity", 1)
-    assert (found == 1).all() and len(found) == sum(p.numel() for p in network.parameters())
+    assert len(found) == sum(p.numel() for p in network.parameters())
+    born = found[-6 * 9 : -6].view(6, 8).sum(1).tolist() + found[-6:].tolist()
+    assert (found[: -6 * 9] == 1).all() and born == [0] * 12
+    network.grow(stream.tasks[0])
+    found = fisher_diagonal(network, stream.tasks[0].train, stream.tasks[0], "identity", 1)
+    assert found[-6:].tolist() == [1, 1, 0, 0, 0, 0]  # nothing pulls at what is not there yet
+
+
+@pytest.mark.parametrize("estimator", get_args(Estimator))
+def test_a_layer_that_is_not_inserted_yet_carries_no_information(estimator: str) -> None:
+    torch.manual_seed(3)
+    network = cnn(SHAPE, 6, channels=[2], hidden=5, init="default", new_rows="default",
+                  inserted_layer="identity")  # fmt: skip
+    task = tiny_stream().tasks[0]
+    network.grow(task)
+    found = fisher_diagonal(network, task.train[:20], task, estimator, batch_size=10)
+    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    places = dict(zip(sizes, found.split(list(sizes.values())), strict=True))
+    assert not places["inserted.0.weight"].any() and not places["inserted.0.bias"].any()
+    assert places["classifier.bias"][:2].any()
 
 
 def test_the_sampled_estimate_goes_to_the_exact_one() -> None:

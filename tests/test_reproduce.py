@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -24,7 +24,8 @@ def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
 
 def left(*shares: float | None) -> dict:
     """What three runs left: the first task's accuracy after the second; None for a failure."""
-    return {("one", seed): None if s is None else {"accuracy": [[1.0, None], [s, 0.5]]}
+    without = {"no number": {"accuracy": None}, None: None}
+    return {("one", seed): without.get(s, {"accuracy": [[1.0, None], [s, 0.5]]})
             for seed, s in enumerate(shares)}  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def left(*shares: float | None) -> dict:
         ((0.50, 0.51, 0.52), None, "ours"),
         ((0.51, None, 0.51), 51.0, "failed (1 of 3 runs)"),
         ((None, None, None), 51.0, "failed (3 of 3 runs)"),
+        (("no number", 0.51, 0.51), 51.0, "failed (1 of 3 runs)"),
     ],
 )
 def test_a_row_is_judged_in_both_directions(shares, published, word) -> None:
@@ -67,7 +69,7 @@ def test_every_suite_is_whole(name: str) -> None:
     assert len(found.seeds) >= 3 and found.minutes <= 40
     for settings in found.runs.values():
         composed(*found.common, *settings)
-    folders = {found.folder(Path("o"), run, seed) for run in found.runs for seed in found.seeds}
+    folders = {found.folder_name(run, seed) for run in found.runs for seed in found.seeds}
     assert len(folders) == len(found.runs) * len(found.seeds)
     for row in found.rows:
         assert row.run in found.runs
@@ -115,3 +117,40 @@ def test_a_suite_that_is_not_there(monkeypatch, capsys) -> None:
         command.main()
     assert stop.value.code == 2
     assert "did you mean ewc_mnist_to_fashion?" in capsys.readouterr().err
+
+
+def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeypatch) -> None:
+    """They may stand anywhere on the command line; where the data is changes nothing."""
+    started = []
+
+    def stub(suite, parent, overrides, job):
+        started.append((parent, tuple(overrides)))
+        return None, "stub"
+
+    monkeypatch.setattr(command, "run_one", stub)
+    monkeypatch.chdir(tmp_path)
+    name, root = suite.names()[0], tmp_path / "outputs" / "reproduce"
+    for given in ([], ["--jobs", "1", "dataset.root=x"], ["epochs=1", "--seeds", "0,1"]):
+        monkeypatch.setattr(sys, "argv", ["cl-reproduce", name, *given])
+        with pytest.raises(SystemExit):
+            command.main()
+    parents = list(dict.fromkeys(parent for parent, _ in started))
+    assert [p.parent.name for p in parents] == ["reproduce", name]
+    changed = json.loads((root / name / parents[1].name / "verdict.json").read_text())
+    assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
+    page = (root / name / parents[1].name / "verdict.md").read_text()
+    assert f"`cl-reproduce {name} epochs=1`" in page
+
+
+def test_an_interruption_begins_no_other_run(monkeypatch) -> None:
+    started = []
+
+    def interrupted(suite, parent, overrides, job):
+        started.append(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_one", interrupted)
+    many = SimpleNamespace(seeds=range(50), runs={"one": []})
+    with pytest.raises(KeyboardInterrupt):
+        command.run_all(many, None, [], jobs=1)
+    assert len(started) < 5

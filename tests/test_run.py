@@ -223,11 +223,12 @@ def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.Mon
 
     def spied(self, batch):
         body = [p.clone() for p in self.strategy.network.body.parameters()]
-        head = [p.clone() for p in self.strategy.network.head()]
+        classifier = self.strategy.network.classifier
+        head = [p.clone() for p in classifier.parameters()]
         fresh = len(self.optimizer.state) == 0
         values = step(self, batch)
         still = all(map(torch.equal, body, self.strategy.network.body.parameters()))
-        moved = not all(map(torch.equal, head, self.strategy.network.head()))
+        moved = not all(map(torch.equal, head, classifier.parameters()))
         decay = self.optimizer.param_groups[0]["weight_decay"]
         seen.append((batch.position[1], batch.position[2], fresh, still, moved, decay))
         return values

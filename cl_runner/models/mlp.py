@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from cl_runner.errors import ConfigError
 from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
 from cl_runner.types import PositiveInt
 
@@ -34,6 +35,9 @@ def mlp(
 
     `freeze_statistics`: BatchNorm keeps the first task's; `inserted_layer`: see `network.py`.
     """
+    if inserted_layer == "identity" and activation in ("tanh", "leaky_relu"):
+        allowed = f"is none after {activation}, whose negative values the inserted ReLU would cut"
+        raise ConfigError.of("inserted_layer", inserted_layer, allowed, "activation=relu")
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = prod(shape)
     for width in widths:

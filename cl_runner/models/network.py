@@ -67,10 +67,6 @@ class Network(nn.Module):
             features = self.inserted(features)
         return features
 
-    def head(self) -> list[nn.Parameter]:
-        """The parameters behind the body: of the classifier and of an inserted layer."""
-        return [p for name, p in self.named_parameters() if not name.startswith("body.")]
-
     def grow(self, task: Task) -> None:
         """Give birth to the classes of this task; the first ones are drawn as the body is."""
         how = self.init if task.first else self.new_rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
+from cl_runner.resume import MAY_CHANGE, key_of
 
 Job = tuple[str, int]  # a run and a seed
 
@@ -28,10 +30,10 @@ def main() -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="the suites, with the time they take")
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the suite's own")
+    parser.add_argument("--seeds", type=_integers, help="such as 0,1,2: instead of the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     try:
         if arguments.list or arguments.name is None:
             print(listing())
@@ -40,6 +42,13 @@ def main() -> None:
     except RunError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def listing() -> str:
@@ -56,40 +65,46 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    results = run_all(suite, arguments.output, arguments.overrides, arguments.jobs)
+    changes = [o for o in arguments.overrides if not key_of(o).startswith(MAY_CHANGE)]
+    folder = arguments.output / suite.name
+    if changes:  # are no runs of the suite itself
+        folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]
+    results = run_all(suite, folder, arguments.overrides, arguments.jobs)
     verdicts = judge(suite, results)
     print(plain(verdicts))
     environment = next((r["environment"] for r in results.values() if r is not None), None)
-    folder = arguments.output / suite.name
-    if environment is not None:
-        storage.write(folder / "verdict.md", markdown(suite, verdicts, environment))
-        storage.write(folder / "verdict.json", json.dumps(as_json(suite, verdicts), indent=1))
-        print(f"written to {folder}/verdict.md and verdict.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
+    storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
+    print(f"written to {folder}/verdict.md and verdict.json")
     return good(verdicts)
 
 
 def run_all(
-    suite: Suite, output: Path, overrides: Sequence[str], jobs: int
+    suite: Suite, folder: Path, overrides: Sequence[str], jobs: int
 ) -> dict[Job, dict[str, Any] | None]:
     """The results of every run with every seed; what is complete is only read. A line a run."""
     todo = [(run, seed) for seed in suite.seeds for run in suite.runs]
     results: dict[Job, dict[str, Any] | None] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run_one, suite, output, overrides, job): job for job in todo}
-        for number, future in enumerate(as_completed(futures), start=1):
-            job = futures[future]
-            results[job], told = future.result()
-            print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {told}", flush=True)
+        futures = {pool.submit(run_one, suite, folder, overrides, job): job for job in todo}
+        try:
+            for number, future in enumerate(as_completed(futures), start=1):
+                job = futures[future]
+                results[job], told = future.result()
+                print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {told}", flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)  # those under way save and end, none is begun
+            raise
     return results
 
 
 def run_one(
-    suite: Suite, output: Path, overrides: Sequence[str], job: Job
+    suite: Suite, parent: Path, overrides: Sequence[str], job: Job
 ) -> tuple[dict[str, Any] | None, str]:
     """Start or continue one run in a process with one thread; its results and a word on it."""
     run, seed = job
-    folder = suite.folder(output, run, seed)
-    place = [f"output_root={folder.parent}", f"name={folder.name}", "resume=auto"]
+    place = [f"output_root={parent}", f"name={suite.folder_name(run, seed)}", "resume=auto"]
     words = [*suite.common, *suite.runs[run], *overrides, f"seed={seed}", "threads=1", *place]
     done = subprocess.run(
         [sys.executable, "-m", "cl_runner.train", *words],
@@ -99,7 +114,8 @@ def run_one(
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no word"]
-        return None, f"failed with exit code {done.returncode}: {lines[-1]}"
+        told = next((line for line in lines if " error: " in line), lines[-1])
+        return None, f"failed with exit code {done.returncode}: {told}"
     complete = Path(done.stdout.strip().splitlines()[-1].partition("run folder: ")[2])
     results: dict[str, Any] = json.loads((complete / "results.json").read_text())
     again = done.stdout.startswith("already complete")

@@ -40,8 +40,8 @@ class Suite:
     runs: dict[str, list[str]]  # what each run has beside them
     rows: list[Row]
 
-    def folder(self, output: Path, run: str, seed: int) -> Path:
-        return output / self.name / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"
+    def folder_name(self, run: str, seed: int) -> str:
+        return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"
 
 
 def names() -> list[str]:

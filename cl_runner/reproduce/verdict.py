@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -21,7 +22,7 @@ class Verdict:
     mean: float | None
     deviation: float | None  # sample standard deviation over seeds; None for fewer than two
     n: int
-    missing: int  # seeds whose run failed: never dropped in silence
+    missing: int  # seeds whose run failed or has no such number: never dropped in silence
 
     @property
     def word(self) -> str:
@@ -42,7 +43,10 @@ def judge(suite: Suite, results: Mapping[tuple[str, int], dict[str, Any] | None]
 
 
 def _judge_row(row: Row, results: Sequence[dict[str, Any] | None]) -> Verdict:
-    values = [found(r, row.metric) for r in results if r is not None]
+    values = []
+    for result in results:
+        with suppress(LookupError, TypeError):  # no such number, or no results at all
+            values.append(found(result or {}, row.metric))
     return Verdict(
         row,
         mean=fmean(values) if values else None,
@@ -61,27 +65,40 @@ def plain(verdicts: Sequence[Verdict]) -> str:
     return aligned(HEADER, [_cells(verdict) for verdict in verdicts])
 
 
-def markdown(suite: Suite, verdicts: Sequence[Verdict], environment: Mapping[str, Any]) -> str:
-    """The table as a page, with the reason of each tolerance and where it was run."""
+def markdown(
+    suite: Suite,
+    changes: Sequence[str],
+    verdicts: Sequence[Verdict],
+    environment: Mapping[str, Any] | None,
+) -> str:
+    """The table as a page, with the reason of each tolerance and where it was run.
+
+    changes: settings that were given beside the suite's own; environment: None if all runs failed.
+    """
     table = [HEADER, ["---"] * len(HEADER), *(_cells(verdict) for verdict in verdicts)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     reasons = dict.fromkeys(v.row.reason for v in verdicts if v.row.reason)
-    where = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    where = "no run was finished" if environment is None else _where(environment)
     return "\n".join([
         f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, "",
         "Accuracies in %, mean over seeds " + ", ".join(map(str, suite.seeds)) + ".", "",
         *(f"- {reason}" for reason in reasons), "",
-        f"`cl-reproduce {suite.name}`; {where}; {environment['device']}, "
-        f"{environment['threads']} thread a run.", "",
+        f"`{' '.join(['cl-reproduce', suite.name, *changes])}`; {where}.", "",
     ])  # fmt: skip
 
 
-def as_json(suite: Suite, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _where(environment: Mapping[str, Any]) -> str:
+    versions = [f"{name} {version}" for name, version in environment["versions"].items()]
+    return f"{', '.join(versions)}; {environment['device']}, {environment['threads']} thread a run"
+
+
+def as_json(suite: Suite, changes: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     judged = [
         {**asdict(v.row), "mean": v.mean, "deviation": v.deviation, "n": v.n, "verdict": v.word}
         for v in verdicts
     ]
-    return {"suite": suite.name, "seeds": suite.seeds, "good": good(verdicts), "rows": judged}
+    about = {"suite": suite.name, "changes": list(changes), "seeds": suite.seeds}
+    return {**about, "good": good(verdicts), "rows": judged}
 
 
 def _cells(verdict: Verdict) -> list[str]:

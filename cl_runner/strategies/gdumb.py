@@ -8,7 +8,7 @@ from cl_runner.memory import Memory
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
-from cl_runner.teacher import Teacher
+from cl_runner.teacher import from_scratch
 from cl_runner.types import BufferSize
 
 
@@ -19,7 +19,7 @@ class GDumb(Strategy):
     def __init__(self, network: Network, *, buffer_size: BufferSize) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, "class_balanced")
-        self.initial = Teacher(network)
+        self.initial = from_scratch(network, "_target_", "GDumb")
 
     def training_size(self, stream: Stream, task: Task) -> int:
         seen = sum(len(earlier.train) for earlier in stream.tasks[: task.index + 1])

@@ -11,7 +11,7 @@ from cl_runner.losses import cross_entropy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
-from cl_runner.teacher import Teacher
+from cl_runner.teacher import from_scratch
 
 
 class Joint(Strategy):
@@ -24,7 +24,7 @@ class Joint(Strategy):
     def __init__(self, network: Network, *, start: Literal["current", "scratch"]) -> None:
         super().__init__(network)
         self.start = start
-        self.initial = Teacher(network) if start == "scratch" else None
+        self.initial = from_scratch(network, "start", start) if start == "scratch" else None
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
         return reduce(add, [seen.train for seen in stream.tasks[: task.index + 1]])
