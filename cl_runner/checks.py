@@ -100,9 +100,9 @@ def check_stability(
         largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))
         raise Diverged(
             f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, c the largest "
-            f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the "
-            f"stability limit of SGD with momentum {momentum:g}: the penalty would throw the weights ever "
-            f"further. The largest stable strategy.weight is "
+            f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the limit of "
+            f"stability of SGD with momentum {momentum:g}: the penalty would throw the weights "
+            f"ever further. The largest stable strategy.weight is "
             f"{largest:g}; with this weight, the largest stable optimizer.lr is "
             f"{rounded_down(limit / curvature):g}"
         )
