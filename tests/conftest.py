@@ -138,15 +138,20 @@ def cl_train_beside(tmp_path: Path) -> Callable[..., int]:
     """
 
     def call(*arguments: str, first: Callable[[], object] = lambda: None) -> int:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
-            child = os.fork()
+        child = fork()
         if child == 0:
             first()
             _run_and_exit(tmp_path, ["cl-train", *arguments, "threads=1"])
         return child
 
     return call
+
+
+def fork() -> int:
+    """`os.fork` without the warning that newer Pythons give where there are threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _run_and_exit(folder: Path, command: list[str]) -> None:

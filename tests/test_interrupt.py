@@ -6,15 +6,17 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import exit_code
+from conftest import exit_code, fork
 
 from cl_runner import interrupt, storage
 from cl_runner.tracking import progress
+from cl_runner.tracking.tracker import RunInfo
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "output_root=.")
 TRUST = "trusted_targets=[faulty]"
@@ -120,3 +122,20 @@ def test_nobody_has_to_read_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(progress.tqdm, "write", lambda *_, **__: broken())
         progress._AboveTheBar().handle(logging.makeLogRecord({"msg": "hello", "levelno": 20}))
+
+
+def test_a_killed_neighbour_does_not_stop_the_progress_bar(tmp_path: Path) -> None:
+    """Forked processes share tqdm's lock; one that is killed with it never gives it back."""
+    lock = progress.tqdm.get_lock()
+    child = fork()
+    if child == 0:
+        lock.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
+    bar = progress.Progress()
+    beginning = threading.Thread(target=bar.begin, args=[RunInfo(tmp_path, {}, {}, ["t"], 1)])
+    beginning.daemon = True
+    beginning.start()
+    beginning.join(timeout=20)
+    assert not beginning.is_alive()
+    bar.end(None, None)

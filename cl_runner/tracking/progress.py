@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from threading import RLock
 from typing import Any
 
 from tqdm import tqdm
@@ -27,6 +28,10 @@ class Progress(Tracker):
         self.alarms: list[str] = []
         self.handler = _AboveTheBar()
         logging.getLogger("cl_runner").addHandler(self.handler)
+        # tqdm's own lock is shared with forked processes: one that is killed while it holds the
+        # lock, or a thread that held it at the fork, would stop all others for ever.
+        tqdm.monitor_interval = 0
+        tqdm.set_lock(RLock())
         self.bar = tqdm(
             total=run.steps,
             initial=run.steps_done,
