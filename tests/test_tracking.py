@@ -114,7 +114,7 @@ def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_API")}
     if fault != "no key":
         environment["WANDB_API_KEY"] = "x" * 40
-    environment["WANDB_BASE_URL"] = "http://127.0.0.1:9" if fault == "nobody listens" else url
+    environment["WANDB_BASE_URL"] = url if fault == "silent server" else "http://127.0.0.1:9"
     arguments = ["tracker=wandb", "tracker.mode=online", "tracker.init_timeout=1",
                  "tracker.finish_timeout=1", "threads=1", "output_root=.", "name=run",
                  *TINY]  # fmt: skip
