@@ -58,7 +58,7 @@ def test_any_value_of_any_number(case: str) -> None:
     options, keys = CASES[case]
     assert keys
 
-    @settings(max_examples=7, deadline=None, derandomize=True, database=None,
+    @settings(max_examples=5, deadline=None, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(key=st.sampled_from(keys), value=values)
     def ends_in_order(key: str, value: object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CAMPAIGN = Path(__file__).parent.parent / "scripts" / "kill_campaign.py"
-GROUPS = [["ewc", "ewc online", "si", "finetune", "joint", "joint from scratch"],
+GROUPS = [["ewc", "si", "finetune", "joint"],
           ["rehearsal_kd", "rehearsal_kd herding", "rehearsal", "gdumb", "lwf", "kd"]]  # fmt: skip
 
 

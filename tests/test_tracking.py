@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,47 +91,60 @@ def test_a_run_that_raised_is_closed_as_failed_and_the_next_gets_its_own(tmp_pat
     assert states == [("a", 0), ("b", 1), ("c", 0)]
 
 
-def silent_server() -> tuple[socket.socket, str]:
+@contextmanager
+def silent_server() -> Iterator[str]:
     """Takes connections and never answers."""
-    server = socket.create_server(("127.0.0.1", 0))
     held: list[socket.socket] = []
 
-    def accept() -> None:
+    def accept(server: socket.socket) -> None:
         while True:
             try:
                 held.append(server.accept()[0])
             except OSError:
                 return
 
-    threading.Thread(target=accept, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, args=[server], daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for connection in held:
+        connection.close()
 
 
-@pytest.mark.parametrize("fault", ["no key", "nobody listens", "silent server"])
-def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
-    fault: str, tmp_path: Path
-) -> None:
-    plain = run_here(tmp_path / "plain", *TINY)
-    server, url = silent_server()
+FAULTS = ("no key", "nobody listens", "silent server")
+
+
+def started_online(fault: str, folder: Path, url: str) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_API")}
     if fault != "no key":
         environment["WANDB_API_KEY"] = "x" * 40
     environment["WANDB_BASE_URL"] = url if fault == "silent server" else "http://127.0.0.1:9"
     arguments = ["tracker=wandb", "tracker.mode=online", "tracker.init_timeout=1",
-                 "tracker.finish_timeout=1", "threads=1", "output_root=.", "name=run",
-                 *TINY]  # fmt: skip
+                 "tracker.finish_timeout=1", "threads=1", f"output_root={folder}",
+                 f"name={fault.replace(' ', '-')}", *TINY]  # fmt: skip
+    return subprocess.Popen([sys.executable, "-m", "cl_runner.train", *arguments], cwd=folder,
+                            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            stdin=subprocess.DEVNULL, text=True)  # fmt: skip
+
+
+def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(tmp_path: Path) -> None:
+    """One warning and the same metrics, bit for bit; the three faults at once, as each waits."""
+    plain = run_here(tmp_path / "plain", *TINY)
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "cl_runner.train", *arguments], cwd=tmp_path,
-                          env=environment, capture_output=True, text=True, timeout=120,
-                          stdin=subprocess.DEVNULL)  # fmt: skip
-    server.close()
-    assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 60
-    assert done.stderr.count("W&B") == 1, done.stderr
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert found["accuracy"] == plain["accuracy"]
-    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("plain", "run")]
-    assert metrics[0] == metrics[1]
+    with silent_server() as url:
+        started = {fault: started_online(fault, tmp_path, url) for fault in FAULTS}
+        printed = {fault: p.communicate(timeout=120)[1] for fault, p in started.items()}
+    assert time.monotonic() - start < 90
+    for fault, process in started.items():
+        assert process.returncode == 0, printed[fault]
+        assert printed[fault].count("W&B") == 1, printed[fault]
+        folder = tmp_path / fault.replace(" ", "-")
+        found = json.loads((folder / "results.json").read_text())
+        assert found["accuracy"] == plain["accuracy"]
+        metrics = (folder / "metrics.jsonl").read_bytes()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
