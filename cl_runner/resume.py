@@ -17,7 +17,8 @@ from cl_runner.errors import CheckpointError, ConfigError, FolderInUse
 
 Config = dict[str, Any]
 MAY_CHANGE = (
-    "tracker", "checkpoint", "dataset.root", "output_root", "name", "resume", "trusted_targets",
+    "tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name", "resume",
+    "trusted_targets",
 )  # fmt: skip
 """Settings that change no result; all others of a continued run must be as they were. Of the
 device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
@@ -29,12 +30,12 @@ OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets")
 
 def settings_digest(config: Config) -> str:
     """SHA-256 of all settings that may not change; the order of keys is irrelevant."""
-    return hashlib.sha256(json.dumps(_fixed(config), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(fixed(config), sort_keys=True).encode()).hexdigest()
 
 
 def refuse_changes(folder: Path, old: Config, new: Config) -> None:
     """Raise ConfigError with a table (key, old, new) if a setting that must not change did."""
-    before, after = _fixed(old), _fixed(new)
+    before, after = fixed(old), fixed(new)
     keys = [k for k in {**before, **after} if before.get(k, "–") != after.get(k, "–")]
     if not keys:
         return
@@ -179,7 +180,7 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def _fixed(config: Config) -> dict[str, Any]:
+def fixed(config: Config) -> dict[str, Any]:
     """The settings that may not change, flat."""
     flat = {
         key: value

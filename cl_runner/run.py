@@ -19,6 +19,7 @@ from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
 from cl_runner.evaluation import Matrix
 from cl_runner.evaluator import Evaluator
+from cl_runner.first_task import FirstTask
 from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
 from cl_runner.phases import Phases
@@ -70,6 +71,8 @@ def run(
             trackers = Trackers([files, Progress(), *mirror])
             saver = Saver(checkpoints, settings.checkpoint, files, signals)
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
+            if settings.first_task_cache is not None:
+                training.first_task = FirstTask(settings.first_task_cache, config, saver)
             info = RunInfo(
                 folder,
                 config,
@@ -127,6 +130,7 @@ class Training:
         self.cost = Cost(strategy)
         self.means = Means()
         self.alarms: list[str] = []
+        self.first_task: FirstTask | None = None
 
     def to_the_end(
         self,
@@ -153,9 +157,13 @@ class Training:
 
     def learn(self, task: Task) -> None:
         """Train on one task, consolidate, evaluate all tasks so far."""
-        if self.position == Position(task.index):
+        begins = self.position == Position(task.index)
+        if begins:
             self._begin(task)
-        self.train(task)
+        if begins and task.first and self.first_task is not None:
+            self.first_task.train(self)
+        else:
+            self.train(task)
         self.strategy.end_task(task)
         self._raise_alarms(task)
         self._evaluate(task)

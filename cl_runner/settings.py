@@ -91,6 +91,7 @@ class Settings:
     log_every: PositiveInt
     reference: str | None
     checkpoint: Schedule
+    first_task_cache: Folder | None
     resume: Folder | None
     output_root: str
     name: RunName

@@ -84,7 +84,8 @@ def run_all(
     suite: Suite, folder: Path, overrides: Sequence[str], jobs: int
 ) -> dict[Job, dict[str, Any] | None]:
     """The results of every run with every seed; what is complete is only read. A line a run."""
-    todo = [(run, seed) for seed in suite.seeds for run in suite.runs]
+    # Run by run: those of several seeds do not wait for each other's first task.
+    todo = [(run, seed) for run in suite.runs for seed in suite.seeds]
     results: dict[Job, dict[str, Any] | None] = {}
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(run_one, suite, folder, overrides, job): job for job in todo}
@@ -105,9 +106,10 @@ def run_one(
     """Start or continue one run in a process with one thread; its results and a word on it."""
     run, seed = job
     place = [f"output_root={parent}", f"name={suite.folder_name(run, seed)}", "resume=auto"]
-    words = [*suite.common, *suite.runs[run], *overrides, f"seed={seed}", "threads=1", *place]
+    shared = f"first_task_cache={parent / 'first_tasks'}"
+    words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
     done = subprocess.run(
-        [sys.executable, "-m", "cl_runner.train", *words],
+        [sys.executable, "-m", "cl_runner.train", *words, *overrides, *place],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

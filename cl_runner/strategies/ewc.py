@@ -22,6 +22,8 @@ class EWC(Strategy):
     last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4). `half`: whether the factor
     1/2 is there. `fisher`: the estimator of F (`fisher.py`), from `fisher_samples` (null: all)."""
 
+    shares_first_task = True
+
     def __init__(
         self,
         network: Network,

@@ -10,5 +10,7 @@ from cl_runner.strategies.strategy import Strategy
 class Finetune(Strategy):
     """L(θ) = CE(θ) on the samples of the current task."""
 
+    shares_first_task = True
+
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": cross_entropy(self.network(batch.x), batch)}

@@ -21,6 +21,8 @@ class Joint(Strategy):
     and the classifier rows with which the run began. The two bounds differ, so it is recorded.
     """
 
+    shares_first_task = True
+
     def __init__(self, network: Network, *, start: Literal["current", "scratch"]) -> None:
         super().__init__(network)
         self.start = start

@@ -19,6 +19,8 @@ class LwF(Strategy):
     `t_squared`: whether the factor T² is there (Hinton et al. 2015), else it is 1 (the paper).
     """
 
+    shares_first_task = True
+
     def __init__(
         self, network: Network, *, alpha: NonNegative, T: Positive, mixing: Mixing, t_squared: bool
     ) -> None:

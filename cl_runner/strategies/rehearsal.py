@@ -19,6 +19,8 @@ class Rehearsal(Strategy):
     the mean over both together, or `sum` of the two means. Both pass the network as one batch.
     """
 
+    shares_first_task = True
+
     def __init__(
         self,
         network: Network,

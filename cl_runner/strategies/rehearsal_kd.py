@@ -19,6 +19,8 @@ class RehearsalKD(Strategy):
     CE as in `rehearsal.py`; KL over `distil_on`: the `current` samples, those from the `memory`,
     or `both`; θ* are the weights before the task. `mixing`, `t_squared`: see `lwf.py`."""
 
+    shares_first_task = True
+
     def __init__(
         self,
         network: Network,

@@ -1,6 +1,7 @@
 """What every strategy is: a module around the network whose objective is named terms."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,6 +16,10 @@ class Strategy(nn.Module, ABC):
     The loop minimises the sum of `objective`'s terms and logs each under its name. The hooks
     below do nothing unless a strategy overrides them; it touches neither loop nor optimizer.
     """
+
+    shares_first_task: ClassVar[bool] = False
+    """Whether it trains on the first task as fine-tuning does, and until `end_task` has nothing
+    else to remember of it: then its runs can share it (`first_task.py`)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

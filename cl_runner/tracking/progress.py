@@ -51,6 +51,8 @@ class Progress(Tracker):
             self.bar.set_postfix_str("  ".join([*losses, self.accuracy, *self.alarms]), False)
 
     def log(self, record: Record) -> None:
+        if record["event"] == "step":
+            self.bar.n = record["step"]  # further on where the first task was taken over
         if record["event"] == "evaluation":
             self.accuracy = "acc " + " ".join(f"{100 * a:.0f}" for a in record["accuracy"])
         if record["event"] == "alarm":

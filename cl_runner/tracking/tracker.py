@@ -84,3 +84,21 @@ class Trackers:
     def log(self, record: Record) -> None:
         for tracker in self.trackers:
             tracker.log(record)
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Record]]:
+        """The events logged meanwhile."""
+        recorder = _Recorder()
+        self.trackers = [*self.trackers, recorder]
+        try:
+            yield recorder.records
+        finally:
+            self.trackers = [t for t in self.trackers if t is not recorder]
+
+
+class _Recorder(Tracker):
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def log(self, record: Record) -> None:
+        self.records.append(record)

@@ -1,0 +1,176 @@
+"""The first task trained once for all runs that only differ later: alpha, T, a weight, a buffer.
+
+A run with `first_task_cache=FOLDER` takes over the state that an equal run left there after
+training on the first task, or leaves its own. An entry is named by the digest of all it depends on:
+settings that act in the first task, samples, this package's code, versions, device and threads. The
+results are those of a run without it, bit for bit (but for its seconds: those of the training).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cl_runner import environment, state
+from cl_runner.checkpoint import SCHEMA, Saver, Unusable, packed, unpacked
+from cl_runner.errors import StorageError, first_line
+from cl_runner.resume import Config, fixed
+from cl_runner.state import State
+from cl_runner.storage import write
+from cl_runner.stream import Stream
+from cl_runner.types import at_task
+
+if TYPE_CHECKING:
+    from cl_runner.run import Training
+
+log = logging.getLogger("cl_runner")
+LIMIT = 10 * 2**30  # bytes of all entries of a folder; those that were not used for longest go
+LATER = ("later_phases", "reference", "first_task_cache")  # settings that do not act on it
+ONE_VALUE_A_TASK = ("epochs", "optimizer.lr", "optimizer.weight_decay")
+
+
+class FirstTask:
+    """The store of one run: trains on its first task, or takes over what is there."""
+
+    def __init__(self, folder: str, config: Config, saver: Saver) -> None:
+        self.folder, self.config, self.saver = Path(folder), config, saver
+
+    def train(self, training: Training) -> None:
+        """Bring a run that has just begun its first task to the end of the training on it."""
+        entry = self.folder / f"{self._digest(training)}.ckpt"
+        with self._alone(entry):
+            saved = _read(entry)
+            if saved is not None:
+                _take_over(training, saved)
+                log.info("task 1 was trained before: %s", entry)
+                return
+            with training.trackers.recording() as records:
+                training.train(training.stream.tasks[0])
+            self._keep(entry, _left(training, records))
+
+    def _keep(self, entry: Path, left: State) -> None:
+        try:
+            write(entry, packed(left, {"schema": SCHEMA}))
+            self._stay_within_limit()
+        except (OSError, StorageError) as error:  # the store is a convenience, not the run
+            log.warning("first_task_cache is not used: %s", first_line(error))
+
+    def _digest(self, training: Training) -> str:
+        depends_on = {
+            "settings": acting_settings(self.config, training.strategy.shares_first_task),
+            "seed": training.settings.seed,
+            "data": _digest_of_data(training.stream),
+            "code": _digest_of_code(),
+            "environment": {
+                **environment.describe(str(training.parameters[0].device)),
+                "git": None,  # what the code is counts, not where it comes from
+            },
+        }
+        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+    @contextmanager
+    def _alone(self, entry: Path) -> Iterator[None]:
+        """Wait until no other process trains for this entry; a signal ends the wait."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(entry.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            yield  # without a store; that it cannot be written is told when it is
+            return
+        try:
+            while not _locked(descriptor):
+                self.saver.signals.obey(self.saver.files.folder)
+                time.sleep(0.1)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _stay_within_limit(self) -> None:
+        entries = sorted(self.folder.glob("*.ckpt"), key=lambda e: e.stat().st_mtime, reverse=True)
+        total = 0
+        for entry in entries:
+            total += entry.stat().st_size
+            if total > LIMIT:
+                entry.unlink(missing_ok=True)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process now holds the lock, which the kernel frees however it ends."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def acting_settings(config: Config, shared: bool) -> dict[str, Any]:
+    """The settings on which training on the first task depends, flat. shared: whether the strategy
+    trains on it as all do."""
+    later = (*LATER, "strategy") if shared else LATER
+    return {
+        key: at_task(value, 0) if key in ONE_VALUE_A_TASK else value
+        for key, value in fixed(config).items()
+        if not any(key == k or key.startswith(f"{k}.") for k in later)
+    }
+
+
+def _left(training: Training, records: list[dict[str, Any]]) -> State:
+    """What a run that takes over needs: of the strategy the network alone, where that is all that
+    has changed."""
+    full = state.take(training)
+    if training.strategy.shares_first_task:
+        full["strategy"] = {k: v for k, v in full["strategy"].items() if k.startswith("network.")}
+    return full | {"records": records}
+
+
+def _take_over(training: Training, saved: State) -> None:
+    """Go on as if this run had trained: same state, same lines in metrics.jsonl."""
+    before = state.take(training)
+    # What an evaluation before the task has found is this run's own, the curve within it is not.
+    evaluator = {**before["evaluator"], "curve": saved["evaluator"]["curve"]}
+    strategy = {**before["strategy"], **saved["strategy"]}
+    state.put_back(training, {**saved, "strategy": strategy, "evaluator": evaluator})
+    for record in saved["records"]:
+        training.trackers.log(record)
+
+
+def _read(entry: Path) -> State | None:
+    """The entry's state; None if there is none, or it is damaged."""
+    if not entry.exists():
+        return None
+    try:
+        _, archive = unpacked(entry)
+    except Unusable as problem:
+        log.warning("%s %s; training task 1 again", entry, problem)
+        return None
+    os.utime(entry)
+    saved: State = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    return saved
+
+
+def _digest_of_data(stream: Stream) -> str:
+    """Of the samples that training on the first task, and evaluation within it, see."""
+    digest = hashlib.sha256()
+    for samples in (stream.tasks[0].train, stream.test[0]):
+        for tensor in (samples.raw, samples.y):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+@cache
+def _digest_of_code() -> str:
+    package = Path(__file__).parent
+    files = sorted(package.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
