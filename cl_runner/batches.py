@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -23,11 +23,26 @@ if TYPE_CHECKING:
     from cl_runner.stream import Task
 
 
+class Preparation(Protocol):
+    """What the network sees of stored samples: `Pixels` for pictures; in regression, themselves."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As the network sees them, without augmentation."""
+
+    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
+        """As it sees those of these ids in training, at this position."""
+
+    def to(self, device: str) -> Preparation:
+        """The same on this device."""
+
+
 class Pixels:
     """From stored uint8 pictures to what the network sees: (pixel / 255 − mean) / std.
 
-    `mean` and `std` have one value a colour. `crop_padding` pixels of zero padding, then a random
-    crop back to size; `flip` mirrors one half of the pictures: both act on training samples alone.
+    `mean` and `std` have one value a colour; with `per_picture` they are those of each picture
+    itself, over all its pixels and colours, so dark and bright ones look alike. `crop_padding`
+    pixels of zero padding, then a random crop back to size; `flip` mirrors one half of the
+    pictures: both act on training samples alone.
     """
 
     def __init__(
@@ -37,6 +52,7 @@ class Pixels:
         std: list[Positive],
         crop_padding: NonNegativeInt,
         flip: bool,
+        per_picture: bool,
     ) -> None:
         if not mean or not std or len({1, len(mean), len(std)}) > 2:
             allowed = f"needs one value, or as many as std, which has {len(std)}"
@@ -45,6 +61,7 @@ class Pixels:
         self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
         self.crop_padding = crop_padding
         self.flip = flip
+        self.per_picture = per_picture
 
     def fitting(self, shape: tuple[int, int, int]) -> Pixels:
         """Itself. Raises ConfigError if it cannot be for pictures of this shape [C, H, W]."""
@@ -65,6 +82,9 @@ class Pixels:
 
     def __call__(self, images: Tensor) -> Tensor:
         """images: [B, C, H, W] uint8. Returns float32 of the same shape."""
+        if self.per_picture:
+            std, mean = torch.std_mean(images.float(), dim=(1, 2, 3), keepdim=True)
+            return (images - mean) / std.clamp(min=1)  # a picture of one colour has no deviation
         return images.float().mul_(self.scale).add_(self.shift)
 
     def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
@@ -97,10 +117,10 @@ def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
 class Samples:
     """Some samples of a stream: an index into its pictures, so parts and unions copy nothing."""
 
-    images: Tensor  # [M, C, H, W] uint8
-    labels: Tensor  # [M] int64, numbered as the stream numbers them
+    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, numbered as the stream numbers them; in regression float32
     index: Tensor  # [N] int64
-    pixels: Pixels
+    pixels: Preparation
 
     def __len__(self) -> int:
         return len(self.index)
@@ -113,7 +133,7 @@ class Samples:
 
     @property
     def raw(self) -> Tensor:
-        """[N, C, H, W] uint8, as stored."""
+        """[N, C, H, W], as stored: uint8, in regression float32."""
         return self.images[self.index]
 
     @property
@@ -123,7 +143,7 @@ class Samples:
 
     @property
     def y(self) -> Tensor:
-        """[N] int64."""
+        """[N] int64; in regression float32."""
         return self.labels[self.index]
 
     def chunks(self, size: int) -> Iterator[Samples]:
@@ -136,7 +156,7 @@ class Batch:
     """What a strategy's objective is a function of."""
 
     x: Tensor  # [B, C, H, W] float32
-    y: Tensor  # [B] int64
+    y: Tensor  # [B] int64; in regression float32
     task: Task  # the task being learned, also for replayed samples
     position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
 

@@ -11,15 +11,22 @@ from torch import Tensor
 from cl_runner import evaluation
 from cl_runner.batches import Samples
 from cl_runner.evaluation import Matrix, Predictions, predict
+from cl_runner.regression import RegressionEvaluator
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Stream, Task
+from cl_runner.stream import SHARED, Stream, Task
 
-SHARED = "domain_incremental"  # the scenario in which tasks share their classes
 MEASURED = ("among_seen", "among_own", "validation", "untrained", "before", "curve")
+
+
+def evaluator_of(stream: Stream) -> Evaluator | RegressionEvaluator:
+    """The evaluator for this kind of stream."""
+    return RegressionEvaluator(stream) if stream.scenario == "regression" else Evaluator(stream)
 
 
 class Evaluator:
     """The one reader of test data. Training is the same whether and how often it evaluates."""
+
+    measure = "accuracy"
 
     def __init__(self, stream: Stream) -> None:
         self.scenario = stream.scenario
@@ -47,7 +54,7 @@ class Evaluator:
 
     def before_task(self, strategy: Strategy, task: Task) -> None:
         """Where tasks share classes: the accuracy on a task that has not been learned yet."""
-        if self.scenario != SHARED:
+        if self.scenario not in SHARED:
             return
         if task.first:
             self.untrained = [self._on(strategy, t, task).accuracy for t in self.tasks]
@@ -83,7 +90,7 @@ class Evaluator:
         inside = len(self.curve) > len(self.tasks)
         return {
             "accuracy": self.among_seen,
-            "accuracy_task_il": None if self.scenario == SHARED else self.among_own,
+            "accuracy_task_il": None if self.scenario in SHARED else self.among_own,
             "accuracy_validation": self.validation or None,
             "accuracy_curve": [{"task": t, "accuracy": row} for t, row in self.curve]
             if inside

@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cl_runner")
 LIMIT = 10 * 2**30  # bytes of all entries of a folder; those that were not used for longest go
-LATER = ("later_phases", "reference", "first_task_cache")  # settings that do not act on it
+LATER = (
+    "later_phases", "reference", "model.inserted_layer", "model.freeze_statistics",
+    "model.new_rows",
+)  # fmt: skip
+"""Settings that do not act in the first task."""
 ONE_VALUE_A_TASK = ("epochs", "optimizer.lr", "optimizer.weight_decay")
 
 
@@ -118,7 +122,9 @@ def _locked(descriptor: int) -> bool:
 def acting_settings(config: Config, shared: bool) -> dict[str, Any]:
     """The settings on which training on the first task depends, flat. shared: whether the strategy
     trains on it as all do."""
-    later = (*LATER, "strategy") if shared else LATER
+    later = {*LATER, "strategy"} if shared else {*LATER}
+    if not config.get("reset_optimizer", True):
+        later.remove("model.inserted_layer")  # the optimizer's state has a place for its weights
     return {
         key: at_task(value, 0) if key in ONE_VALUE_A_TASK else value
         for key, value in fixed(config).items()
@@ -138,10 +144,15 @@ def _left(training: Training, records: list[dict[str, Any]]) -> State:
 def _take_over(training: Training, saved: State) -> None:
     """Go on as if this run had trained: same state, same lines in metrics.jsonl."""
     before = state.take(training)
-    # What an evaluation before the task has found is this run's own, the curve within it is not.
-    evaluator = {**before["evaluator"], "curve": saved["evaluator"]["curve"]}
-    strategy = {**before["strategy"], **saved["strategy"]}
-    state.put_back(training, {**saved, "strategy": strategy, "evaluator": evaluator})
+    # What an evaluation before the task has found is this run's own, what was found within is not.
+    within = {k: v for k, v in saved["evaluator"].items() if k in ("curve", "fits")}
+    own = {"evaluator": {**before["evaluator"], **within}}
+    # A layer that is inserted later is in some networks and not in others, and still all zero.
+    there = {k: v for k, v in saved["strategy"].items() if k in before["strategy"]}
+    own["strategy"] = {**before["strategy"], **there}
+    if training.settings.reset_optimizer:
+        own["optimizer"] = before["optimizer"]
+    state.put_back(training, {**saved, **own})
     for record in saved["records"]:
         training.trackers.log(record)
 

@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information, under four honest names.
+"""The diagonal of the Fisher information, each estimate under an honest name.
 
 - `exact`:     E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂θ)², over all classes that compete
 - `sampled`:   the same with one label drawn from the model for each x
@@ -10,12 +10,16 @@
                information either; some published code computes it
 - `identity`:  all ones: the plain L2 anchor
 
+In regression the likelihood is that of which the squared error is the negative logarithm: Gaussian
+noise of variance ½ around f(x), so `exact` is 2 E_x (∂f(x) / ∂θ)².
+
 `exact`, `sampled` and `empirical` are per sample, so they do not depend on the batch size (van de
 Ven 2025, arXiv:2502.11756, compares them).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -29,6 +33,7 @@ from cl_runner.models.network import Network
 from cl_runner.stream import Task
 
 Estimator = Literal["exact", "sampled", "empirical", "batch", "batch_all_pairs", "identity"]
+NOISE = 0.5**0.5  # standard deviation of the likelihood in regression
 CHUNK = 500  # samples at a time at most; the results do not depend on it
 CHUNK_BYTES = (
     2**26
@@ -65,25 +70,55 @@ def _chunk(
     network: Network, samples: Samples, task: Task, estimator: Estimator, draw: torch.Generator
 ) -> Tensor:
     """Sum over some samples of the squared gradients of log p, [P]."""
-    x, classes = samples.x, task.candidates
+    x = samples.x
     if estimator == "empirical":
-        return squared_gradients(network, x, samples.y - classes.start, classes)
+        return squared_gradients(network, x, samples.y, task)
     with torch.no_grad():
-        p = F.softmax(network(x)[:, classes.start : classes.stop], dim=1)  # [N, classes]
+        outputs = network(x)
     if estimator == "sampled":
-        y = torch.multinomial(p.cpu(), 1, generator=draw).flatten().to(x.device)
-        return squared_gradients(network, x, y, classes)
+        return squared_gradients(network, x, _sampled(outputs, task, draw), task)
     total = torch.zeros((), device=x.device)
-    for c in range(len(classes)):
-        y = torch.full((len(x),), c, device=x.device)
-        total = total + squared_gradients(network, x, y, classes, weight=p[:, c])
+    for y, weight in _all(outputs, task):
+        total = total + squared_gradients(network, x, y, task, weight)
     return total
 
 
+def log_likelihood(outputs: Tensor, y: Tensor, task: Task) -> Tensor:
+    """log p(y | x) of every pair: outputs [..., C], y [...]; in regression up to a constant."""
+    if task.regression:
+        return -(y - outputs[..., 0]).square()
+    classes = task.candidates
+    log_p = F.log_softmax(outputs[..., classes.start : classes.stop], dim=-1)
+    return log_p.gather(-1, (y - classes.start)[..., None])[..., 0]
+
+
+def _sampled(outputs: Tensor, task: Task, draw: torch.Generator) -> Tensor:
+    """One y for each x, drawn from the model, [N]."""
+    if task.regression:
+        noise = torch.randn(len(outputs), generator=draw).to(outputs.device)
+        return outputs[:, 0] + NOISE * noise
+    classes = task.candidates
+    p = F.softmax(outputs[:, classes.start : classes.stop], dim=1)
+    drawn = torch.multinomial(p.cpu(), 1, generator=draw).flatten().to(outputs.device)
+    return drawn + classes.start
+
+
+def _all(outputs: Tensor, task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every y with its probability, both [N]; in regression one at the distance of the standard
+    deviation, which stands for all, as the squared gradient is proportional to (y − f(x))²."""
+    if task.regression:
+        yield outputs[:, 0] + NOISE, torch.ones_like(outputs[:, 0])
+        return
+    classes = task.candidates
+    p = F.softmax(outputs[:, classes.start : classes.stop], dim=1)
+    for c in classes:
+        yield torch.full_like(p[:, 0], c, dtype=torch.int64), p[:, c - classes.start]
+
+
 def squared_gradients(
-    network: Network, x: Tensor, y: Tensor, classes: range, weight: Tensor | None = None
+    network: Network, x: Tensor, y: Tensor, task: Task, weight: Tensor | None = None
 ) -> Tensor:
-    """Σₙ weightₙ · (∂ log p(yₙ | xₙ) / ∂θ)², [P]; y counts within `classes`; weight: [N].
+    """Σₙ weightₙ · (∂ log p(yₙ | xₙ) / ∂θ)², [P]; y, weight: [N].
 
     Per-sample gradients by torch.func, but for the weights of linear layers, where nearly all
     parameters are: the gradient of one sample is the outer product of the output's gradient g and
@@ -100,17 +135,16 @@ def squared_gradients(
     )
     zeros = {name: x.new_zeros(module.out_features) for name, module in linear.items()}
 
-    def log_likelihood(
+    def of_one_sample(
         wanted: tuple[dict[str, Tensor], dict[str, Tensor]], x: Tensor, y: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         others, zeros = wanted
         inputs: dict[str, Tensor] = {}
         with _Taps(linear, zeros, inputs):
-            logits = functional_call(network, others | fixed, (x[None],))[0]
-        log_p = F.log_softmax(logits[classes.start : classes.stop], dim=0)
-        return log_p.gather(0, y[None])[0], inputs
+            outputs = functional_call(network, others | fixed, (x[None],))[0]
+        return log_likelihood(outputs, y, task), inputs
 
-    per_sample = vmap(grad(log_likelihood, has_aux=True), in_dims=(None, 0, 0))
+    per_sample = vmap(grad(of_one_sample, has_aux=True), in_dims=(None, 0, 0))
     (gradients, outputs), inputs = per_sample((others, zeros), x, y)
     weight = x.new_ones(len(x)) if weight is None else weight
     sums = []
@@ -174,12 +208,10 @@ def _squared_batch_gradients(
     network: Network, samples: Samples, task: Task, batch_size: int
 ) -> Tensor:
     """Mean over batches of (∂/∂θ of the batch-mean log p(y | x))², [P]."""
-    classes = task.candidates
     parameters = list(network.parameters())
     squares = []
     for batch in samples.chunks(batch_size):
-        logits = network(batch.x)[:, classes.start : classes.stop]
-        loss = F.cross_entropy(logits, batch.y - classes.start)
+        loss = log_likelihood(network(batch.x), batch.y, task).mean()
         squares.append(parameters_to_vector(_gradients(loss, parameters)).square())
     return torch.stack(squares).mean(0)
 
@@ -188,11 +220,10 @@ def _squared_gradient_of_all_pairs(
     network: Network, samples: Samples, task: Task, batch_size: int
 ) -> Tensor:
     """(∂/∂θ of the mean over batches of mean over i, j of log p(y_j | x_i))², [P]."""
-    classes = task.candidates
     means = []
     for batch in samples.chunks(batch_size):
-        log_p = F.log_softmax(network(batch.x)[:, classes.start : classes.stop], dim=1)
-        means.append(log_p[:, batch.y - classes.start].mean())
+        outputs = network(batch.x)[:, None].expand(-1, len(batch), -1)  # [B, B, C]
+        means.append(log_likelihood(outputs, batch.y.expand(len(batch), -1), task).mean())
     gradients = _gradients(torch.stack(means).mean(), list(network.parameters()))
     return parameters_to_vector(gradients).square()
 

@@ -1,6 +1,7 @@
-"""The vocabulary of the equations: cross-entropy, rehearsal, distillation.
+"""The vocabulary of the equations: the loss of a task, rehearsal, distillation.
 
-B samples, C classes of the stream. The quadratic penalty has a file of its own, `quadratic.py`.
+B samples, C classes of the stream; in regression one output. The quadratic penalty has a file of
+its own, `quadratic.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ Mixing = Literal["additive", "convex"]
 ReplayLoss = Literal["concat", "sum"]
 
 
+def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy; in regression the mean over the batch of (y − f(x))². outputs: [B, C]."""
+    if batch.task.regression:
+        return F.mse_loss(outputs.squeeze(1), batch.y)
+    return cross_entropy(outputs, batch)
+
+
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """Mean over the batch of −log p(y | x), the softmax taken over the classes that compete.
 
@@ -31,7 +39,7 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -> dict[str, Tensor]:
-    """Cross-entropy of current and replayed samples, as two terms.
+    """The loss of current and replayed samples, as two terms.
 
     logits: [B + R, C] of the current and then the replayed samples. `concat`: together the mean
     over all B + R samples; `sum`: the mean over B plus the mean over R.
@@ -40,8 +48,8 @@ def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -
     share = len(replayed.y) / len(logits)
     weights = (1 - share, share) if loss == "concat" else (1.0, 1.0)
     return {
-        "task": weights[0] * cross_entropy(current, batch),
-        "replay": weights[1] * cross_entropy(old, replayed),
+        "task": weights[0] * task_loss(current, batch),
+        "replay": weights[1] * task_loss(old, replayed),
     }
 
 
@@ -50,8 +58,11 @@ def distillation(student: Tensor, teacher: Tensor, task: Task, T: float, t_squar
 
     student, teacher: logits [B, C]. Mean over the batch; summed over the groups of old classes
     that compete among themselves: one group, or one an old task in a task-incremental stream.
-    Without T² the gradient shrinks as 1/T² (Hinton et al. 2015, section 2).
+    Without T² the gradient shrinks as 1/T² (Hinton et al. 2015, section 2). In regression it is the
+    mean squared difference of the two outputs, to which the above tends for large T.
     """
+    if task.regression:
+        return F.mse_loss(student, teacher)
     divergence = student.new_zeros(())
     for old in task.old_groups:
         columns = slice(old.start, old.stop)

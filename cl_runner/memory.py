@@ -6,7 +6,8 @@
 - `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
 
 In a domain-incremental stream a class of one task counts apart from the same class of another.
-Labels are stored, masks never: which classes compete is asked when a sample is used.
+Labels are stored, masks never: which classes compete is asked when a sample is used. In regression
+each task is one class, and inputs and targets are stored as the real numbers they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cl_runner.batches import Batch, Pixels, Samples
+from cl_runner.batches import Batch, Preparation, Samples
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.randomness import generator
@@ -31,8 +32,8 @@ DistilOn = Literal["current", "memory", "both"]
 class Memory(nn.Module):
     """S slots of pictures, labels and groups (task and class); `stored` of them are filled."""
 
-    images: Tensor  # [S, C, H, W] uint8
-    labels: Tensor  # [S] int64
+    images: Tensor  # [S, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [S] int64; in regression the targets, float32
     groups: Tensor  # [S] int64
 
     def __init__(self, buffer_size: int, network: Network, policy: Policy) -> None:
@@ -46,8 +47,9 @@ class Memory(nn.Module):
             raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
         shape = network.shape
-        self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=torch.uint8))
-        self.register_buffer("labels", torch.zeros(buffer_size, dtype=torch.int64))
+        kinds = (torch.float32,) * 2 if network.regression else (torch.uint8, torch.int64)
+        self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=kinds[0]))
+        self.register_buffer("labels", torch.zeros(buffer_size, dtype=kinds[1]))
         self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))
         self.stored = 0
         self.seen = 0
@@ -67,7 +69,7 @@ class Memory(nn.Module):
         x = pixels.augmented(self.images[slots], ids, *batch.position, "replay")
         return Batch(x, self.labels[slots], batch.task, batch.position)
 
-    def samples(self, pixels: Pixels) -> Samples:
+    def samples(self, pixels: Preparation) -> Samples:
         """All stored samples, to be trained on like a task's own."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
@@ -97,12 +99,11 @@ class Memory(nn.Module):
         chosen, slots = task.train[rows], slots.to(self.labels.device)
         self.images[slots] = chosen.raw
         self.labels[slots] = chosen.y
-        self.groups[slots] = _groups(task, chosen.y)
+        self.groups[slots] = _groups(task, chosen)
 
     def _fill_balanced(self, task: Task, network: Network) -> None:
         """Old groups give up their last ranked samples, new ones come in by rank."""
-        labels = task.train.y
-        groups = _groups(task, labels)
+        groups = _groups(task, task.train)
         ranked = {
             group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
             for group in groups.unique().tolist()
@@ -110,7 +111,7 @@ class Memory(nn.Module):
         held = {g: torch.nonzero(self.groups[: self.stored] == g).flatten() for g in self._held()}
         counts = {g: len(rows) for g, rows in (held | ranked).items()}
         quotas = balanced_quotas(counts, len(self.labels))
-        kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [labels[:0]])
+        kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
         for stored in (self.images, self.labels, self.groups):
             stored[: len(kept)] = stored[kept].clone()
         rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
@@ -125,7 +126,7 @@ class Memory(nn.Module):
         """Rows of one group, the most worth keeping first."""
         if self.policy == "herding":
             return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
-        group = int(task.train.y[rows[0]])
+        group = int(_classes(task, task.train[rows[:1]]))
         order = torch.randperm(len(rows), generator=task.generator(f"memory {group}"))
         return rows[order.to(rows.device)]
 
@@ -156,9 +157,13 @@ def herding_order(features: Tensor, count: int) -> Tensor:
     return torch.tensor(chosen, device=features.device)
 
 
-def _groups(task: Task, labels: Tensor) -> Tensor:
+def _groups(task: Task, samples: Samples) -> Tensor:
     """One number for each pair of task and class."""
-    return (task.index << 32) + labels
+    return (task.index << 32) + _classes(task, samples)
+
+
+def _classes(task: Task, samples: Samples) -> Tensor:
+    return torch.zeros_like(samples.index) if task.regression else samples.y
 
 
 @torch.no_grad()

@@ -12,6 +12,14 @@ from cl_runner.settings import Settings
 from cl_runner.stream import Stream
 
 SCHEMA = 1
+MEASURED = (
+    "accuracy", "accuracy_task_il", "accuracy_validation", "accuracy_curve",
+    "accuracy_before_learning", "accuracy_untrained", "mse", "mse_validation", "mse_curve",
+    "metrics_are_of", "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
+    "learning_accuracy", "forgetting", "backward_transfer", "forward_transfer", "intransigence",
+    "min_accuracy", "stability_gap", "average_mse", "mse_growth",
+)  # fmt: skip
+"""Every run has all of these; what does not apply is null."""
 
 
 def compose(
@@ -31,9 +39,15 @@ def compose(
         "seed": settings.seed,
         "conventions": conventions(settings, stream),
         "tasks": [
-            {"name": t.name, "classes": t.labels, "train": len(t.train), "test": len(test)}
+            {
+                "name": t.name,
+                "classes": None if t.regression else t.labels,
+                "train": len(t.train),
+                "test": len(test),
+            }
             for t, test in zip(stream.tasks, stream.test, strict=True)
         ],
+        **dict.fromkeys(MEASURED),
         **measured,
         "alarms": alarms,
         "cost": cost,
@@ -60,6 +74,8 @@ def reference_matrix(settings: Settings) -> Matrix | None:
     try:
         results = json.loads((Path(settings.reference) / "results.json").read_text())
         matrix: Matrix = results[results["metrics_are_of"]]
+        if results["metrics_are_of"] == "mse":
+            raise KeyError
     except (OSError, ValueError, KeyError):
         allowed = "is no folder of a finished run"
         raise ConfigError.of("reference", settings.reference, allowed) from None

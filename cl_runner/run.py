@@ -18,12 +18,13 @@ from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
 from cl_runner.evaluation import Matrix
-from cl_runner.evaluator import Evaluator
+from cl_runner.evaluator import evaluator_of
 from cl_runner.first_task import FirstTask
 from cl_runner.interrupt import Signals
 from cl_runner.models.network import Network
 from cl_runner.phases import Phases
 from cl_runner.randomness import seed_of, seeded
+from cl_runner.report.table import number
 from cl_runner.settings import Settings
 from cl_runner.state import Position
 from cl_runner.storage import locked
@@ -126,7 +127,7 @@ class Training:
         self.phases = Phases(settings, strategy.network, self.parameters)
         self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
-        self.evaluator = Evaluator(stream)
+        self.evaluator = evaluator_of(stream)
         self.cost = Cost(strategy)
         self.means = Means()
         self.alarms: list[str] = []
@@ -249,15 +250,16 @@ class Training:
     def _evaluate_within(self, task: Task) -> None:
         row = self.evaluator.within_task(self.strategy, task)
         where = {"task": task.index, "step": self.cost.steps}
-        self.trackers.log({"event": "within_task", **where, "accuracy": row})
+        self.trackers.log({"event": "within_task", **where, self.evaluator.measure: row})
 
     def _evaluate(self, task: Task) -> None:
         row = self.evaluator.after_task(self.strategy, task)
         where = {"task": task.index, "step": self.cost.steps}
-        self.trackers.log({"event": "evaluation", **where, "accuracy": row})
-        percent = " ".join(f"{100 * a:.1f}" for a in row)
+        self.trackers.log({"event": "evaluation", **where, self.evaluator.measure: row})
+        measure = self.evaluator.measure
+        told = " ".join(number(value, measure) for value in row)
         place = f"{task.index + 1}/{len(self.stream.tasks)}"
-        log.info("task %s (%s): accuracy %s", place, task.name, percent)
+        log.info("task %s (%s): %s %s", place, task.name, measure, told)
 
     def _raise_alarms(self, task: Task) -> None:
         for term in self.watch.inert():

@@ -13,11 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_runner.batches import Pixels, Samples
+from cl_runner.batches import Preparation, Samples
 from cl_runner.errors import DataError
 from cl_runner.randomness import generator
 
 Scenario = Literal["class_incremental", "task_incremental", "domain_incremental"]
+SHARED = ("domain_incremental", "regression")  # kinds of streams whose tasks share their outputs
 Scope = Literal["all", "seen", "new"]
 
 
@@ -38,6 +39,7 @@ class Task:
     train: Samples
     validation: Samples
     seed: int
+    regression: bool = False  # one real output: targets are real numbers, not classes
 
     @property
     def first(self) -> bool:
@@ -57,7 +59,7 @@ class Task:
 class Stream:
     """The tasks in the order in which they are learned, and their test samples."""
 
-    scenario: Scenario
+    scenario: Scenario | Literal["regression"]
     tasks: list[Task]
     test: list[Samples]
 
@@ -66,8 +68,8 @@ class Stream:
 class Cut:
     """Pictures with the task and the class number that a cut gave them; task −1 is left out."""
 
-    images: Tensor  # [M, C, H, W] uint8
-    labels: Tensor  # [M] int64, numbered by the stream
+    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, numbered by the stream; in regression the targets, float32
     tasks: Tensor  # [M] int64
     groups: Tensor  # [M] int64: samples of a group stay on one side of the validation split
 
@@ -76,22 +78,22 @@ class Cut:
 class Outline:
     """What is known of a stream before its data is read."""
 
-    scenario: Scenario
+    scenario: Scenario | Literal["regression"]
     names: list[str]  # of the tasks
-    labels: list[list[int]]  # the data set's own label of each class, for each task
+    labels: list[list[int]]  # the data set's own label of each class of each task; regression: [0]
     shape: tuple[int, int, int]  # of a picture: [C, H, W]
     validation_fraction: float
 
     @property
     def classes(self) -> int:
         """Outputs of the network: all classes, or those of one task if tasks share them."""
-        if self.scenario == "domain_incremental":
+        if self.scenario in SHARED:
             return len(self.labels[0])
         return sum(len(labels) for labels in self.labels)
 
     def ranges(self) -> list[range]:
         """The classes of each task, as the stream numbers them."""
-        if self.scenario == "domain_incremental":
+        if self.scenario in SHARED:
             return [range(len(labels)) for labels in self.labels]
         ends = torch.tensor([len(labels) for labels in self.labels]).cumsum(0).tolist()
         return [
@@ -100,7 +102,14 @@ class Outline:
 
 
 def assemble(
-    outline: Outline, train: Cut, test: Cut, pixels: Pixels, *, scope: Scope, seed: int, device: str
+    outline: Outline,
+    train: Cut,
+    test: Cut,
+    pixels: Preparation,
+    *,
+    scope: Scope,
+    seed: int,
+    device: str,
 ) -> Stream:
     """The stream of this outline. Raises DataError for a task or class without samples."""
     pixels = pixels.to(device)
@@ -125,6 +134,7 @@ def assemble(
             train=training[kept.to(device)],
             validation=training[held_out.to(device)],
             seed=seed,
+            regression=outline.scenario == "regression",
         )
         tasks.append(task)
         tests.append(testing[torch.nonzero(test.tasks == index).flatten().to(device)])
@@ -133,14 +143,14 @@ def assemble(
     return Stream(outline.scenario, tasks, tests)
 
 
-def _samples(cut: Cut, pixels: Pixels, device: str) -> Samples:
+def _samples(cut: Cut, pixels: Preparation, device: str) -> Samples:
     index = torch.arange(len(cut.labels), device=device)
     return Samples(cut.images.to(device), cut.labels.to(device), index, pixels)
 
 
 def _born(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:
     """All at once where all compete from the start, else the task's own classes."""
-    if scope == "all" or outline.scenario == "domain_incremental":
+    if scope == "all" or outline.scenario in SHARED:
         return range(outline.classes) if index == 0 else range(0)
     return ranges[index]
 
@@ -164,7 +174,7 @@ def _old_groups(outline: Outline, before: list[range]) -> list[range]:
 
 def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str) -> Tensor | None:
     """None where the classifier's own mask of classes not born yet says it all."""
-    if outline.scenario == "domain_incremental":
+    if outline.scenario in SHARED:
         return None
     if outline.scenario == "class_incremental" and scope != "new":
         return None
@@ -183,6 +193,8 @@ def _split(cut: Cut, index: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
         return index, index[:0]
     held_out = torch.zeros(len(index), dtype=torch.bool)
     labels, groups = cut.labels[index], cut.groups[index]
+    if labels.is_floating_point():
+        labels = torch.zeros_like(labels)
     for label in labels.unique().tolist():
         mine = labels == label
         names, sizes = groups[mine].unique(return_counts=True)
@@ -194,6 +206,8 @@ def _split(cut: Cut, index: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
 
 
 def _check_samples(task: Task, kind: str, samples: Samples) -> None:
+    if task.regression:
+        return
     present = set(samples.y.unique().tolist())
     missing = [
         label for c, label in zip(task.classes, task.labels, strict=True) if c not in present

@@ -105,7 +105,8 @@ def _job(config: DictConfig, job: HydraConf) -> float:
             masks=masking.masks(config),
         )
     print(summary(results, folder))
-    return float(results["average_accuracy"])
+    regression = results["metrics_are_of"] == "mse"
+    return -float(results["average_mse"]) if regression else float(results["average_accuracy"])
 
 
 def _overrides(job: HydraConf) -> list[str]:

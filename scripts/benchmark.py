@@ -124,7 +124,7 @@ def synthetic(tasks: int, samples: int) -> Stream:
     images = torch.randint(0, 256, (size, 1, 28, 28), dtype=torch.uint8)
     order = torch.arange(size)
     cut = Cut(images, order % 10, order // samples, order)
-    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=0, flip=False)
+    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=0, flip=False, per_picture=False)
     return assemble(outline, cut, cut, pixels, scope="seen", seed=0, device="cpu")
 
 

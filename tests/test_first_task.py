@@ -48,9 +48,13 @@ def test_runs_that_differ_later_share_it_and_end_as_without(cl_train_here, tmp_p
     assert cl_train_here(*TINY, *model, CACHE, "strategy=finetune", "name=first").returncode == 0
     (entry,) = entries(tmp_path)
     written = entry.read_bytes()
-    for strategy in SHARED:
-        buffer = ["strategy.buffer_size=20"] if "rehearsal" in strategy else []
-        common = [*TINY, *model, f"strategy={strategy}", *buffer]
+    settings = {strategy: [f"strategy={strategy}"] for strategy in SHARED}
+    for strategy in ("rehearsal", "rehearsal_kd"):
+        settings[strategy] += ["strategy.buffer_size=20"]
+    settings["inserted"] = ["strategy=lwf", "model.inserted_layer=random", "model.new_rows=default"]
+    settings["frozen"] = ["strategy=ewc", "model.freeze_statistics=true"]
+    for strategy, own in settings.items():
+        common = [*TINY, *model, *own]
         assert cl_train_here(*common, f"name={strategy}-alone").returncode == 0
         taken = cl_train_here(*common, f"name={strategy}", CACHE)
         assert "task 1 was trained before" in taken.stderr
@@ -78,6 +82,7 @@ def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp
         ("optimizer.lr=[1e-3,1]", True),
         (PHASES, True),
         ("name=other", True),
+        ("model.inserted_layer=identity", True),
         ("epochs=[3,2]", False),
         ("seed=1", False),
         ("optimizer.lr=2e-3", False),

@@ -33,7 +33,7 @@ class Numbered:
         return Split(images.view(-1, 1, 2, 2).to(torch.uint8), labels, number // 10)
 
 
-PIXELS = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False)
+PIXELS = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
 
 
 def by_class(**changed: object) -> ByClass:
@@ -210,7 +210,7 @@ def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
 
 
 def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
-    task = tiny_stream(crop_padding=1, flip=True).tasks[0]
+    task = tiny_stream(crop_padding=1, flip=True, per_picture=False).tasks[0]
     whole = list(batches(task.train, task, epoch=1, batch_size=7))
     for first in (0, 1, 5, len(whole) - 1, len(whole)):
         rest = list(batches(task.train, task, epoch=1, batch_size=7, first_step=first))
@@ -220,7 +220,7 @@ def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
 
 
 def test_a_sample_is_augmented_alike_whatever_stands_beside_it() -> None:
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=2, flip=True)
+    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=2, flip=True, per_picture=False)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     ids = torch.arange(100, 150)
     whole = pixels.augmented(images, ids, 0, 1, 2)

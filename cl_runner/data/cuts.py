@@ -175,6 +175,8 @@ def _sizes(
     if sum(sizes) > source.classes:
         allowed = f"is too many, with {classes_per_task} classes a task; {source.name} has"
         raise ConfigError.of("tasks", tasks, f"{allowed} {source.classes} classes")
+    if sum(sizes) == 1:
+        raise ConfigError.of("classes_per_task", sizes, "one class alone is none to tell apart")
     if scenario == "domain_incremental" and len(set(sizes)) > 1:
         allowed = "a domain-incremental stream needs tasks of equally many classes"
         raise ConfigError.of("classes_per_task", sizes, allowed)

@@ -6,7 +6,7 @@ from torch import nn
 
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
-from cl_runner.types import NonNegative, PositiveInt
+from cl_runner.types import Fraction, NonNegative, PositiveInt
 
 
 def cnn(
@@ -45,10 +45,14 @@ def cnn_leaky(
     channels: list[PositiveInt],
     hidden: PositiveInt,
     negative_slope: NonNegative,
+    dropout: Fraction,
     init: Init,
     new_rows: NewRows,
 ) -> Network:
-    """[conv 3×3 → leaky ReLU → max-pool 2] a channel count → linear → leaky ReLU → classifier."""
+    """[conv 3×3 → leaky ReLU → max-pool 2] a channel count → linear → leaky ReLU → classifier.
+
+    `dropout`: the share of the hidden layer's outputs that is dropped in training.
+    """
     inputs, height, width = shape
     if min(height, width) < 2 ** len(channels):
         allowed = f"each of them halves the picture, and {height} × {width} pixels are too few"
@@ -63,4 +67,6 @@ def cnn_leaky(
         inputs, height, width = outputs, height // 2, width // 2
     flat = inputs * height * width
     layers += [nn.Flatten(), nn.Linear(flat, hidden), nn.LeakyReLU(negative_slope)]
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
     return Network(nn.Sequential(*layers), shape, hidden, classes, init=init, new_rows=new_rows)

@@ -55,6 +55,11 @@ class Network(nn.Module):
             for module in body.modules():
                 _kaiming_normal(module)
 
+    @property
+    def regression(self) -> bool:
+        """Whether its output is a real number: one class alone is none to tell apart."""
+        return len(self.classifier.weight) == 1
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
         logits: Tensor = self.classifier(self.features(x))

@@ -1,32 +1,223 @@
-"""Figures of a run's results."""
+"""Figures of one run and of several. Each function draws one figure from results or predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from io import BytesIO
-from typing import Any
+from pathlib import Path
+from typing import Any, ParamSpec
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cl_runner.report.runs import Arrays
 
-def accuracy_matrix(results: dict[str, Any]) -> Figure:
-    """The accuracy matrix as a heat map with its numbers in percent."""
+STYLE = Path(__file__).with_name("style.mplstyle")
+TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+Results = Mapping[str, Any]
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the one style."""
+
+    @wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(fname=STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+@styled
+def accuracy_matrix(results: Results) -> Figure:
+    """The matrix as a heat map with its numbers: accuracies in percent, or errors."""
+    regression = results["metrics_are_of"] == "mse"
     R = np.array(results[results["metrics_are_of"]], dtype=float)
-    figure = Figure(figsize=(1.6 + 0.7 * len(R), 1.2 + 0.6 * len(R)), layout="constrained")
+    figure = Figure(figsize=(1.9 + 0.7 * len(R), 1.2 + 0.6 * len(R)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(100 * R, vmin=0, vmax=100, cmap="viridis")
+    shown = np.log10(np.maximum(R, 1e-12)) if regression else 100 * R
+    image = axes.imshow(shown, cmap="viridis_r" if regression else "viridis")
+    if not regression:
+        image.set_clim(0, 100)
     numbers = [f"{k + 1}" for k in range(len(R))]
     axes.set_xticks(range(len(R)), numbers)
     axes.set_yticks(range(len(R)), numbers)
-    axes.set_xlabel("accuracy on task")
-    axes.set_ylabel("after learning task")
-    axes.set_title(results["strategy"])
+    axes.grid(False)
+    axes.set(xlabel="measured on task", ylabel="after learning task", title=results["strategy"])
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
-        colour = "black" if R[t, k] > 0.6 else "white"
-        axes.text(k, t, f"{100 * R[t, k]:.1f}", ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="accuracy in %")
+        red, green, blue, _ = image.cmap(image.norm(shown[t, k]))
+        light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
+        told = f"{R[t, k]:.2g}" if regression else f"{100 * R[t, k]:.1f}"
+        axes.text(k, t, told, ha="center", va="center", color="black" if light else "white")
+    figure.colorbar(image, ax=axes, label="log₁₀ of the error" if regression else "accuracy in %")
     return figure
+
+
+@styled
+def over_training(results: Results) -> Figure:
+    """The accuracy on each task at every evaluation, or its error; where tasks begin is marked."""
+    figure = Figure(layout="constrained")
+    _over_training(figure.subplots(), results)
+    return figure
+
+
+def _over_training(axes: Axes, results: Results, labels: bool = True) -> None:
+    measure = results["metrics_are_of"]
+    of = measure if measure == "mse" else "accuracy"
+    # After the last step of a task it is evaluated once more: one point for both.
+    rows = [(point["task"], point[of]) for point in results[f"{of}_curve"]]
+    switches = [n for n in range(1, len(rows)) if rows[n][0] != rows[n - 1][0]]
+    for task in range(len(results["tasks"])):
+        points = [(n + 1, row[task]) for n, (_, row) in enumerate(rows) if len(row) > task]
+        x, y = np.array(points).T
+        y = y if measure == "mse" else 100 * y
+        every = max(1, len(x) // 8)
+        axes.plot(x, y, label=f"task {task + 1}", color=TASK_COLOURS[task % 5], markevery=every)
+    for switch in switches:
+        axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    if measure == "mse":
+        axes.set_yscale("log")
+    if labels:
+        axes.set_xlabel("evaluation (dotted: the next task begins)")
+        axes.set_ylabel("mean squared error" if measure == "mse" else "accuracy in %")
+        axes.legend()
+
+
+@styled
+def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
+    """After each task, the accuracy on all tasks so far and on the first: a line the mean over
+    seeds, points the seeds."""
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, what in ((left, "all tasks so far"), (right, "the first task")):
+        for style, (label, seeds) in zip(styles(), runs.items(), strict=False):
+            rows = []
+            for results in seeds:
+                R = results[results["metrics_are_of"]]
+                so_far = [[a for a in row if a is not None] for row in R]
+                rows.append([100 * (np.mean(r) if axes is left else r[0]) for r in so_far])
+            tasks = np.arange(1, len(rows[0]) + 1)
+            axes.plot(tasks, np.mean(rows, axis=0), label=label, **style)
+            for row in rows:
+                axes.plot(tasks, row, color=style["color"], linestyle="", marker=".", alpha=0.5)
+        axes.set(title=what, xlabel="after task", xticks=tasks, ylim=(-3, 103))
+    left.set_ylabel("accuracy in %")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+Point = tuple[str, list[tuple[float, float]]]
+"""A setting's name, and (old, new) of each seed in percent."""
+
+
+@styled
+def trade_off(
+    curves: Mapping[str, Sequence[Point]], old: str = "old task", new: str = "new task"
+) -> Figure:
+    """New against old: a curve a method, a large point the mean of a setting, small ones seeds."""
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for style, (label, points) in zip(styles(), curves.items(), strict=False):
+        means = np.array([np.mean(seeds, axis=0) for _, seeds in points])
+        axes.plot(
+            *means.T, label=label, markersize=7, **{k: style[k] for k in style if k != "markersize"}
+        )
+        for (name, seeds), mean in zip(points, means, strict=True):
+            axes.plot(*np.array(seeds).T, linestyle="", marker=style["marker"], markersize=2.5,
+                      color=style["color"], alpha=0.6)  # fmt: skip
+            if len(points) > 1:
+                axes.annotate(name, mean, (5, 4), textcoords="offset points", fontsize=7.5,
+                              color=style["color"])  # fmt: skip
+    axes.set(xlabel=f"{old}: accuracy in %", ylabel=f"{new}: accuracy in %")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+@styled
+def fits(panels: Mapping[str, Arrays]) -> Figure:
+    """The regressor after each task, over the data and the true function; a panel a run."""
+    figure = Figure(
+        figsize=(2.9 * min(3, len(panels)), 2.5 * -(-len(panels) // 3) + 0.5), layout="constrained"
+    )
+    grid = figure.subplots(
+        -(-len(panels) // 3), min(3, len(panels)), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (label, arrays) in zip(grid.flat, panels.items(), strict=False):
+        draw_data(axes, arrays)
+        for task in range(int(arrays["tasks"].max()) + 1):
+            last = np.nonzero(arrays["fits_in_task"] == task)[0][-1]
+            axes.plot(*_in_pieces(arrays, arrays["fits"][last]), marker="", linewidth=1.8,
+                      linestyle="--" if task == 0 else "-", color=TASK_COLOURS[task],
+                      label=f"fit after task {task + 1}")  # fmt: skip
+        axes.set(title=label, ylim=limits(arrays))
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+@styled
+def errors_over_epochs(panels: Mapping[str, Results]) -> Figure:
+    """The error on each task over the epochs of all tasks; a panel a run."""
+    figure = Figure(
+        figsize=(2.9 * min(3, len(panels)), 2.3 * -(-len(panels) // 3) + 0.5), layout="constrained"
+    )
+    grid = figure.subplots(
+        -(-len(panels) // 3), min(3, len(panels)), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (label, results) in zip(grid.flat, panels.items(), strict=False):
+        _over_training(axes, results, labels=False)
+        axes.set_title(label)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    figure.supxlabel("epoch (dotted: the next task begins)", fontsize=10)
+    figure.supylabel("mean squared error", fontsize=10)
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure
+
+
+def draw_data(axes: Axes, arrays: Arrays) -> None:
+    """Training samples and the true function."""
+    for task in range(int(arrays["tasks"].max()) + 1):
+        mine = arrays["training_tasks"] == task
+        axes.plot(arrays["training_inputs"][mine], arrays["training_targets"][mine], linestyle="",
+                  marker=".", markersize=2.5, color=TASK_COLOURS[task], alpha=0.6,
+                  label=f"data of task {task + 1}")  # fmt: skip
+    axes.plot(*_in_pieces(arrays, arrays["targets"]), color="#7F7F7F", linestyle="-", linewidth=1,
+              marker="", label="true function")  # fmt: skip
+
+
+def _in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:
+    """x and y of a line with a gap between the intervals of two tasks."""
+    ends = np.nonzero(np.diff(arrays["tasks"]))[0] + 1
+    return np.insert(arrays["inputs"], ends, np.nan), np.insert(values, ends, np.nan)
+
+
+def limits(arrays: Arrays) -> tuple[float, float]:
+    """Of the vertical axis: room for the data and a little more."""
+    low, high = arrays["training_targets"].min(), arrays["training_targets"].max()
+    room = 0.35 * (high - low)
+    return float(low - room), float(high + room)
+
+
+def styles() -> list[dict[str, Any]]:
+    """Colour, dashes and shape of each line in turn."""
+    return list(matplotlib.rcParams["axes.prop_cycle"])
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """The figure as SVG and PDF, the same bytes whenever it is the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.svg", folder / f"{name}.pdf"]
+    with matplotlib.rc_context(fname=STYLE):
+        figure.savefig(files[0], metadata={"Date": None})
+        figure.savefig(files[1], metadata={"CreationDate": None})
+    return files
 
 
 def picture(figure: Figure) -> Image.Image:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_runner.errors import ConfigError
+from cl_runner.report.runs import status_files
 from cl_runner.storage import is_locked
 
 
 def summary(results: dict[str, Any], folder: Path) -> str:
-    """The accuracy matrix of one run, its headline metrics, alarms and folder."""
-    R = results[results["metrics_are_of"]]
-    rows = [[f"after {t + 1}", *map(percent, row)] for t, row in enumerate(R)]
+    """The matrix of one run, its headline metrics, alarms and folder."""
+    measure = results["metrics_are_of"]
+    R = results[measure]
+    rows = [[f"after {t + 1}", *(number(v, measure) for v in row)] for t, row in enumerate(R)]
     table = aligned(["task", *(str(k + 1) for k in range(len(R)))], rows)
-    metrics = {
-        name.replace("_", " "): percent(results[name])
-        for name in ("average_accuracy", "forgetting", "backward_transfer")
-    }
+    metrics = {name.replace("_", " "): number(results[name], name) for name in headline([results])}
     lines = [
-        f"{results['strategy']} on {results['experiment']}, seed {results['seed']}: accuracy in %",
+        f"{results['strategy']} on {results['experiment']}, seed {results['seed']}: "
+        + ("mean squared error" if measure == "mse" else "accuracy in %"),
         table,
         "  ".join(f"{name} {value}" for name, value in metrics.items())
         + f"  {results['cost']['seconds']:.1f} s",
@@ -35,36 +32,49 @@ def summary(results: dict[str, Any], folder: Path) -> str:
 
 def comparison(folders: Sequence[Path]) -> str:
     """One row for each finished run below these folders; what failed is named, never dropped."""
-    found = {file for folder in folders for file in folder.rglob("status.json")}
-    statuses = sorted(found, key=_natural)
-    if not statuses:
-        raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
+    complete = {file: _results(file) for file in status_files(folders)}
+    metrics = headline([results for results in complete.values() if results is not None])
     rows = []
-    for file in statuses:
+    for file, results in complete.items():
         status = json.loads(file.read_text())
-        if status["status"] != "complete":
+        if results is None:
             killed = status["status"] == "running" and not is_locked(file.parent)
             what = "killed" if killed else status["status"]
-            rows.append([file.parent.name, what, "", "", "", "", ""])
+            rows.append([file.parent.name, what, "", *[""] * len(metrics), ""])
             continue
-        results = json.loads((file.parent / "results.json").read_text())
         rows.append(
             [
                 file.parent.name,
                 results["strategy"],
                 str(results["seed"]),
-                *(percent(results[m]) for m in ("average_accuracy", "forgetting")),
-                percent(results["backward_transfer"]),
+                *(number(results[m], m) for m in metrics),
                 f"{results['cost']['seconds']:.1f}",
             ]
         )
-    header = ["run", "strategy", "seed", "average accuracy", "forgetting", "backward transfer"]
+    header = ["run", "strategy", "seed", *(name.replace("_", " ") for name in metrics)]
     return aligned([*header, "seconds"], rows)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which run 10 comes after run 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
+def _results(status: Path) -> dict[str, Any] | None:
+    """Those of the run with this status.json; None if it is not complete."""
+    if json.loads(status.read_text())["status"] != "complete":
+        return None
+    results: dict[str, Any] = json.loads((status.parent / "results.json").read_text())
+    return results
+
+
+def headline(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The metrics to show of these results: of errors if all are of regression, else accuracies."""
+    if runs and all(results["metrics_are_of"] == "mse" for results in runs):
+        return ["average_mse", "mse_growth"]
+    return ["average_accuracy", "forgetting", "backward_transfer"]
+
+
+def number(value: float | None, name: str) -> str:
+    """A value of the measure or metric of this name: an error, or a share in percent."""
+    if "mse" not in name:
+        return percent(value)
+    return "–" if value is None else f"{value:.3g}"
 
 
 def percent(value: float | None) -> str:
@@ -87,18 +97,3 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(rows: Sequence[Sequence[str]], column: int) -> bool:
     return column > 0 and all(not row[column][:1].isalpha() for row in rows)
-
-
-def main() -> None:
-    """`cl-report FOLDER...`: a table of all runs below the folders."""
-    parser = argparse.ArgumentParser(prog="cl-report", description="A table of finished runs.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    try:
-        print(comparison(parser.parse_args().folders))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

@@ -76,7 +76,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
-    print(f"written to {folder}/verdict.md and verdict.json")
+    print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
     return good(verdicts)
 
 

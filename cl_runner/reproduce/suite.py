@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ class Row:
     metric: str
     published: float | None = None  # in percent; None: a number of ours, with none to compare
     tolerance: float | None = None  # in percentage points, either way
-    reason: str = ""  # of the tolerance
+    at_least: float | None = None  # a goal, or a published range, instead
+    at_most: float | None = None
+    reason: str = ""  # of the tolerance or the goal
+    percent: bool = True  # whether it is a share, shown in percent; an error is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # what each run has beside them
     rows: list[Row]
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/command.py
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"
@@ -58,8 +62,8 @@ def read(name: str) -> Suite:
 
 
 def found(results: dict[str, Any], metric: str) -> float:
-    """The number at this path of a `results.json`, in percent. Raises LookupError or TypeError."""
+    """The number at this path of a `results.json`. Raises LookupError or TypeError."""
     value: Any = results
     for part in re.findall(r"[A-Za-z_]+|\d+", metric):
         value = value[int(part) if part.isdigit() else part]
-    return 100 * float(value)
+    return float(value)

@@ -11,12 +11,12 @@ from typing import Any
 from cl_runner.report.table import aligned
 from cl_runner.reproduce.suite import Row, Suite, found
 
-HEADER = ["row", "published", "ours", "s.d.", "n", "tolerance", "verdict"]
+HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judged row; numbers in percent."""
+    """One judged row; numbers in percent where the row is of a share."""
 
     row: Row
     mean: float | None
@@ -29,12 +29,20 @@ class Verdict:
         """`ok`, `too low`, `too high`, `ours` (nothing published), or `failed`."""
         if self.missing > 0 or self.mean is None:
             return f"failed ({self.missing} of {self.n + self.missing} runs)"
-        if self.row.published is None:
+        low, high = self.limits
+        if low is None and high is None:
             return "ours"
-        assert self.row.tolerance is not None
-        if abs(self.mean - self.row.published) <= self.row.tolerance:
-            return "ok"
-        return "too low" if self.mean < self.row.published else "too high"
+        if low is not None and self.mean < low:
+            return "too low"
+        return "too high" if high is not None and self.mean > high else "ok"
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """What is allowed: published ± tolerance, or a goal."""
+        row = self.row
+        if row.published is None or row.tolerance is None:
+            return row.at_least, row.at_most
+        return row.published - row.tolerance, row.published + row.tolerance
 
 
 def judge(suite: Suite, results: Mapping[tuple[str, int], dict[str, Any] | None]) -> list[Verdict]:
@@ -46,7 +54,8 @@ def _judge_row(row: Row, results: Sequence[dict[str, Any] | None]) -> Verdict:
     values = []
     for result in results:
         with suppress(LookupError, TypeError):  # no such number, or no results at all
-            values.append(found(result or {}, row.metric))
+            value = found(result or {}, row.metric)
+            values.append(100 * value if row.percent else value)
     return Verdict(
         row,
         mean=fmean(values) if values else None,
@@ -81,7 +90,7 @@ def markdown(
     where = "no run was finished" if environment is None else _where(environment)
     return "\n".join([
         f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, "",
-        "Accuracies in %, mean over seeds " + ", ".join(map(str, suite.seeds)) + ".", "",
+        "Accuracies in %, mean and s.d. over seeds " + ", ".join(map(str, suite.seeds)) + ".", "",
         *(f"- {reason}" for reason in reasons), "",
         f"`{' '.join(['cl-reproduce', suite.name, *changes])}`; {where}.", "",
     ])  # fmt: skip
@@ -104,6 +113,8 @@ def as_json(suite: Suite, changes: Sequence[str], verdicts: Sequence[Verdict]) -
 def _cells(verdict: Verdict) -> list[str]:
     row = verdict.row
     numbers = [row.published, verdict.mean, verdict.deviation]
-    shown = ["–" if number is None else f"{number:.2f}" for number in numbers]
-    tolerance = "–" if row.tolerance is None else f"± {row.tolerance:g}"
-    return [row.row, *shown, str(verdict.n), tolerance, verdict.word]
+    digits = ".2f" if row.percent else ".3g"
+    shown = ["–" if number is None else f"{number:{digits}}" for number in numbers]
+    allowed = {"± ": row.tolerance, "≥ ": row.at_least, "≤ ": row.at_most}
+    told = " ".join(f"{sign}{limit:g}" for sign, limit in allowed.items() if limit is not None)
+    return [row.row, *shown, str(verdict.n), told or "–", verdict.word]

@@ -7,7 +7,7 @@ from torch.nn.utils import parameters_to_vector
 
 from cl_runner.batches import Batch
 from cl_runner.fisher import Estimator, fisher_diagonal
-from cl_runner.losses import cross_entropy
+from cl_runner.losses import task_loss
 from cl_runner.models.network import Network
 from cl_runner.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
@@ -37,19 +37,18 @@ class EWC(Strategy):
         fisher_batch_size: PositiveInt,
     ) -> None:
         super().__init__(network)
-        self.factor = weight / 2 if half else weight
-        self.mode, self.decay, self.estimator = mode, decay, fisher
-        self.fisher_samples, self.batch_size = fisher_samples, fisher_batch_size
+        self.factor, self.mode, self.decay = weight / 2 if half else weight, mode, decay
+        self.estimator, self.samples, self.batch_size = fisher, fisher_samples, fisher_batch_size
         self.fisher = Quadratic(list(network.parameters()))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        terms = {"task": cross_entropy(self.network(batch.x), batch)}
+        terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
             terms["ewc"] = self.factor * self.fisher(list(self.network.parameters()))
         return terms
 
     def end_task(self, task: Task) -> None:
-        samples = task.random_training_samples(self.fisher_samples, "fisher samples")
+        samples = task.random_training_samples(self.samples, "fisher samples")
         fisher = fisher_diagonal(self.network, samples, task, self.estimator, self.batch_size)
         theta = parameters_to_vector(self.network.parameters()).detach()
         if self.mode == "offline":

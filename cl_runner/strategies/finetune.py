@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import cross_entropy
+from cl_runner.losses import task_loss
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -13,4 +13,4 @@ class Finetune(Strategy):
     shares_first_task = True
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        return {"task": cross_entropy(self.network(batch.x), batch)}
+        return {"task": task_loss(self.network(batch.x), batch)}

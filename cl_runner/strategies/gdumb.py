@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cl_runner.batches import Batch, Samples
-from cl_runner.losses import cross_entropy
+from cl_runner.losses import task_loss
 from cl_runner.memory import Memory
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
@@ -34,4 +34,4 @@ class GDumb(Strategy):
         return self.memory.samples(task.train.pixels)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        return {"task": cross_entropy(self.network(batch.x), batch)}
+        return {"task": task_loss(self.network(batch.x), batch)}

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from cl_runner.batches import Batch, Samples
-from cl_runner.losses import cross_entropy
+from cl_runner.losses import task_loss
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
@@ -37,4 +37,4 @@ class Joint(Strategy):
             self.network.load_state_dict(self.initial.network.state_dict())
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        return {"task": cross_entropy(self.network(batch.x), batch)}
+        return {"task": task_loss(self.network(batch.x), batch)}

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import Mixing, cross_entropy, distillation, task_weight
+from cl_runner.losses import Mixing, distillation, task_loss, task_weight
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Task
@@ -31,7 +31,7 @@ class LwF(Strategy):
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.network(batch.x)
-        task = cross_entropy(logits, batch)
+        task = task_loss(logits, batch)
         if batch.task.first:
             return {"task": task}
         kd = distillation(logits, self.teacher(batch.x), batch.task, self.T, self.t_squared)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import ReplayLoss, cross_entropy, rehearsal
+from cl_runner.losses import ReplayLoss, rehearsal, task_loss
 from cl_runner.memory import Memory, Policy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
@@ -36,7 +36,7 @@ class Rehearsal(Strategy):
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
-            return {"task": cross_entropy(self.network(batch.x), batch)}
+            return {"task": task_loss(self.network(batch.x), batch)}
         replayed = self.memory.draw(batch, self.replay_batch_size)
         logits = self.network(torch.cat([batch.x, replayed.x]))
         return rehearsal(logits, batch, replayed, self.loss)

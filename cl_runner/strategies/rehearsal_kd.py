@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cl_runner.batches import Batch
-from cl_runner.losses import Mixing, ReplayLoss, cross_entropy, distillation, rehearsal, task_weight
+from cl_runner.losses import Mixing, ReplayLoss, distillation, rehearsal, task_loss, task_weight
 from cl_runner.memory import DistilOn, Memory, Policy
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
@@ -44,7 +44,7 @@ class RehearsalKD(Strategy):
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
-            return {"task": cross_entropy(self.network(batch.x), batch)}
+            return {"task": task_loss(self.network(batch.x), batch)}
         replayed, n = self.memory.draw(batch, self.replay_batch_size), len(batch.y)
         x = torch.cat([batch.x, replayed.x])
         logits = self.network(x)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from cl_runner.batches import Batch
-from cl_runner.losses import cross_entropy
+from cl_runner.losses import task_loss
 from cl_runner.models.network import Network
 from cl_runner.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
@@ -33,7 +33,7 @@ class SI(Strategy):
         self.start.copy_(self._theta())
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        terms = {"task": cross_entropy(self.network(batch.x), batch)}
+        terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
             terms["si"] = self.weight * self.springs(list(self.network.parameters()))
         return terms

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cl_runner.report.table import number
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]{postfix}"
@@ -54,7 +55,9 @@ class Progress(Tracker):
         if record["event"] == "step":
             self.bar.n = record["step"]  # further on where the first task was taken over
         if record["event"] == "evaluation":
-            self.accuracy = "acc " + " ".join(f"{100 * a:.0f}" for a in record["accuracy"])
+            measure = "mse" if "mse" in record else "accuracy"
+            row = " ".join(number(value, measure) for value in record[measure])
+            self.accuracy = f"{measure} {row}"
         if record["event"] == "alarm":
             self.alarms.append(f"ALARM: {record['term']} is inert")
 

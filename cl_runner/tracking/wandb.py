@@ -67,7 +67,7 @@ class WandB(Tracker):
                 raise
             log.warning("W&B cannot be reached, going on offline: %s", _first_line(error))
             self.run = self._start(run, "offline")
-        for axis, charts in {"step": "train/*", "task": "accuracy/*"}.items():
+        for charts, axis in {"train/*": "step", "accuracy/*": "task", "mse/*": "task"}.items():
             self.run.define_metric(axis, hidden=True)
             self.run.define_metric(charts, step_metric=axis)
         for record in run.earlier:
@@ -112,9 +112,11 @@ class WandB(Tracker):
             terms = {f"train/{name}": value for name, value in record["terms"].items()}
             self.run.log({"step": record["step"], "train/loss": record["loss"], **terms})
         elif record["event"] == "evaluation":
-            each = {f"accuracy/task_{k + 1}": a for k, a in enumerate(record["accuracy"])}
-            mean = sum(record["accuracy"]) / len(record["accuracy"])
-            self.run.log({"task": record["task"] + 1, "accuracy/average": mean, **each})
+            measure = "mse" if "mse" in record else "accuracy"
+            row = record[measure]
+            each = {f"{measure}/task_{k + 1}": value for k, value in enumerate(row)}
+            mean = {f"{measure}/average": sum(row) / len(row)}
+            self.run.log({"task": record["task"] + 1, **mean, **each})
         elif record["event"] == "alarm":
             self.run.alert("inert term", record["message"])
 

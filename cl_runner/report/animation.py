@@ -1,0 +1,69 @@
+"""Animation of a regression: how the fit moves while a network learns task after task.
+
+The figure is drawn once; for each frame only the line of the fit and the title are drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cl_runner.report.figures import STYLE, TASK_COLOURS, _in_pieces, draw_data, limits
+from cl_runner.report.runs import Arrays
+
+FRAMES = 100
+MILLISECONDS = 60  # a frame
+
+
+def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.Image]:
+    """`count` pictures, evenly spaced over the evaluations; a panel a run, side by side."""
+    with matplotlib.rc_context(fname=STYLE):
+        figure = Figure(figsize=(3.1 * len(panels) + 0.4, 2.7), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        moving = []
+        for axes, arrays in zip(grid, panels.values(), strict=True):
+            draw_data(axes, arrays)
+            axes.set(ylim=limits(arrays), title=" ", xlabel="x")
+            (line,) = axes.plot([], [], linewidth=2.2, linestyle="-", marker="", animated=True)
+            title = axes.set_title("", animated=True)
+            moving.append((line, title))
+        canvas.draw()
+        still = canvas.copy_from_bbox(figure.bbox)
+        length = min(len(arrays["fits"]) for arrays in panels.values())
+        for moment in np.linspace(0, length - 1, count).round().astype(int):
+            canvas.restore_region(still)
+            for axes, (line, title), (label, arrays) in zip(
+                grid, moving, panels.items(), strict=True
+            ):
+                task = int(arrays["fits_in_task"][moment])
+                line.set_data(*_in_pieces(arrays, arrays["fits"][moment]))
+                line.set_color(TASK_COLOURS[task])
+                title.set_text(f"{label}: task {task + 1}")
+                axes.draw_artist(line)
+                axes.draw_artist(title)
+            yield Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")
+
+
+def save(panels: Mapping[str, Arrays], folder: Path, name: str = "animation") -> list[Path]:
+    """`name.gif`, and its frames as `name/000.png`, … for a player. The last frame stays."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    pictures = list(frames(panels))
+    # One palette for all, of the last frame and the first, so that what is still stays the same.
+    sample = Image.new("RGB", (pictures[0].width, 2 * pictures[0].height))
+    sample.paste(pictures[0])
+    sample.paste(pictures[-1], (0, pictures[0].height))
+    palette = sample.quantize(48)
+    flat = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    for number, one in enumerate(flat):
+        one.save(folder / name / f"{number:03}.png")
+    durations = [MILLISECONDS] * (len(flat) - 1) + [2000]
+    gif = folder / f"{name}.gif"
+    flat[0].save(gif, save_all=True, append_images=flat[1:], duration=durations, loop=0)
+    return [gif]
