@@ -48,6 +48,25 @@ def test_a_row_is_judged_in_both_directions(shares, published, word) -> None:
     assert good([verdict]) == (word in ("ok", "ours"))
 
 
+@pytest.mark.parametrize(
+    ("at_least", "at_most", "word"),
+    [(50, None, "ok"), (51.1, None, "too low"), (None, 51, "ok"), (None, 50.9, "too high"),
+     (50, 52, "ok"), (10, 20, "too high")],
+)  # fmt: skip
+def test_a_goal_or_a_published_range_is_a_limit(at_least, at_most, word) -> None:
+    row = Row(row="old", run="one", metric="accuracy[1][0]", at_least=at_least, at_most=at_most)
+    (verdict,) = judge(Suite(**{**vars(a_suite(None)), "rows": [row]}), left(0.50, 0.51, 0.52))
+    assert verdict.word == word and good([verdict]) == (word == "ok")
+
+
+def test_an_error_is_no_share() -> None:
+    row = Row(row="error", run="one", metric="mse_growth", percent=False, at_least=10)
+    suite = Suite(**{**vars(a_suite(None)), "rows": [row], "seeds": [0]})
+    (verdict,) = judge(suite, {("one", 0): {"mse_growth": 12.5}})
+    assert plain([verdict]).splitlines()[1].split() == [
+        "error", "–", "12.5", "–", "1", "≥", "10", "ok"]  # fmt: skip
+
+
 def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
     (verdict,) = judge(a_suite(51.0), left(0.50, 0.51, 0.55))
     assert verdict.mean == pytest.approx(52.0)
@@ -58,8 +77,12 @@ def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
 
 def test_a_metric_is_a_path_into_the_results() -> None:
     results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5}
-    for path, share in {"accuracy[1][1]": 30, "within[0].accuracy[0]": 40, "average": 50}.items():
-        assert found(results, path) == pytest.approx(share)
+    for path, value in {
+        "accuracy[1][1]": 0.3,
+        "within[0].accuracy[0]": 0.4,
+        "average": 0.5,
+    }.items():
+        assert found(results, path) == value
 
 
 @pytest.mark.parametrize("name", suite.names())
@@ -73,8 +96,17 @@ def test_every_suite_is_whole(name: str) -> None:
     assert len(folders) == len(found.runs) * len(found.seeds)
     for row in found.rows:
         assert row.run in found.runs
-        assert (row.published is None) == (row.tolerance is None) == (row.reason == "")
-    assert {row.run for row in found.rows} == set(found.runs)
+        assert (row.published is None) == (row.tolerance is None)
+        judged = {row.tolerance, row.at_least, row.at_most} != {None}
+        assert judged == (row.reason != "")
+    drawn = set()
+    for asked in found.figures.values():
+        points = [run for curve in asked.get("curves", {}).values() for run in curve]
+        runs = asked.get("runs", [])
+        named = runs.values() if isinstance(runs, dict) else runs
+        drawn |= {*points, *named, *([asked["run"]] if "run" in asked else [])}
+    assert drawn <= set(found.runs)
+    assert {row.run for row in found.rows} | drawn == set(found.runs)
 
 
 def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from cl_runner.errors import ConfigError
-from cl_runner.settings import nearest
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -55,6 +54,8 @@ def names() -> list[str]:
 def read(name: str) -> Suite:
     """The suite of this name. Raises ConfigError for one that is not there."""
     if name not in names():
+        from cl_runner.settings import nearest  # importing torch takes seconds
+
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text())
     rows = [Row(**row) for row in node.pop("rows")]
