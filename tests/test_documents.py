@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cl_runner.reproduce import suite
+
 ROOT = Path(__file__).parent.parent
 BIN = str(Path(sys.executable).parent)
 
@@ -108,9 +110,16 @@ def test_every_strategy_is_killed_everywhere() -> None:
         assert f'"{file.stem}": [' in campaign, file.stem
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md",
-                                      "docs/faults.md",
-                                      "docs/results/ewc_mnist_to_fashion.md"])  # fmt: skip
-def test_links_lead_somewhere(document: str) -> None:
-    for target in re.findall(r"\]\(([^)h][^)]*)\)", (ROOT / document).read_text()):
-        assert (ROOT / target).exists(), target
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_links_and_pictures_are_there(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_suite_has_its_page_and_the_page_its_command() -> None:
+    for name in suite.names():
+        page = (ROOT / "docs" / "results" / f"{name}.md").read_text()
+        assert f"cl-reproduce {name}" in page

@@ -5,8 +5,8 @@ and its output is masked to −∞; its row is drawn when its task begins. So sh
 old rows, biases and optimizer state stay untouched, and weight decay acts on nothing unborn.
 
 Two things may change when the second task begins: a hidden layer may be inserted before the
-classifier, drawn at random or the identity (which changes nothing at first, as features behind a
-ReLU are not negative); and BatchNorm's statistics may be frozen at those of the first task.
+classifier, drawn as torch draws it or the identity (which changes nothing at first, as features
+behind a ReLU are not negative); BatchNorm's statistics may be frozen at those of the first task.
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ class Network(nn.Module):
         if self.inserted_layer == "identity":
             nn.init.eye_(layer.weight)
             return
+        # torch's own initialisation whatever `init` says: published numbers were made so.
         drawn = nn.Linear(layer.in_features, layer.out_features)
-        if self.init == "kaiming_normal":
-            _kaiming_normal(drawn)
         layer.weight.copy_(drawn.weight)
         layer.bias.copy_(drawn.bias)
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cl_runner.report.figures import STYLE, TASK_COLOURS, _in_pieces, draw_data, limits
+from cl_runner.report.figures import STYLE, draw_data, in_pieces, limits, task_colour
 from cl_runner.report.runs import Arrays
 
 FRAMES = 100
@@ -43,8 +43,8 @@ def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.
                 grid, moving, panels.items(), strict=True
             ):
                 task = int(arrays["fits_in_task"][moment])
-                line.set_data(*_in_pieces(arrays, arrays["fits"][moment]))
-                line.set_color(TASK_COLOURS[task])
+                line.set_data(*in_pieces(arrays, arrays["fits"][moment]))
+                line.set_color(task_colour(task))
                 title.set_text(f"{label}: task {task + 1}")
                 axes.draw_artist(line)
                 axes.draw_artist(title)

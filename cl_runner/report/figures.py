@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -77,7 +78,7 @@ def _over_training(axes: Axes, results: Results, labels: bool = True) -> None:
         x, y = np.array(points).T
         y = y if measure == "mse" else 100 * y
         every = max(1, len(x) // 8)
-        axes.plot(x, y, label=f"task {task + 1}", color=TASK_COLOURS[task % 5], markevery=every)
+        axes.plot(x, y, label=f"task {task + 1}", color=task_colour(task), markevery=every)
     for switch in switches:
         axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     if measure == "mse":
@@ -124,9 +125,7 @@ def trade_off(
     axes = figure.subplots()
     for style, (label, points) in zip(styles(), curves.items(), strict=False):
         means = np.array([np.mean(seeds, axis=0) for _, seeds in points])
-        axes.plot(
-            *means.T, label=label, markersize=7, **{k: style[k] for k in style if k != "markersize"}
-        )
+        axes.plot(*means.T, label=label, markersize=7, **style)
         for (name, seeds), mean in zip(points, means, strict=True):
             axes.plot(*np.array(seeds).T, linestyle="", marker=style["marker"], markersize=2.5,
                       color=style["color"], alpha=0.6)  # fmt: skip
@@ -141,44 +140,40 @@ def trade_off(
 @styled
 def fits(panels: Mapping[str, Arrays]) -> Figure:
     """The regressor after each task, over the data and the true function; a panel a run."""
-    figure = Figure(
-        figsize=(2.9 * min(3, len(panels)), 2.5 * -(-len(panels) // 3) + 0.5), layout="constrained"
-    )
-    grid = figure.subplots(
-        -(-len(panels) // 3), min(3, len(panels)), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, (label, arrays) in zip(grid.flat, panels.items(), strict=False):
+    figure, grid = _grid(len(panels))
+    for axes, (label, arrays) in zip(grid, panels.items(), strict=True):
         draw_data(axes, arrays)
         for task in range(int(arrays["tasks"].max()) + 1):
             last = np.nonzero(arrays["fits_in_task"] == task)[0][-1]
-            axes.plot(*_in_pieces(arrays, arrays["fits"][last]), marker="", linewidth=1.8,
-                      linestyle="--" if task == 0 else "-", color=TASK_COLOURS[task],
+            axes.plot(*in_pieces(arrays, arrays["fits"][last]), marker="", linewidth=1.8,
+                      linestyle="--" if task == 0 else "-", color=task_colour(task),
                       label=f"fit after task {task + 1}")  # fmt: skip
         axes.set(title=label, ylim=limits(arrays))
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
 @styled
 def errors_over_epochs(panels: Mapping[str, Results]) -> Figure:
     """The error on each task over the epochs of all tasks; a panel a run."""
-    figure = Figure(
-        figsize=(2.9 * min(3, len(panels)), 2.3 * -(-len(panels) // 3) + 0.5), layout="constrained"
-    )
-    grid = figure.subplots(
-        -(-len(panels) // 3), min(3, len(panels)), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, (label, results) in zip(grid.flat, panels.items(), strict=False):
+    figure, grid = _grid(len(panels))
+    for axes, (label, results) in zip(grid, panels.items(), strict=True):
         _over_training(axes, results, labels=False)
         axes.set_title(label)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
     figure.supxlabel("epoch (dotted: the next task begins)", fontsize=10)
     figure.supylabel("mean squared error", fontsize=10)
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
+
+
+def _grid(panels: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many axes, three a row, all of one scale."""
+    rows, columns = -(-panels // 3), min(3, panels)
+    figure = Figure(figsize=(2.9 * columns, 2.4 * rows + 0.5), layout="constrained")
+    grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for empty in grid[panels:]:
+        empty.set_axis_off()
+    return figure, grid[:panels]
 
 
 def draw_data(axes: Axes, arrays: Arrays) -> None:
@@ -186,13 +181,13 @@ def draw_data(axes: Axes, arrays: Arrays) -> None:
     for task in range(int(arrays["tasks"].max()) + 1):
         mine = arrays["training_tasks"] == task
         axes.plot(arrays["training_inputs"][mine], arrays["training_targets"][mine], linestyle="",
-                  marker=".", markersize=2.5, color=TASK_COLOURS[task], alpha=0.6,
+                  marker=".", markersize=2.5, color=task_colour(task), alpha=0.6,
                   label=f"data of task {task + 1}")  # fmt: skip
-    axes.plot(*_in_pieces(arrays, arrays["targets"]), color="#7F7F7F", linestyle="-", linewidth=1,
+    axes.plot(*in_pieces(arrays, arrays["targets"]), color="#7F7F7F", linestyle="-", linewidth=1,
               marker="", label="true function")  # fmt: skip
 
 
-def _in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:
+def in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:
     """x and y of a line with a gap between the intervals of two tasks."""
     ends = np.nonzero(np.diff(arrays["tasks"]))[0] + 1
     return np.insert(arrays["inputs"], ends, np.nan), np.insert(values, ends, np.nan)
@@ -205,9 +200,13 @@ def limits(arrays: Arrays) -> tuple[float, float]:
     return float(low - room), float(high + room)
 
 
-def styles() -> list[dict[str, Any]]:
-    """Colour, dashes and shape of each line in turn."""
-    return list(matplotlib.rcParams["axes.prop_cycle"])
+def styles() -> Iterator[dict[str, Any]]:
+    """Colour, dashes and shape of each line in turn, from the start again after the last."""
+    return cycle(matplotlib.rcParams["axes.prop_cycle"])
+
+
+def task_colour(task: int) -> str:
+    return TASK_COLOURS[task % len(TASK_COLOURS)]
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
