@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from cl_runner.batches import Preparation
@@ -16,6 +17,7 @@ from cl_runner.types import Fraction, NonNegative, PositiveInt
 
 GRID = 200  # test inputs of a task, evenly spaced over its interval
 Function = Callable[[Tensor], Tensor]
+Terms = Annotated[int, Field(ge=1, le=100)]
 
 
 class AsItIs:
@@ -51,7 +53,7 @@ class Regression:
         self,
         *,
         basis: Literal["polynomial", "rbf", "sigmoid", "fourier"],
-        terms: PositiveInt,
+        terms: Terms,
         function: Literal["one", "per_task"],
         intervals: list[list[float]],
         samples: PositiveInt,
