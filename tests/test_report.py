@@ -108,6 +108,8 @@ def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
     assert {p.shape for p in pictures} == {pictures[0].shape}
     moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]
     assert 0 < max(moved) < 0.05
+    title = slice(0, 24), slice(60, None)
+    assert (pictures[0][title] < 128).sum() > 500  # what is drawn anew has room
     first_task, second = pictures[49], pictures[-1]
     blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
 

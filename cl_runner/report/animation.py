@@ -30,9 +30,9 @@ def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.
         moving = []
         for axes, arrays in zip(grid, panels.values(), strict=True):
             draw_data(axes, arrays)
-            axes.set(ylim=limits(arrays), title=" ", xlabel="x")
+            axes.set(ylim=limits(arrays), xlabel="x")
             (line,) = axes.plot([], [], linewidth=2.2, linestyle="-", marker="", animated=True)
-            title = axes.set_title("", animated=True)
+            title = axes.set_title("room for it", animated=True)
             moving.append((line, title))
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)
