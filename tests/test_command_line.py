@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cl_runner.report.table import comparison
+
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 
 
@@ -76,12 +78,7 @@ def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Pa
               for n in range(4)]  # fmt: skip
     assert status == ["complete", "failed", "failed", "complete"]
     assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
-    report = subprocess.run(
-        [sys.executable, "-m", "cl_runner.report.table", str(tmp_path / "sweep")],
-        capture_output=True,
-        text=True,
-    )
-    rows = [line.split() for line in report.stdout.splitlines()]
+    rows = [line.split() for line in comparison([tmp_path / "sweep"]).splitlines()]
     assert [row[1] for row in rows[1:]] == ["finetune", "failed", "failed", "finetune"]
 
 

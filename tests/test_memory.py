@@ -126,7 +126,7 @@ def test_herding_follows_the_mean_like_brute_force() -> None:
 
 
 def test_a_draw_is_a_function_of_the_position_alone() -> None:
-    stream, network = tiny_stream(crop_padding=1, flip=True, per_picture=False), tiny_network()
+    stream, network = tiny_stream(crop_padding=1, flip=True), tiny_network()
     memory = Memory(10, tiny_network(), "class_balanced")
     memory.learn(stream.tasks[0], network)
     batch = first_batch(stream, 1)

@@ -130,3 +130,14 @@ def test_statistics_may_be_frozen_at_those_of_the_first_task(freeze: bool) -> No
         network(tasks[1].train.x)
     assert torch.equal(norm.running_mean, first) == freeze
     assert network.training and norm.training != freeze
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    from cl_runner.models.cnn import cnn_leaky
+
+    network = cnn_leaky((1, 8, 8), 4, channels=[4], hidden=200, negative_slope=0.01, dropout=0.5,
+                        init="default", new_rows="zero")  # fmt: skip
+    x = torch.randn(3, 1, 8, 8)
+    dropped = (network.train().features(x) == 0).float().mean()
+    assert 0.4 < dropped < 0.6
+    assert (network.eval().features(x) == 0).float().mean() < 0.01

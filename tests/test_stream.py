@@ -210,7 +210,7 @@ def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
 
 
 def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
-    task = tiny_stream(crop_padding=1, flip=True, per_picture=False).tasks[0]
+    task = tiny_stream(crop_padding=1, flip=True).tasks[0]
     whole = list(batches(task.train, task, epoch=1, batch_size=7))
     for first in (0, 1, 5, len(whole) - 1, len(whole)):
         rest = list(batches(task.train, task, epoch=1, batch_size=7, first_step=first))
@@ -249,3 +249,15 @@ def test_the_digits_are_all_there() -> None:
     stream = dataset.load(seed=0, scope="seen", device="cpu")
     assert sum(len(t.train) for t in stream.tasks) + sum(map(len, stream.test)) == 1797
     assert not Path("data").exists()
+
+
+def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:
+    """Mean 0 and deviation 1 each; a darker copy is the same picture; one of one colour is zero."""
+    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=True)
+    bright = torch.randint(100, 200, (5, 3, 8, 8), generator=torch.manual_seed(0))
+    bright = (bright // 2 * 2).to(torch.uint8)
+    seen, darker = pixels(bright), pixels(bright // 2)
+    torch.testing.assert_close(seen.flatten(1).mean(1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.flatten(1).std(1), torch.ones(5))
+    torch.testing.assert_close(seen, darker)
+    assert not pixels(torch.full((1, 1, 4, 4), 7, dtype=torch.uint8)).any()
