@@ -30,6 +30,11 @@ DATA = os.environ.get("CL_DATA", "")
 real_data = pytest.mark.skipif(not Path(DATA, "MNIST").is_dir(), reason="CL_DATA is not set")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that in the end no worker waits for another that has just begun one."""
+    items.sort(key=lambda item: "test_kill_campaign" not in item.nodeid)
+
+
 def tiny_stream(
     scenario: str = "class_incremental",
     scope: str = "seen",
