@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import SHAPE, composed, tiny_network, tiny_stream
 
+from cl_runner.models.cnn import cnn_leaky
 from cl_runner.models.mlp import mlp
 from cl_runner.models.network import Network
 from cl_runner.optimizers import adam, sgd
@@ -109,6 +110,14 @@ def test_a_layer_is_inserted_when_the_second_task_begins(inserted: str) -> None:
     assert torch.equal(later.weight, layer.weight)  # and inserted once
 
 
+def test_a_random_layer_is_drawn_as_torch_draws_it_whatever_the_network_is() -> None:
+    """Uniform within ± 1/√features, biases too: the published numbers of experiment 1 need it."""
+    network = grown(2, init="kaiming_normal", widths=[400], inserted_layer="random")
+    for drawn in network.inserted[0].parameters():
+        assert drawn.abs().max() <= 400**-0.5
+        assert drawn.std().item() == pytest.approx((3 * 400) ** -0.5, rel=0.1)
+
+
 def test_an_inserted_layer_is_part_of_the_state() -> None:
     x = tiny_stream().tasks[0].train.x
     network, copy = grown(2, inserted_layer="random"), grown(0, inserted_layer="random")
@@ -133,8 +142,6 @@ def test_statistics_may_be_frozen_at_those_of_the_first_task(freeze: bool) -> No
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    from cl_runner.models.cnn import cnn_leaky
-
     network = cnn_leaky((1, 8, 8), 4, channels=[4], hidden=200, negative_slope=0.01, dropout=0.5,
                         init="default", new_rows="zero")  # fmt: skip
     x = torch.randn(3, 1, 8, 8)
