@@ -21,6 +21,10 @@ class Interrupted(SystemExit):
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(EXIT_CODES[number])
+        self.number = number
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[signal.Signals]]:
+        return Interrupted, (self.number,)  # a worker of a sweep sends it to the process that waits
 
 
 class Signals:

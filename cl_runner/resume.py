@@ -18,13 +18,13 @@ from cl_runner.errors import CheckpointError, ConfigError, FolderInUse
 Config = dict[str, Any]
 MAY_CHANGE = (
     "tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name", "resume",
-    "trusted_targets",
+    "trusted_targets", "plan",
 )  # fmt: skip
 """Settings that change no result; all others of a continued run must be as they were. Of the
 device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
 """The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
-OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets")
+OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "plan")
 """Overrides that are not taken from a run folder: whoever continues it says them again."""
 
 

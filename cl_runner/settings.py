@@ -95,6 +95,7 @@ class Settings:
     resume: Folder | None
     output_root: str
     name: RunName
+    plan: bool
     trusted_targets: list[str]
 
 

@@ -44,8 +44,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     try:
         _hydra_main()
-    except RunError:  # told by the job of a sweep that raised it
-        sys.exit(1)
+    except RunError as error:  # of a sweep; those of its jobs are in their folders
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         told = _from_hydra(error)
         print(told, file=sys.stderr)
@@ -61,10 +62,13 @@ def _hydra_main(config: DictConfig) -> float:
     job = HydraConfig.get()
     try:
         return _job(config, job)
-    except RunError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        if isinstance(error, RunError):
+            print(error, file=sys.stderr)
         if job.mode == RunMode.RUN:
-            sys.exit(error.exit_code)
+            if isinstance(error, RunError):
+                sys.exit(error.exit_code)
+            raise
         from cl_runner.tracking.local import write_status
 
         folder = Path(job.runtime.output_dir)
@@ -75,6 +79,9 @@ def _hydra_main(config: DictConfig) -> float:
 
 def _job(config: DictConfig, job: HydraConf) -> float:
     given = {resume.key_of(override) for override in _overrides(job)}
+    if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
+        key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
+        raise ConfigError.of(key, value, "is of a sweep", "cl-train -m ...")
     if config.trusted_targets and "trusted_targets" not in given:
         allowed = "is taken from the command line alone, never from a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
@@ -126,16 +133,14 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
         names[group] = option or config[group]._target_.rpartition(".")[2]
     names["experiment"] = choices.get("experiment") or names["dataset"]
     in_sweep = job.mode == RunMode.MULTIRUN
-    names["group"] = Path(job.sweep.dir).name if in_sweep else names["experiment"]
+    in_folder = Path(job.runtime.output_dir).parent.name
+    names["group"] = in_folder if in_sweep else names["experiment"]
     return names
 
 
 def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
     """Where this run is or will be. Raises ConfigError for a path that cannot be one."""
     if job.mode == RunMode.MULTIRUN:
-        if settings.resume not in (None, "auto"):
-            allowed = "continues one run; the jobs of a sweep continue with resume=auto"
-            raise ConfigError.of("resume", settings.resume, allowed)
         return Path(job.runtime.output_dir).absolute()
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
@@ -193,4 +198,7 @@ def _leaves(node: Any, prefix: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    # By its name: a launcher's workers cannot import what is called __main__ here.
+    from cl_runner.train import main as by_name
+
+    by_name()

@@ -74,8 +74,8 @@ def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Pa
     done = cl_train_here("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e30,-1,0.1",
                     "hydra.sweep.dir=sweep")  # fmt: skip
     assert done.returncode == 1
-    status = [json.loads((tmp_path / "sweep" / str(n) / "status.json").read_text())["status"]
-              for n in range(4)]  # fmt: skip
+    folders = sorted((tmp_path / "sweep").glob("00*"))
+    status = [json.loads((folder / "status.json").read_text())["status"] for folder in folders]
     assert status == ["complete", "failed", "failed", "complete"]
     assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
     rows = [line.split() for line in comparison([tmp_path / "sweep"]).splitlines()]

@@ -45,7 +45,8 @@ def test_not_even_when_it_comes_up_in_an_error(cl_train_here, tmp_path, monkeypa
     monkeypatch.setenv("CL_DATA", f"/private/{HUNTER}")
     done = cl_train_here("-m", *TINY, "dataset=split_mnist,digits", "hydra.sweep.dir=sweep")
     assert done.returncode == 1 and HUNTER in done.stderr  # the user is told; no file is
-    assert "<env:CL_DATA>" in (tmp_path / "sweep" / "0" / "status.json").read_text()
+    (failed,) = (tmp_path / "sweep").glob("000_*/status.json")
+    assert "<env:CL_DATA>" in failed.read_text()
     assert not files_with(tmp_path / "sweep", HUNTER)
 
 

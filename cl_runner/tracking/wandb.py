@@ -48,12 +48,14 @@ class WandB(Tracker):
         project: str,
         entity: str | None,
         group: str | None,
+        name: str | None,
         tags: list[str],
         init_timeout: Positive,
         finish_timeout: Positive,
     ) -> None:
         self.mode: Literal["offline", "online"] = mode
         self.project, self.entity, self.group, self.tags = project, entity, group, tags
+        self.name = name
         self.init_timeout, self.finish_timeout = init_timeout, finish_timeout
         self.off = False
         self.run: Any = None
@@ -83,10 +85,10 @@ class WandB(Tracker):
             group=self.group or run.names["group"],
             job_type=run.names["strategy"],
             id=self._id(run, mode),
-            name=f"{run.names['strategy']} {run.folder.name}{_again(run.attempt.number)}",
+            name=f"{self._name(run)}{_again(run.attempt.number)}",
             tags=[run.names["dataset"], run.names["model"], run.names["strategy"], *self.tags],
             dir=str(run.folder),
-            config={**run.config, "names": run.names},
+            config={**_hyperparameters(run.config), **run.config, "names": run.names},
             reinit="finish_previous",
             settings=wandb.Settings(
                 init_timeout=self.init_timeout,
@@ -97,6 +99,9 @@ class WandB(Tracker):
                 x_disable_meta=True,  # it would hold the command line, tokens included
             ),
         )
+
+    def _name(self, run: RunInfo) -> str:
+        return self.name or f"{run.names['strategy']} {run.folder.name}"
 
     def _id(self, run: RunInfo, mode: str) -> str:
         """A start that failed keeps its id, so going on offline needs another."""
@@ -138,6 +143,12 @@ class WandB(Tracker):
         self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
         final = {name: value for name, value in results.items() if isinstance(value, float)}
         self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
+
+
+def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The strategy's own settings as keys of their own (`alpha`, `T`, `weight`, `buffer_size`), so
+    that W&B's group-by and parallel coordinates offer them at once."""
+    return {k: v for k, v in config.get("strategy", {}).items() if not k.startswith("_")}
 
 
 def _again(attempt: int) -> str:

@@ -1,0 +1,1 @@
+"""Sweeps: jobs with stable names, none lost, none done twice."""

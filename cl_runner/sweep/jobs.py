@@ -1,0 +1,112 @@
+"""The jobs of a sweep: what each is called, where it is, how far it has come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cl_runner.report.table import aligned
+from cl_runner.resume import Config, read_status, settings_digest
+from cl_runner.storage import is_locked
+
+DONE = "complete"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point of the sweep. config: its settings as they are written down."""
+
+    folder: Path
+    varied: Mapping[str, str]  # the settings in which jobs of the sweep differ
+    overrides: Sequence[str]
+    config: Config
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{_last(key)}={value}" for key, value in self.varied.items())
+
+    @property
+    def state(self) -> str:
+        """`missing` if it was never begun, `killed` if nobody works on it any more, else as in
+        its `status.json`."""
+        status = str(read_status(self.folder).get("status", "missing"))
+        return "killed" if status == "running" and not is_locked(self.folder) else status
+
+    def stamp(self) -> int:
+        """Changes whenever somebody begins or ends to work on it."""
+        file = self.folder / "status.json"
+        return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def jobs_of(
+    points: Sequence[Sequence[str]], configs: Sequence[Config], title: str, folder: Path
+) -> list[Job]:
+    """Points with equal settings are one job; one that is in the folder keeps its name, whatever
+    its number was. A name is a number, the experiment and a digest of the settings."""
+    varying = varied_keys(points)
+    found: dict[str, Job] = {}
+    for point, config in zip(points, configs, strict=True):
+        digest = settings_digest(config)[:8]
+        if digest in found:
+            continue
+        there = next(iter(sorted(folder.glob(f"*_{digest}"))), None)
+        named = there or folder / f"{len(found):03}_{plain_name(title)}_{digest}"
+        values = dict(override.partition("=")[::2] for override in point)
+        varied = {key: values[key] for key in varying if key in values}
+        found[digest] = Job(named, varied, point, config)
+    return list(found.values())
+
+
+def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:
+    """The keys that do not have the same value at all points, in the order of the command line."""
+    values: dict[str, set[str]] = {}
+    for point in points:
+        for override in point:
+            key, _, value = override.partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def sweep_name(title: str, configs: Iterable[Config]) -> str:
+    """The same for the same set of jobs, in whatever order they are given."""
+    digests = sorted({settings_digest(config) for config in configs})
+    return f"{plain_name(title)}_{hashlib.sha256(repr(digests).encode()).hexdigest()[:8]}"
+
+
+def plain_name(title: str) -> str:
+    """Fit for a folder's name on every file system."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", title)[:60]
+
+
+def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
+    """A line a job: its settings, what became of it, its folder, the first line of its error."""
+    done_before = {job.folder for job in skipped}
+    rows, counts = [], dict[str, int]()
+    for job in jobs:
+        state = "skipped" if job.folder in done_before else job.state
+        word = "done" if state == DONE else state
+        counts[word] = counts.get(word, 0) + 1
+        error = str(read_status(job.folder).get("error") or "").splitlines()
+        told = error[0] if error and state == "failed" else ""
+        rows.append([job.folder.name, *job.varied.values(), word, told])
+    keys = [_last(key) for key in (jobs[0].varied if jobs else ())]
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{told}"
+
+
+def ledger(name: str, jobs: Sequence[Job]) -> str:
+    """`sweep.json`: what belongs to the sweep, for whoever reads its folder later."""
+    listed: list[dict[str, Any]] = [
+        {"folder": job.folder.name, "varied": dict(job.varied), "overrides": list(job.overrides)}
+        for job in jobs
+    ]
+    return json.dumps({"sweep": name, "jobs": listed}, indent=1)
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]

@@ -1,0 +1,66 @@
+"""`plan=true`: what a sweep would do, with the time and the disk that it will take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cl_runner.report.table import aligned
+from cl_runner.resume import Config, fixed, read_config
+from cl_runner.sweep.jobs import DONE, Job
+from cl_runner.sweep.shared import first_tasks
+
+ALIKE = ("dataset", "model", "epochs", "batch_size", "later_phases", "evaluate_every")
+"""Runs that agree in these, and in the class of their strategy, take about as long."""
+
+
+def plan(jobs: Sequence[Job], root: Path) -> str:
+    """A line a job; then what is left to do. Times and sizes are medians of finished runs like it
+    below `root`; where there is none, that is said."""
+    known = list(_finished(root))
+    rows, seconds, size, unknown = [], 0.0, 0.0, 0
+    for job in jobs:
+        done = job.state == DONE
+        alike = [(s, b) for config, s, b in known if _kind(config) == _kind(job.config)]
+        taken = median(s for s, _ in alike) if alike else None
+        held = median(b for _, b in alike) if alike else None
+        if not done:
+            seconds, size = seconds + (taken or 0), size + (held or 0)
+            unknown += taken is None
+        what = "skip" if done else "run" if job.state == "missing" else f"resume ({job.state})"
+        told = [
+            "–" if taken is None else f"{taken:.0f}",
+            "–" if held is None else f"{held / 1e6:.1f}",
+        ]
+        rows.append([job.folder.name, *job.varied.values(), what, *told])
+    keys = [key.rpartition(".")[2] for key in jobs[0].varied]
+    groups = len(set(first_tasks(jobs)))
+    lines = [
+        aligned(["job", *keys, "what", "seconds", "MB"], rows),
+        f"{len(jobs)} jobs; to do: {seconds:.0f} s of one worker and {size / 1e6:.1f} MB"
+        + (f", and {unknown} jobs unlike any finished run below {root}" if unknown else ""),
+        f"the first task is trained {groups} times instead of {len(jobs)}",
+    ]
+    return "\n".join(lines)
+
+
+def _kind(config: Config) -> Any:
+    flat = fixed(config)
+    acting = {k: v for k, v in flat.items() if k.partition(".")[0] in ALIKE}
+    return {**acting, "strategy": flat.get("strategy._target_")}
+
+
+def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
+    """Settings, seconds and bytes of the finished runs below this folder."""
+    for file in root.rglob("results.json"):
+        try:
+            seconds = float(json.loads(file.read_text())["cost"]["seconds"])
+            config = read_config(file.parent)
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if config is not None:
+            held = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())
+            yield config, seconds, held

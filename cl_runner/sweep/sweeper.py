@@ -1,0 +1,188 @@
+"""Hydra's sweeper for this runner: expand, name, skip what is done, launch, say what became of it.
+
+Running the same command again skips what is complete, continues what was interrupted or killed, and
+runs what is missing or failed. Equal on every launcher: jobs run with one thread unless told
+otherwise, so that their results do not depend on where they run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cl_runner import masking
+from cl_runner.errors import ConfigError, RunError, first_line
+from cl_runner.interrupt import Interrupted
+from cl_runner.resume import Config, key_of
+from cl_runner.storage import write
+from cl_runner.sweep import launchers
+from cl_runner.sweep.jobs import DONE, Job, jobs_of, ledger, sweep_name, table
+from cl_runner.sweep.plan import plan
+from cl_runner.sweep.shared import first_tasks, interleaved
+
+
+class Sweep(Sweeper):
+    """`cl-train -m`. params: what a preset of `conf/sweep/` sweeps over, key by key."""
+
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self.params = params or {}
+        self.launcher: Launcher
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        # The launcher is built later, when the folder in which it works is known.
+        self.context, self.task_function, self.master = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the jobs. Raises RunError if one is not complete in the end, ConfigError before
+        anything is written for a command that no job can be made of."""
+        points = self._points(arguments)
+        composed = [self._compose(point) for point in points]
+        configs = [config for config, _ in composed]
+        folder, title = self._place(configs, composed[0][1], points)
+        jobs = jobs_of(points, configs, title, folder)
+        if configs[0]["plan"]:
+            print(plan(jobs, Path(configs[0]["output_root"]).absolute()))
+            return
+        self._prepare(folder)
+        skipped = [job for job in jobs if job.state == DONE]
+        write(_made(folder) / "sweep.json", ledger(folder.name, jobs))
+        try:
+            self._run([job for job in interleaved(jobs) if job not in skipped], folder)
+        finally:
+            print(table(jobs, skipped))
+            print(f"sweep folder: {folder}", flush=True)
+        if any(job.state != DONE for job in jobs):
+            raise RunError("not all jobs are complete")
+
+    def _points(self, arguments: Sequence[str]) -> list[list[str]]:
+        """The product of all lists of values; the command line replaces what a preset says."""
+        preset = [f"{key}={value}" for key, value in self.params.items()]
+        given = [a for a in arguments if key_of(a) != "sweep"]
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        values: dict[str, list[str]] = {}
+        for override in parser.parse_overrides([*preset, *given]):
+            key = override.get_key_element()
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                allowed = "a sweep takes lists, a,b,c, and range(...)"
+                raise ConfigError.of(key, override.get_value_element_as_str(), allowed)
+            each = (
+                override.sweep_string_iterator()
+                if override.is_sweep_override()
+                else [override.get_value_element_as_str()]
+            )
+            values[key] = [f"{key}={value}" for value in each]
+        for key in ("resume", "plan"):
+            if len(values.get(key, [])) > 1:
+                raise ConfigError.of(key, ", ".join(values[key]), "has one value for all jobs")
+        return [list(point) for point in product(*values.values())]
+
+    def _compose(self, overrides: Sequence[str]) -> tuple[Config, Any]:
+        """Settings as written down, and what Hydra chose."""
+        loader = self.context.config_loader
+        config = loader.load_sweep_config(self.master, list(overrides))
+        with open_dict(config):
+            node = config.pop("hydra")
+        if config.resume not in (None, "auto"):
+            allowed = "continues one run; the same command again continues a sweep"
+            raise ConfigError.of("resume", config.resume, allowed)
+        if config.threads is None:
+            config.threads = 1
+        return masking.as_written(config), node
+
+    def _place(
+        self, configs: Sequence[Config], node: Any, points: Sequence[Sequence[str]]
+    ) -> tuple[Path, str]:
+        """The sweep's folder, and what it is about."""
+        choices = node.runtime.choices
+        title = str(choices.get("experiment") or choices.get("dataset"))
+        given = {key_of(override) for override in points[0]}
+        hydras = OmegaConf.to_container(self.master.hydra.overrides.hydra)
+        if any(key_of(str(o)) == "hydra.sweep.dir" for o in hydras):  # type: ignore[union-attr]
+            return Path(self.master.hydra.sweep.dir).absolute(), title
+        about = str(choices.get("sweep") or title)
+        name = configs[0]["name"] if "name" in given else sweep_name(about, configs)
+        return Path(configs[0]["output_root"]).absolute() / "sweeps" / str(name), title
+
+    def _prepare(self, folder: Path) -> None:
+        """Build the launcher for this folder."""
+        launchers.check(self.master.hydra.launcher)
+        OmegaConf.set_readonly(self.master.hydra, False)
+        with open_dict(self.master):
+            self.master.hydra.sweep.dir = str(folder)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=self.master,
+        )
+
+    def _run(self, jobs: Sequence[Job], folder: Path) -> None:
+        """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
+        what it had not begun, and then for what it had begun, one job at a time: what kills a
+        worker then takes no neighbour along."""
+        words = first_tasks(jobs)
+        shared = {
+            job.folder for job, word in zip(jobs, words, strict=True) if words.count(word) > 1
+        }
+        waiting, suspects = list(jobs), list[Job]()
+        while waiting:
+            before = {job.folder: job.stamp() for job in waiting}
+            error = self._launch(waiting, folder, shared)
+            if error is None:
+                break
+            begun = [job for job in waiting if job.stamp() != before[job.folder]]
+            if not begun:
+                raise RunError(f"launcher error: {first_line(error)}")
+            suspects += [job for job in begun if job.state not in (DONE, "failed")]
+            waiting = [job for job in waiting if job not in begun]
+        for job in suspects:
+            error = self._launch([job], folder, shared)
+            if error is not None:
+                print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
+
+    def _launch(self, jobs: Sequence[Job], folder: Path, shared: set[Path]) -> BaseException | None:
+        """Hand jobs to the launcher; the error if it broke. A job's own error is in its folder."""
+        commands = [self._command(job, folder, job.folder in shared) for job in jobs]
+        size = launchers.at_a_time(self.master.hydra.launcher) or max(1, len(commands))
+        try:
+            for start in range(0, len(commands), size):
+                self.launcher.launch(commands[start : start + size], initial_job_idx=start)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            return error
+        return None
+
+    def _command(self, job: Job, folder: Path, shared: bool) -> list[str]:
+        """What the job's own command line would be."""
+        ours = {"output_root": folder, "name": job.folder.name, "resume": "auto"}
+        ours["threads"] = job.config["threads"]
+        if shared and job.config["first_task_cache"] is None:
+            ours["first_task_cache"] = folder / "first_tasks"
+        if (job.config["tracker"] or {}).get("name", "") is None and job.label:
+            ours["tracker.name"] = job.label
+        kept = [override for override in job.overrides if key_of(override) not in ours]
+        return [*kept, *(f"{key}={_quoted(str(value))}" for key, value in ours.items())]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _quoted(value: str) -> str:
+    """As one word of Hydra's grammar; plain ones stay bare, so that numbers are numbers."""
+    if value.isalnum():
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,218 @@
+"""Sweeps: which jobs, under which names, what is done again, and what the table says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import exit_code
+
+from cl_runner.sweep.sweeper import Sweep
+from cl_runner.train import CONF
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]")
+TWICE_TWO = ("strategy=lwf", "strategy.alpha=0.5,1", "seed=0,1")
+PRESETS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
+
+
+def sweep_folder(root: Path) -> Path:
+    (folder,) = (root / "outputs" / "sweeps").iterdir()
+    return folder
+
+
+def states(text: str) -> list[str]:
+    """The column `state` of the table that ends a sweep, or `what` of a plan."""
+    header, *rows = [line.split() for line in text[text.rindex("\njob ") :].strip().splitlines()]
+    column = header.index("state" if "state" in header else "what")
+    return [row[column] for row in rows if row[0][:3].isdigit() and "_" in row[0]]
+
+
+def results(folder: Path) -> list[bytes]:
+    return [
+        (job / name).read_bytes()
+        for job in sorted(folder.glob("0*"))
+        for name in ("metrics.jsonl", "predictions.npz")
+    ]
+
+
+def test_the_same_command_again_skips_what_is_complete(cl_train_here, tmp_path: Path) -> None:
+    first = cl_train_here("-m", *TINY, *TWICE_TWO)
+    assert first.returncode == 0, first.stderr
+    assert states(first.stdout) == ["done"] * 4 and "4 done" in first.stdout
+    folder = sweep_folder(tmp_path)
+    before = {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")}
+    # The order of settings and of values is irrelevant: it is the same sweep.
+    again = cl_train_here("-m", "seed=1,0", *TINY, "strategy=lwf", "strategy.alpha=1,0.5")
+    assert again.returncode == 0 and "4 skipped" in again.stdout
+    assert {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")} == before
+
+
+def test_each_job_has_the_settings_of_its_point(cl_train_here, tmp_path: Path) -> None:
+    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
+    found = set()
+    for job in sweep_folder(tmp_path).glob("0*"):
+        config = yaml.safe_load((job / "config.yaml").read_text())
+        found.add((config["strategy"]["alpha"], config["seed"]))
+        assert config["threads"] == 1
+    assert found == set(itertools.product((0.5, 1.0), (0, 1)))
+
+
+def test_more_values_run_only_what_is_new(cl_train_here, tmp_path: Path) -> None:
+    assert cl_train_here("-m", *TINY, *TWICE_TWO, "name=mine").returncode == 0
+    more = cl_train_here("-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1",
+                         "name=mine")  # fmt: skip
+    assert more.returncode == 0
+    assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
+    assert len(list((tmp_path / "outputs" / "sweeps" / "mine").glob("0*"))) == 6
+
+
+def test_what_was_lost_is_run_again(cl_train_here, tmp_path: Path) -> None:
+    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
+    folder = sweep_folder(tmp_path)
+    whole = results(folder)
+    jobs = sorted(folder.glob("0*"))
+    for file in sorted(jobs[1].rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    status = json.loads((jobs[2] / "status.json").read_text())
+    (jobs[2] / "status.json").write_text(json.dumps({**status, "status": "running"}))
+    plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
+    assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
+    assert not list(jobs[1].iterdir())  # a plan runs nothing
+    again = cl_train_here("-m", *TINY, *TWICE_TWO)
+    assert again.returncode == 0
+    assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
+    assert results(folder) == whole
+
+
+def test_results_are_those_of_single_runs_without_the_store(cl_train_here, tmp_path: Path) -> None:
+    """Bit for bit, though a sweep trains each first task once."""
+    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
+    folder = sweep_folder(tmp_path)
+    assert len(list((folder / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
+    for number, (alpha, seed) in enumerate(itertools.product((0.5, 1), (0, 1))):
+        alone = cl_train_here(*TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}",
+                              f"name=alone{number}")  # fmt: skip
+        assert alone.returncode == 0
+        (job,) = folder.glob(f"00{number}_*")
+        for name in ("metrics.jsonl", "predictions.npz"):
+            single = tmp_path / "outputs" / f"alone{number}" / name
+            assert (job / name).read_bytes() == single.read_bytes()
+
+
+def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "optimizer=sgd", "optimizer.lr=0.01,1e30,-1")
+    assert done.returncode == 1
+    assert states(done.stdout) == ["done", "failed", "failed"] and "2 failed" in done.stdout
+    rows = [line for line in done.stdout.splitlines() if " failed " in line]
+    assert "not finite" in rows[0] and "optimizer.lr=-1" in rows[1]
+    assert all("Traceback" not in row for row in rows)
+    jobs = sorted(sweep_folder(tmp_path).glob("0*"))
+    assert "Traceback" in json.loads((jobs[2] / "status.json").read_text())["traceback"]
+
+
+def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
+    command = ("-m", *TINY, *TWICE_TWO, "epochs=30")
+    child = cl_train_beside(*command)
+    while len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) < 3:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
+    again = cl_train_here(*command)
+    assert again.returncode == 0, again.stderr
+    assert set(states(again.stdout)) <= {"done", "skipped"}
+    killed = results(sweep_folder(tmp_path))
+    whole = cl_train_here(*command, "name=whole")
+    assert whole.returncode == 0
+    assert results(tmp_path / "outputs" / "sweeps" / "whole") == killed
+
+
+class Launcher:
+    """Breaks as joblib's does: a job that kills its worker takes along what else is under way, two
+    at a time, and all that waits."""
+
+    def __init__(self, killer: str) -> None:
+        self.killer, self.launched = killer, list[list[str]]()
+
+    def launch(self, commands: list[list[str]], initial_job_idx: int) -> None:
+        folders = [Path(command[0]) for command in commands]
+        self.launched.append([folder.name for folder in folders])
+        for number in range(0, len(folders), 2):
+            pair = folders[number : number + 2]
+            killed = self.killer in [folder.name for folder in pair]
+            for folder in pair:
+                folder.mkdir(exist_ok=True)
+                state = "running" if killed else "complete"
+                (folder / "status.json").write_text(json.dumps({"status": state}))
+            if killed:
+                raise RuntimeError("a worker was killed")
+
+
+def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
+    from cl_runner.sweep import launchers, sweeper
+    from cl_runner.sweep.jobs import Job
+
+    jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
+    monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
+    monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
+    monkeypatch.setattr(Sweep, "_command", lambda self, job, *_: [str(job.folder)])
+    sweep = Sweep(None)
+    sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
+    sweep.launcher = Launcher(killer="c")
+    sweep._run(jobs, tmp_path)
+    assert {job.folder.name: job.state for job in jobs} == {
+        "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
+        "f": "complete"}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> None:
+    plan = cl_train_here("-m", *TINY, f"sweep={preset}", "plan=true")
+    assert plan.returncode == 0, plan.stderr
+    params = yaml.safe_load((CONF / "sweep" / f"{preset}.yaml").read_text())["params"]
+    assert len(str(params["seed"]).split(",")) >= 3
+    expected = 1
+    for values in params.values():
+        expected *= len(str(values).split(","))
+    assert len(states("\n" + plan.stdout)) == expected
+
+
+def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
+    plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4",
+                         "plan=true")  # fmt: skip
+    assert states("\n" + plan.stdout) == ["run", "run"]
+
+
+@pytest.mark.parametrize(
+    "words", [["sweep=ewc_weight"], ["plan=true"], ["-m", "resume=folder"]], ids=str
+)
+def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) -> None:
+    done = cl_train_here(*TINY, *words)
+    assert done.returncode in (2, 7)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("launcher", ["local", "submitit_local"])
+def test_other_launchers_give_the_same_bits(cl_train, cl_train_here, tmp_path, launcher) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{'joblib' if launcher == 'local' else 'submitit'}"
+                        "_launcher")  # fmt: skip
+    six = (*TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", "seed=0,1")
+    assert cl_train_here("-m", *six, "name=basic").returncode == 0
+    done = cl_train("-m", *six, f"hydra/launcher={launcher}", "name=other")
+    assert done.returncode == 0, done.stderr
+    assert states(done.stdout) == ["done"] * 6
+    sweeps = tmp_path / "outputs" / "sweeps"
+    assert results(sweeps / "other") == results(sweeps / "basic")
+
+
+def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch) -> None:
+    from cl_runner.sweep import launchers
+
+    monkeypatch.setattr(launchers, "_installed", lambda _: False)
+    done = cl_train_here("-m", *TINY, "hydra/launcher=local", "seed=0,1")
+    assert done.returncode == 2 and "pip install 'cl-runner[local]'" in done.stderr
