@@ -83,7 +83,7 @@ def from_a_host(calls: list[str], files: dict[str, bytes] = SMALL):
     def fetch(name: str, part: str) -> None:
         calls.append(part)
         folder = put(Path(part), files)
-        (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b""))
+        (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"", mtime=0))
 
     return fetch
 
@@ -114,7 +114,7 @@ def test_wrong_bytes_are_not_put_in_place(small, tmp_path, monkeypatch) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [".mnist.lock"]
 
 
-@pytest.mark.parametrize("archive", [gzip.compress(b"x" * 1000)[:-20], b"no gzip", b""])
+@pytest.mark.parametrize("archive", [gzip.compress(b"x" * 1000, mtime=0)[:-20], b"no gzip", b""])
 def test_an_archive_that_is_not_right_leaves_nothing(
     archive: bytes, small, tmp_path, monkeypatch, capsys
 ) -> None:
