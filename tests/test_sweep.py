@@ -116,7 +116,7 @@ def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
-    command = ("-m", *TINY, *TWICE_TWO, "epochs=30")
+    command = ("-m", *TINY, *TWICE_TWO, "epochs=12")
     child = cl_train_beside(*command)
     while len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) < 3:
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
@@ -197,15 +197,20 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("launcher", ["local", "submitit_local"])
-def test_other_launchers_give_the_same_bits(cl_train, cl_train_here, tmp_path, launcher) -> None:
-    pytest.importorskip(f"hydra_plugins.hydra_{'joblib' if launcher == 'local' else 'submitit'}"
-                        "_launcher")  # fmt: skip
-    six = (*TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", "seed=0,1")
-    assert cl_train_here("-m", *six, "name=basic").returncode == 0
-    done = cl_train("-m", *six, f"hydra/launcher={launcher}", "name=other")
+@pytest.mark.parametrize(
+    ("launcher", "plugin", "seeds"),
+    [("local", "joblib", "0,1"), ("submitit_local", "submitit", "0")],
+)
+def test_other_launchers_give_the_same_bits(
+    cl_train, cl_train_here, tmp_path: Path, launcher: str, plugin: str, seeds: str
+) -> None:
+    """Three jobs of submitit's, of which it is handed as many at a time as there are cores."""
+    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
+    jobs = (*TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", f"seed={seeds}")
+    assert cl_train_here("-m", *jobs, "name=basic").returncode == 0
+    done = cl_train("-m", *jobs, f"hydra/launcher={launcher}", "name=other")
     assert done.returncode == 0, done.stderr
-    assert states(done.stdout) == ["done"] * 6
+    assert states(done.stdout) == ["done"] * 3 * len(seeds.split(","))
     sweeps = tmp_path / "outputs" / "sweeps"
     assert results(sweeps / "other") == results(sweeps / "basic")
 

@@ -76,6 +76,18 @@ def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
     assert {p.suffix for p in media} == {".png", ".json"}
 
 
+def test_a_sweep_is_one_group_of_runs_named_by_what_varies(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "tracker=wandb", "strategy=lwf", "strategy.T=1,4", "seed=3",
+                         "name=study")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = {}
+    for folder in (tmp_path / "outputs" / "sweeps" / "study").glob("0*"):
+        (start,) = (r["run"] for r in inspect(folder) if r["type"] == "run")
+        config = start["config"]["update"]
+        seen[start["display_name"]] = (start["run_group"], config["T"], config["seed"])
+    assert seen == {"T=1": ("study", 1, 3), "T=4": ("study", 4, 3)}
+
+
 def test_a_run_that_raised_is_closed_as_failed_and_the_next_gets_its_own(tmp_path: Path) -> None:
     jobs = [("a", []), ("b", ["optimizer=sgd", "optimizer.lr=1e30"]), ("c", ["seed=2"])]
     states = []

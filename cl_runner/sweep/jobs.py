@@ -28,7 +28,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{_last(key)}={value}" for key, value in self.varied.items())
+        return ", ".join(f"{last_part(key)}={value}" for key, value in self.varied.items())
 
     @property
     def state(self) -> str:
@@ -94,7 +94,7 @@ def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
         error = str(read_status(job.folder).get("error") or "").splitlines()
         told = error[0] if error and state == "failed" else ""
         rows.append([job.folder.name, *job.varied.values(), word, told])
-    keys = [_last(key) for key in (jobs[0].varied if jobs else ())]
+    keys = [last_part(key) for key in (jobs[0].varied if jobs else ())]
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{told}"
 
@@ -108,5 +108,6 @@ def ledger(name: str, jobs: Sequence[Job]) -> str:
     return json.dumps({"sweep": name, "jobs": listed}, indent=1)
 
 
-def _last(key: str) -> str:
+def last_part(key: str) -> str:
+    """`alpha` of `strategy.alpha`."""
     return key.rpartition(".")[2]

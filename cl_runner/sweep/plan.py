@@ -10,7 +10,7 @@ from typing import Any
 
 from cl_runner.report.table import aligned
 from cl_runner.resume import Config, fixed, read_config
-from cl_runner.sweep.jobs import DONE, Job
+from cl_runner.sweep.jobs import DONE, Job, last_part
 from cl_runner.sweep.shared import first_tasks
 
 ALIKE = ("dataset", "model", "epochs", "batch_size", "later_phases", "evaluate_every")
@@ -36,7 +36,7 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
             "–" if held is None else f"{held / 1e6:.1f}",
         ]
         rows.append([job.folder.name, *job.varied.values(), what, *told])
-    keys = [key.rpartition(".")[2] for key in jobs[0].varied]
+    keys = [last_part(key) for key in jobs[0].varied]
     groups = len(set(first_tasks(jobs)))
     lines = [
         aligned(["job", *keys, "what", "seconds", "MB"], rows),
