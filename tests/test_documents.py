@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,15 @@ def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) ->
         else:
             done = shell(command, tmp_path, OMP_NUM_THREADS="1")
             assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_every_command_that_a_document_names_is_installed() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    named = re.findall(r"^cl-[a-z]+", "\n".join(blocks("README.md")), re.MULTILINE)
+    assert set(named) == set(scripts)
+    for target in scripts.values():
+        module, _, function = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_the_commands_on_real_data_compose(tmp_path: Path) -> None:
