@@ -16,6 +16,7 @@ import yaml
 from cl_runner.errors import CheckpointError, ConfigError, FolderInUse
 
 Config = dict[str, Any]
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a report reads hundreds of files
 MAY_CHANGE = (
     "tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name", "resume",
     "trusted_targets", "plan",
@@ -113,7 +114,7 @@ def read_status(folder: Path) -> dict[str, Any]:
 def read_config(folder: Path) -> Config | None:
     """The settings that the run in this folder was started with; None if there is no run."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config = yaml.load((folder / "config.yaml").read_text(), Loader=_SafeLoader)
     except OSError:
         return None
     except (ValueError, yaml.YAMLError):

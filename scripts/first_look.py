@@ -1,4 +1,4 @@
-"""`make run`: five strategies on data that ships with scikit-learn, and one table."""
+"""`make run`: five strategies on data that ships with scikit-learn, one table, one page."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ The real experiments, on Fashion-MNIST, MNIST and GTSRB:
 
 def main() -> None:
     """Sweep over the strategies as a user would, then show the table."""
-    folder = Path("outputs") / time.strftime("first_look_%Y-%m-%d_%H-%M-%S")
+    name = time.strftime("first_look_%Y-%m-%d_%H-%M-%S")
+    folder = Path("outputs/sweeps") / name
     print("5 tasks of 2 digits each, learned one after another by one network;")
     print("all 10 digits compete at the end (class-incremental).\n", flush=True)
     # Networks this small are fastest on one thread, and much slower on two of a busy machine.
-    sweep = ["-m", f"strategy={STRATEGIES}", "threads=1", f"hydra.sweep.dir={folder}"]
+    sweep = ["-m", f"strategy={STRATEGIES}", "threads=1", f"name={name}"]
     quiet = ["hydra/hydra_logging=none"]
     train = [sys.executable, "-m", "cl_runner.train", *sweep, *quiet]
-    subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
-    report = [sys.executable, "-m", "cl_runner.report.table", str(folder)]
-    subprocess.run(report, check=True)
-    print(f"\nrun folders: {folder}/0 … 4")
+    trained = subprocess.run(train, capture_output=True, text=True)
+    if trained.returncode != 0:
+        sys.exit(trained.stderr)
+    report = [sys.executable, "-m", "cl_runner.report.command", str(folder)]
+    told = subprocess.run(report, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(told.rpartition("\n\n")[0])
+    print(f"\nTo look at: {folder}/report/report.html")
     print(NEXT)
 
 

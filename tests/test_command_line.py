@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from cl_runner.report.table import comparison
+from cl_runner.report.runs import read
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 
@@ -51,10 +50,8 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
 
 
-def test_help_is_quick_and_shows_how(cl_train) -> None:
-    start = time.monotonic()
+def test_help_shows_how_without_importing_torch(cl_train) -> None:
     done = cl_train("--help")
-    assert time.monotonic() - start < 5  # under 1 s on an idle machine; torch alone takes longer
     for words in ("cl-train strategy=ewc", "dataset: digits", "strategy.alpha=", "Examples"):
         assert words in done.stdout
     loaded = "import sys, cl_runner.train; print(sorted({'torch', 'wandb'} & set(sys.modules)))"
@@ -78,8 +75,9 @@ def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Pa
     status = [json.loads((folder / "status.json").read_text())["status"] for folder in folders]
     assert status == ["complete", "failed", "failed", "complete"]
     assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
-    rows = [line.split() for line in comparison([tmp_path / "sweep"]).splitlines()]
-    assert [row[1] for row in rows[1:]] == ["finetune", "failed", "failed", "finetune"]
+    runs = read([tmp_path / "sweep"])
+    assert [run.state for run in runs] == ["complete", "failed", "failed", "complete"]
+    assert "not finite" in runs[1].error and "optimizer.lr=-1" in runs[2].error
 
 
 def test_trusted_targets_are_taken_from_the_command_line_alone(

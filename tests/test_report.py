@@ -1,140 +1,332 @@
-"""Tables and figures: what is drawn is what was measured."""
+"""The report: what it says of runs whose numbers are known, whatever they are called."""
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
+import io
 import json
+import math
 import re
-import time
-from itertools import pairwise
+from collections.abc import Sequence
+from html.parser import HTMLParser
 from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
 
-import numpy as np
 import pytest
-from conftest import run_here
-from PIL import Image
+import yaml
 
-from cl_runner.report import animation, command, figures
-from cl_runner.report.runs import Run, groups, read
+from cl_runner.report import command, formats
+from cl_runner.report.formats import latex, markdown
+from cl_runner.report.groups import Section, sections
+from cl_runner.report.ranking import rank
+from cl_runner.report.runs import read
+from cl_runner.report.tables import Cell, Table, runs, sensitivity
 
-TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
-SMALL = ("experiment=regression", "model.widths=[16]", "epochs=6")
-
-
-def results(*R: list[float], strategy: str = "lwf") -> dict:
-    rows = [[*row, *[None] * (len(R) - len(row))] for row in R]
-    return {"metrics_are_of": "accuracy", "accuracy": rows, "strategy": strategy,
-            "tasks": [{}] * len(R)}  # fmt: skip
+PLANTED = "<script>document.title='owned'</script>"
+FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
 
 
-def lines_of(axes) -> list[tuple[list, list]]:
-    return [tuple(np.array(line.get_data()).tolist()) for line in axes.get_lines()]
-
-
-def test_the_trade_off_shows_the_means_and_every_seed() -> None:
-    curves = {"a": [("1", [(10, 90), (20, 80)]), ("2", [(40, 60)])], "b": [("", [(70, 50)])]}
-    (axes,) = figures.trade_off(curves, "old", "new").axes
-    drawn = lines_of(axes)
-    assert ([15.0, 40.0], [85.0, 60.0]) in drawn
-    assert ([10.0, 20.0], [90.0, 80.0]) in drawn and ([70.0], [50.0]) in drawn
-    assert [text.get_text() for text in axes.texts] == ["1", "2"]
-
-
-def test_over_tasks_shows_all_tasks_so_far_and_the_first() -> None:
-    seeds = [results([0.9], [0.5, 0.7]), results([0.8], [0.3, 0.9])]
-    left, right = figures.over_tasks({"lwf": seeds}).axes[:2]
-    assert lines_of(left)[0] == ([1.0, 2.0], pytest.approx([85.0, 60.0]))
-    assert lines_of(right)[0] == ([1.0, 2.0], pytest.approx([85.0, 40.0]))
-    assert lines_of(right)[2] == ([1.0, 2.0], pytest.approx([80.0, 30.0]))
-
-
-def test_over_training_marks_where_a_task_begins() -> None:
-    curve = [(0, [0.5]), (0, [0.9]), (1, [0.6, 0.1]), (1, [0.4, 0.8])]
-    told = results([0.9], [0.4, 0.8]) | {
-        "accuracy_curve": [{"task": t, "accuracy": row} for t, row in curve]
-    }
-    (axes,) = figures.over_training(told).axes
-    assert lines_of(axes)[:2] == [([1.0, 2.0, 3.0, 4.0], pytest.approx([50, 90, 60, 40])),
-                                  ([3.0, 4.0], pytest.approx([10, 80]))]  # fmt: skip
-    assert lines_of(axes)[2][0] == [2.5, 2.5]
-
-
-def test_the_matrix_says_its_numbers() -> None:
-    (axes, _) = figures.accuracy_matrix(results([0.912], [0.5, 0.7])).axes
-    assert {text.get_text() for text in axes.texts} == {"91.2", "50.0", "70.0"}
-
-
-def test_runs_are_grouped_by_all_settings_but_the_seed() -> None:
-    def run(seed: int, **settings) -> Run:
-        name = settings.pop("name")
-        return Run(Path(str(seed)), settings, {"strategy": name, "seed": seed})
-
-    runs = [run(seed, name="ewc", weight=weight) for seed, weight in ((0, 1), (1, 1), (0, 2))]
-    runs.append(run(0, name="finetune"))
-    found = {label: len(group) for label, group in groups(runs).items()}
-    assert found == {"ewc, weight 1": 2, "ewc, weight 2": 1, "finetune": 1}
-
-
-@pytest.fixture(scope="module")
-def two_regressions(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("regressions")
-    for strategy in ("finetune", "joint"):
-        (folder / strategy).mkdir()
-        run_here(folder / strategy, *SMALL, f"strategy={strategy}")
-        (folder / strategy / "results.json").write_text(
-            (folder / strategy / "results.json").read_text().replace('"test"', f'"{strategy}"')
-        )
+def run_folder(
+    folder: Path,
+    strategy: str,
+    seed: int,
+    accuracy: tuple[float, float],
+    *,
+    validation: tuple[float, float] | None = None,
+    state: str = "complete",
+    dataset: str = "digits",
+    memory: int = 0,
+    **settings: Any,
+) -> Path:
+    """A run of two tasks as it is left on the disk, with this last row of its matrix."""
+    folder.mkdir(parents=True)
+    old, new = accuracy
+    config = {
+        "dataset": {"source": {"_target_": dataset}, "validation_fraction": 0.1},
+        "strategy": {"_target_": f"cl_runner.{strategy}", **settings},
+        "seed": seed, "device": "cpu",
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    error = None if state == "complete" else f"diverged: {PLANTED}\nand more"
+    (folder / "status.json").write_text(json.dumps({"status": state, "error": error}))
+    if state == "complete":
+        cost = {"seconds": 2.0 + seed, "steps": 5, "samples_forward": 7, "samples_backward": 6,
+                "peak_memory_bytes": 10**8, "state_bytes": {"memory": memory}}  # fmt: skip
+        results = {
+            "strategy": strategy, "dataset": dataset, "seed": seed, "metrics_are_of": "accuracy",
+            "tasks": [{}, {}], "accuracy": [[0.9, None], [old, new]], "accuracy_curve": None,
+            "accuracy_validation": validation and [[0.9, None], list(validation)],
+            "average_accuracy": (old + new) / 2, "forgetting": 0.9 - old, "mse_curve": None,
+            "conventions": {"scenario": "class_incremental", "mixing": "additive"},
+            "alarms": [], "cost": cost,
+        }  # fmt: skip
+        (folder / "results.json").write_text(json.dumps(results))
     return folder
 
 
-def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path) -> None:
-    """SVG and PDF of each figure, the same bytes again; in regression the animation too."""
-    first, again = (command.report([two_regressions], tmp_path / n) for n in ("a", "b"))
-    assert [file.name for file in first] == [
-        "fits.svg", "fits.pdf", "errors_over_epochs.svg", "errors_over_epochs.pdf",
-        "animation.gif",
+def section_of(folder: Path) -> Section:
+    (section,) = sections(read([folder]))
+    return section
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+OLD = [0.10, 0.20, 0.40]
+NEW = [0.90, 0.80, 0.85]
+
+
+@pytest.fixture
+def two_strategies(tmp_path: Path) -> Path:
+    """ewc with three seeds; lwf with two, and a third that failed."""
+    folder = tmp_path / "sweep"
+    for seed, pair in enumerate(zip(OLD, NEW, strict=True)):
+        run_folder(folder / f"{seed:03}_ewc", "ewc", seed, pair, weight=10.0)
+    for seed in range(2):
+        run_folder(folder / f"{seed + 3:03}_lwf", "lwf", seed, (0.5, 0.5 + seed / 10), alpha=2)
+    run_folder(folder / "005_lwf", "lwf", 2, (0, 0), alpha=2, state="failed")
+    return folder
+
+
+def test_means_deviations_and_intervals_are_over_seeds(two_strategies) -> None:
+    ewc, lwf = rows_of(formats.results_csv(sections(read([two_strategies]))))
+    values = [(o + n) / 2 for o, n in zip(OLD, NEW, strict=True)]
+    half = 4.302652729911275 * stdev(values) / math.sqrt(3)  # t's quantile, 2 degrees of freedom
+    expected = [fmean(values), stdev(values), fmean(values) - half, fmean(values) + half]
+    found = [float(ewc[f"average_accuracy{end}"]) for end in ("", "_sd", "_low", "_high")]
+    assert found == pytest.approx(expected)
+    assert (ewc["n"], ewc["not_complete"]) == ("3", "0")
+    assert (lwf["n"], lwf["not_complete"]) == ("2", "1")
+    assert float(lwf["forgetting"]) == pytest.approx(0.4)
+
+
+def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> None:
+    ledger = {"sweep": "s", "jobs": [{"folder": "006_never", "varied": {},
+                                      "overrides": ["strategy=si", "seed=4"]}]}  # fmt: skip
+    (two_strategies / "sweep.json").write_text(json.dumps(ledger))
+    run_folder(two_strategies / "007_killed", "joint", 0, (0, 0), state="running")
+    told, _ = command.report([two_strategies], tmp_path / "out")
+    states = {r["run"]: r["state"] for r in rows_of((tmp_path / "out" / "runs.csv").read_text())}
+    assert len(states) == 8
+    assert states["005_lwf"] == "failed" and states["007_killed"] == "killed"
+    assert states["006_never"] == "missing"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "8 runs: 5 complete, 1 failed, 1 missing, 1 killed" in page
+    assert "1 failed" in "\n".join(told) and "1 missing" in "\n".join(told)
+    group = next(g for g in section_of(two_strategies).groups if g.strategy == "si")
+    assert not group.complete and len(group.unfinished) == 1
+
+
+def test_a_damaged_run_is_shown_as_such(two_strategies) -> None:
+    (two_strategies / "000_ewc" / "results.json").write_text("{")
+    table = runs(section_of(two_strategies))
+    assert "damaged" in {row[3].text for row in table.rows}
+
+
+def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, word in (("empty", "holds no run"), ("nowhere", "is no folder")):
+        monkeypatch.setattr("sys.argv", ["cl-report", str(tmp_path / folder)])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        complaint = capsys.readouterr().err
+        assert ended.value.code == 2 and word in complaint and len(complaint.splitlines()) == 1
+    assert not list((tmp_path / "empty").iterdir()) and not (tmp_path / "nowhere").exists()
+
+
+def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
+    """The one that is best there is the worst on test data."""
+    for seed in range(2):
+        run_folder(tmp_path / f"a{seed}", "lwf", seed, (0.1, 0.2), validation=(0.8, 0.9), alpha=1)
+        run_folder(tmp_path / f"b{seed}", "lwf", seed, (0.7, 0.8), validation=(0.3, 0.4), alpha=2)
+    # With one seed alone nothing is chosen over what has two.
+    run_folder(tmp_path / "c", "lwf", 0, (0.9, 0.9), validation=(0.99, 0.99), alpha=3)
+    section = section_of(tmp_path)
+    chosen = section.chosen(section.measured)
+    assert chosen is not None and chosen.varied == {"strategy.alpha": 1}
+    assert "test data" in rank(section).sentences[-1]
+
+
+def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
+    for alpha in (1, 2):
+        run_folder(tmp_path / f"{alpha}", "lwf", 0, (0.5, 0.5), alpha=alpha)
+    section = section_of(tmp_path)
+    assert section.chosen(section.measured) is None
+    assert "No data was held out" in rank(section).sentences[-1]
+    _, files = command.report([tmp_path], tmp_path / "out")
+    assert not any(file.name == "best.yaml" for file in files)
+
+
+def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
+    """Bit for bit, from another data set's defaults on."""
+    common = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.validation_fraction=0.2")
+    for strategy in ("finetune", "rehearsal"):
+        words = (
+            *common,
+            f"strategy={strategy}",
+            "optimizer=sgd",
+            "output_root=outputs/both",
+            f"name={strategy}",
+        )
+        assert cl_train_here(*words).returncode == 0
+    both = tmp_path / "outputs" / "both"
+    _, files = command.report([both], tmp_path / "out")
+    assert [file.name for file in files].count("best.yaml") == 1
+    rows = {run.strategy: run.results["accuracy_validation"][-1] for run in read([both])}
+    strategy = max(rows, key=lambda name: fmean(rows[name]))
+    command_line = ("--config-dir", str(tmp_path / "out"), "experiment=best", "name=again")
+    done = cl_train_here(*command_line)
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics.jsonl", "predictions.npz"):
+        first = both / strategy / name
+        assert first.read_bytes() == (tmp_path / "outputs" / "again" / name).read_bytes()
+
+
+def test_best_yaml_says_nothing_that_was_masked(tmp_path) -> None:
+    run = run_folder(
+        tmp_path / "a", "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5), alpha="${oc.env:X}"
+    )
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"extra": "<env:HOME>/x", "hydra": {"run": {"dir": "/"}}, "defaults": ["x"]}
+    config["dataset"]["root"] = "/home/someone"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    _, files = command.report([tmp_path], tmp_path / "out")
+    (best,) = [file for file in files if file.name == "best.yaml"]
+    said = yaml.safe_load(best.read_text())
+    assert "alpha" not in said["strategy"] and "root" not in said["dataset"]
+    assert not {"extra", "hydra"} & set(said) and "x" not in said["defaults"]
+
+
+def seeds_of(folder: Path, strategy: str, values: Sequence[float]) -> None:
+    for seed, value in enumerate(values):
+        run_folder(folder / f"{strategy}{seed}", strategy, seed, (value, value))
+
+
+def test_a_few_seeds_conclude_nothing(tmp_path) -> None:
+    seeds_of(tmp_path, "ewc", [0.9, 0.91, 0.92])
+    seeds_of(tmp_path, "lwf", [0.1, 0.12, 0.11])
+    first, second = rank(section_of(tmp_path)).sentences
+    assert first.startswith("First is ewc: average accuracy 91.0 %")
+    assert "no conclusion" in second and "0.25" in second and "takes 6 seeds" in second
+
+
+def test_with_enough_seeds_what_is_apart_is_told_apart(tmp_path) -> None:
+    seeds_of(tmp_path, "ewc", [0.9 + k / 1000 for k in range(8)])
+    seeds_of(tmp_path, "lwf", [0.7 - k / 1000 for k in range(8)])
+    seeds_of(tmp_path, "joint", [0.9 + k / 1000 + (-1) ** k / 2000 - 1e-5 for k in range(8)])
+    found = rank(section_of(tmp_path))
+    assert [place.group.strategy for place in found.places] == ["ewc", "joint", "lwf"]
+    _, ahead, level = found.sentences
+    assert ahead.startswith("It is ahead of lwf (p < 0.05")
+    assert level == "It can't be told apart from joint."
+    lwf = found.places[2]
+    assert lwf.p == pytest.approx(2 * 2 / 2**8)  # two comparisons, all eight on one side
+    assert lwf.behind is not None
+    assert lwf.behind.difference.mean == pytest.approx(-0.2 - 2 * 3.5 / 1000)
+
+
+def test_one_seed_has_no_interval(tmp_path) -> None:
+    seeds_of(tmp_path, "ewc", [0.9])
+    seeds_of(tmp_path, "lwf", [0.8])
+    sentences = rank(section_of(tmp_path)).sentences
+    assert "(1 seed)" in sentences[0] and "Run more seeds" in sentences[1]
+
+
+def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
+    for alpha, mean in ((1, 0.5), (2, 0.6), (10, 0.55)):
+        for T in (1, 2):
+            name = f"{alpha}-{T}"
+            run_folder(tmp_path / name, "lwf", 0, (mean, mean + T / 50), alpha=alpha, T=T)
+    by_setting = {row[1].text: row for row in sensitivity(section_of(tmp_path)).rows}
+    alpha, T = by_setting["strategy.alpha"], by_setting["strategy.T"]
+    assert [cell.text for cell in alpha[2:5]] == ["1, 2, 10", "2", "10.0"]
+    assert [cell.text for cell in T[2:5]] == ["1, 2", "2", "1.0"]
+
+
+def test_streams_are_not_mixed(two_strategies, tmp_path) -> None:
+    run_folder(two_strategies / "other", "ewc", 0, (0.1, 0.1), dataset="gtsrb")
+    found = sections(read([two_strategies]))
+    assert [len([r for g in s.groups for r in g.runs]) for s in found] == [6, 1]
+    command.report([two_strategies], tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'href="#stream-2"' in page and 'id="stream-2"' in page
+
+
+class Page(HTMLParser):
+    """What a reader of the page's text sees of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.tags if attribute in attrs]
+
+
+def test_the_page_stands_alone_and_names_stay_text(tmp_path) -> None:
+    evil = tmp_path / PLANTED.replace("/", "∕")
+    run_folder(evil / PLANTED.replace("/", "∕"), PLANTED, 0, (0.1, 0.2), note=PLANTED)
+    run_folder(evil / "b", FORMULA, 0, (0.3, 0.2), note=FORMULA)
+    run_folder(evil / "c", FORMULA, 1, (0, 0), note=FORMULA, state="failed")
+    _, files = command.report([evil], tmp_path / "out")
+    text = files[0].read_text()
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    (policy,) = [a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a]
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy is not None and f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    outside = [v for a in ("href", "src", "xlink:href", "action") for v in page.values(a)]
+    assert all(v.startswith(("#", "data:")) for v in outside)
+    references = set(re.findall(r"url\(#([^)]*)\)", text))
+    assert references <= set(ids)
+
+
+def test_a_spreadsheet_computes_nothing(two_strategies) -> None:
+    run_folder(two_strategies / "=cmd|' ∕C calc'!A0", "ewc", 7, (0.1, 0.2), weight="@SUM(1)")
+    found = sections(read([two_strategies]))
+    tables = formats.runs_csv(found), formats.results_csv(found)
+    cells = [cell for text in tables for row in csv.reader(io.StringIO(text)) for cell in row]
+    risky = [c for c in cells if c.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert all(re.fullmatch(r"-?[\d.e-]+", c) for c in risky)
+    assert "'=cmd|' ∕C calc'!A0" in cells and "'@SUM(1)" in cells
+
+
+def test_markdown_and_latex_keep_names_as_text() -> None:
+    table = Table(
+        "T", ["a|b", "n"], [[Cell(FORMULA), Cell("1", 1.0)], [Cell("<b>\n*x*"), Cell("–")]]
+    )
+    lines = markdown(table).splitlines()
+    assert lines[2:] == [
+        r"| a\|b | n |", "| --- | --- |", r"| =HYPERLINK(1)\|$x\_1$ & 50% | 1 |",
+        r"| &lt;b&gt; \*x\* | – |",
     ]  # fmt: skip
-    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, again, strict=True))
-    assert first[0].read_text().startswith("<?xml") and first[1].read_bytes()[:5] == b"%PDF-"
-    alone = command.report([two_regressions / "joint"], tmp_path / "c")
-    assert {file.stem for file in alone} == {"mse_matrix", "over_training", "fits", "animation"}
+    body = latex(table)
+    assert r"=HYPERLINK(1)|\$x\_1\$ \& 50\% & 1 \\" in body
+    assert r"\begin{tabular}{lr}" in body
+    assert formats.latex(Table("T", ["\\{~^"], [])).count(r"\textbackslash{}\{") == 1
 
 
-def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
-    """A hundred frames, each a picture of the panel; what differs between two is the line and the
-    title, at most a few hundredths of the pixels."""
-    panels = {run.results["strategy"]: run.predictions() for run in read([two_regressions])}
-    pictures = [np.asarray(p) for p in animation.frames(panels)]
-    assert len(pictures) == 100
-    assert {p.shape for p in pictures} == {pictures[0].shape}
-    moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]
-    assert 0 < max(moved) < 0.05
-    title = slice(0, 24), slice(60, None)
-    assert (pictures[0][title] < 128).sum() > 500  # what is drawn anew has room
-    first_task, second = pictures[49], pictures[-1]
-    blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
-
-    def pixels(p, colour) -> int:
-        return int((p == colour).all(-1).sum())
-
-    assert pixels(first_task, blue) > 100 and pixels(first_task, orange) < pixels(second, orange)
-
-
-def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
-    panels = {run.results["strategy"]: run.predictions() for run in read([two_regressions])}
-    start = time.monotonic()
-    (gif,) = animation.save(panels, tmp_path)
-    assert time.monotonic() - start < 60  # a hang, not a benchmark
-    assert gif.stat().st_size < 2_000_000
-    with Image.open(gif) as moving:
-        assert moving.n_frames > 1
-    assert len(list((tmp_path / "animation").glob("*.png"))) == 100
-
-
-def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
-    suite = tmp_path / "suite"
-    for name in ("fine-tuning-seed-0", "EWC_1e3-seed-0"):
-        assert cl_train_here(*TINY, f"output_root={suite}", f"name={name}").returncode == 0
-    (suite / "verdict.json").write_text(json.dumps({"suite": "ewc_mnist_to_fashion"}))
-    files = command.report([suite], tmp_path / "figures")
-    assert [file.name for file in files] == ["trade_off.svg", "trade_off.pdf"]
-    assert not re.findall(r"\d{4}-\d\d-\d\dT", files[0].read_text())  # the same on another day
+def test_a_report_of_runs_that_were_made(tmp_path, cl_train_here) -> None:
+    """A sweep from the command line to the page: two strategies, two seeds, no held-out data."""
+    words = ("-m", "epochs=1", "model.widths=[8]", "batch_size=64", "name=mine")
+    done = cl_train_here(*words, "strategy=finetune,rehearsal", "seed=0,1")
+    assert done.returncode == 0
+    told, files = command.report([tmp_path / "outputs" / "sweeps" / "mine"], tmp_path / "out")
+    assert told[0] == "digits, class-incremental, 5 tasks"
+    page = files[0].read_text()
+    assert "Chaudhry et al. 2018" in page  # the definition of forgetting
+    assert "reset_optimizer" in page  # a convention
+    assert {f.name for f in files} >= {"report.html", "results.md", "results.tex", "results.csv",
+                                       "runs.csv", "trade_off.svg", "costs.pdf"}  # fmt: skip

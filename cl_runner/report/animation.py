@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cl_runner.report.figures import STYLE, draw_data, in_pieces, limits, task_colour
+from cl_runner.report.figures import STYLE, draw_data, in_pieces, limits, plain, task_colour
 from cl_runner.report.runs import Arrays
 
 FRAMES = 100
@@ -45,7 +45,7 @@ def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.
                 task = int(arrays["fits_in_task"][moment])
                 line.set_data(*in_pieces(arrays, arrays["fits"][moment]))
                 line.set_color(task_colour(task))
-                title.set_text(f"{label}: task {task + 1}")
+                title.set_text(f"{plain(label)}: task {task + 1}")
                 axes.draw_artist(line)
                 axes.draw_artist(title)
             yield Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")

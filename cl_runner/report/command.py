@@ -1,134 +1,137 @@
-"""`cl-report FOLDER...`: a table of the runs below the folders, their figures as SVG and PDF."""
+"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from matplotlib.figure import Figure
-
-from cl_runner.errors import ConfigError, RunError
-from cl_runner.report import animation, figures
-from cl_runner.report.figures import Point
-from cl_runner.report.runs import Run, groups, read
-from cl_runner.report.table import comparison
-from cl_runner.reproduce import suite as suites
-
-Drawn = Iterator[tuple[str, Figure]]
+from cl_runner.errors import RunError
+from cl_runner.report import animation, best, drawings, figures, formats, tables
+from cl_runner.report.drawings import Drawing
+from cl_runner.report.groups import Section, sections
+from cl_runner.report.of_suite import OfSuite
+from cl_runner.report.page import Best, Page, Part, Picture, gif, inline
+from cl_runner.report.ranking import rank
+from cl_runner.report.runs import Run, read
+from cl_runner.report.table import aligned, number
+from cl_runner.report.tables import Table
+from cl_runner.storage import write
 
 
 def main() -> None:
-    """Print the table, then the files that were written."""
+    """Print the results and what can be concluded, then the files that were written."""
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "--output", type=Path, help="instead of FOLDER/figures, of the first folder"
-    )
+    parser.add_argument("--output", type=Path, help="instead of FOLDER/report, of the first folder")
     arguments = parser.parse_args()
     folders = arguments.folders
     try:
-        print(comparison(folders))
-        for file in report(folders, arguments.output or folders[0] / "figures"):
-            print(file)
+        told, files = report(folders, arguments.output or folders[0] / "report")
+        print("\n".join([*told, *map(str, files)]), flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except RunError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
 
 
-def report(folders: Sequence[Path], output: Path) -> list[Path]:
-    """Draw what there is to draw of these runs; returns the files."""
+def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
+    """Write what these runs say: `report.html`, tables, figures and, where data was held out,
+    `experiment/best.yaml`. Returns what a terminal should show, and the files. Raises ConfigError
+    if there is no run."""
     runs = read(folders)
-    written = []
-    for name, figure in _figures(folders, runs):
-        written += figures.save(figure, output, name)
-    moving = [run for run in one_of_each(groups(runs)).values() if run.regression]
-    if moving and len(moving) <= 4:
-        panels = {run.results["strategy"]: run.predictions() for run in moving}
-        written += animation.save(panels, output)
-    return written
+    suite = OfSuite.read(folders)
+    found = sections(runs, suite.labels(runs) if suite else None)
+    output.mkdir(parents=True, exist_ok=True)
+    pictures, files = _draw(suite.drawings(runs) if suite else [], output)
+    parts, told = [], list[str]()
+    for place, section in enumerate(found, start=1):
+        where = output if len(found) == 1 else output / f"stream_{place}"
+        part, written = _part(section, where, [] if suite else drawings.of_section(section))
+        brief = _plain(tables.results(section, brief=True))
+        told += [section.title, *part.sentences, "", brief, ""]
+        parts.append(part)
+        files += written
+    title = ", ".join(folder.resolve().name for folder in folders)
+    page = Page(title, _counts(runs), parts, [suite.verdict] if suite else [], pictures)
+    every = [*page.verdict, *(table for part in parts for table in part.tables)]
+    texts = {
+        "report.html": page.render(),
+        "results.md": "\n".join([*map(formats.markdown, every)]),
+        "results.tex": "\n".join(map(formats.latex, every)),
+        "results.csv": formats.results_csv(found),
+        "runs.csv": formats.runs_csv(found),
+    }
+    for name, text in texts.items():
+        write(output / name, text)
+    return told, [*(output / name for name in texts), *files]
 
 
-def _figures(folders: Sequence[Path], runs: Sequence[Run]) -> Drawn:
-    verdict = folders[0] / "verdict.json"
-    if len(folders) == 1 and verdict.is_file():
-        suite = suites.read(json.loads(verdict.read_text())["suite"])
-        yield from of_suite(suite, {run.folder.name: run for run in runs})
-    elif len(runs) == 1:
-        yield from of_one(runs[0])
-    elif runs:
-        yield from of_several(groups(runs))
+def _part(section: Section, output: Path, wanted: Iterable[Drawing]) -> tuple[Part, list[Path]]:
+    """A section's part of the page; its figures and its best setting are written."""
+    ranking = rank(section)
+    pictures, files = _draw(wanted, output)
+    moving, panels = None, drawings.moving(section)
+    if panels:
+        files += animation.save(panels, output / "figures")
+        moving = gif(files[-1])
+    chosen = _best(section, output)
+    files += [chosen[0]] if chosen else []
+    shown = [tables.results(section)]
+    if len(ranking.places) > 1:
+        shown.append(tables.ranking(section, ranking))
+    sensitive = tables.sensitivity(section)
+    shown += [sensitive] if sensitive.rows else []
+    details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
+    part = Part(
+        title=section.title,
+        sentences=ranking.sentences,
+        tables=shown,
+        figures=pictures,
+        details=[table(section) for table in details],
+        animation=moving,
+        best=chosen[1] if chosen else None,
+    )
+    return part, files
 
 
-def of_one(run: Run) -> Drawn:
-    """The matrix; the course of training; in regression the fits."""
-    yield f"{run.results['metrics_are_of']}_matrix", figures.accuracy_matrix(run.results)
-    if run.results["accuracy_curve"] or run.results["mse_curve"]:
-        yield "over_training", figures.over_training(run.results)
-    if run.regression:
-        yield "fits", figures.fits({run.results["strategy"]: run.predictions()})
+def _draw(wanted: Iterable[Drawing], output: Path) -> tuple[list[Picture], list[Path]]:
+    """Each figure for the page, and as SVG and PDF."""
+    pictures, files = [], []
+    for drawing in wanted:
+        files += figures.save(drawing.figure, output / "figures", drawing.name)
+        pictures.append(inline(drawing.figure, drawing.name, drawing.caption))
+    return pictures, files
 
 
-def of_several(found: Mapping[str, Sequence[Run]]) -> Drawn:
-    """Of groups of runs that differ in their seed alone."""
-    kinds = {(run.regression, len(run.results["tasks"])) for runs in found.values() for run in runs}
-    if len(kinds) > 1:
-        raise ConfigError.of("FOLDER", len(kinds), "kinds of streams cannot share a figure")
-    regression, tasks = kinds.pop()
-    if regression:
-        yield from _of_regression(one_of_each(found))
-        return
-    if tasks == 2:
-        curves: dict[str, list[Point]] = {k: [("", _old_new(v))] for k, v in found.items()}
-        yield "trade_off", figures.trade_off(curves)
-    yield "over_tasks", figures.over_tasks({k: [r.results for r in v] for k, v in found.items()})
+def _best(section: Section, output: Path) -> tuple[Path, Best] | None:
+    """The setting chosen on validation data, as a file and as the page tells it."""
+    group = section.chosen(section.measured)
+    if group is None:
+        return None
+    value = number(group.validation.mean, section.metric)
+    seeds = "1 seed" if group.validation.n == 1 else f"{group.validation.n} seeds"
+    measure = "mean squared error" if section.regression else "accuracy in %"
+    why = (
+        f"{group.label} is best on validation data after the last task: {measure}, mean over tasks "
+        f"and {seeds}, {value} ({len(section.measured)} settings compared)."
+    )
+    file = best.write_best(group.complete[0], output, why)
+    return file, Best(why, f"cl-train --config-dir {output} experiment={best.NAME}")
 
 
-def of_suite(suite: suites.Suite, runs: Mapping[str, Run]) -> Drawn:
-    """What the suite asks for; names of figures with what they show, in its own words."""
-
-    def seeds(name: str) -> list[Run]:
-        folders = [suite.folder_name(name, seed) for seed in suite.seeds]
-        return [runs[folder] for folder in folders if folder in runs]
-
-    for name, asked in suite.figures.items():
-        if asked["kind"] == "trade_off":
-            curves = {
-                label: [(text, _old_new(seeds(run))) for run, text in points.items() if seeds(run)]
-                for label, points in asked["curves"].items()
-            }
-            drawn = {label: points for label, points in curves.items() if points}
-            yield name, figures.trade_off(drawn, asked["old"], asked["new"])
-        elif asked["kind"] == "over_tasks":
-            lines = {run: [r.results for r in seeds(run)] for run in asked["runs"] if seeds(run)}
-            yield name, figures.over_tasks(lines)
-        elif asked["kind"] == "over_training":
-            yield name, figures.over_training(seeds(asked["run"])[0].results)
-        else:
-            chosen = {label: seeds(run) for label, run in asked["runs"].items()}
-            for kind, figure in _of_regression(one_of_each(chosen)):
-                yield f"{name}_{kind}", figure
+def _counts(runs: Sequence[Run]) -> str:
+    states = [run.state for run in runs]
+    told = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return f"{len(runs)} runs: {', '.join(told)}."
 
 
-def _of_regression(runs: Mapping[str, Run]) -> Drawn:
-    yield "fits", figures.fits({label: run.predictions() for label, run in runs.items()})
-    if all(run.results["mse_curve"] for run in runs.values()):
-        results = {label: run.results for label, run in runs.items()}
-        yield "errors_over_epochs", figures.errors_over_epochs(results)
-
-
-def one_of_each(found: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
-    """The run with the first seed of each group."""
-    return {label: runs[0] for label, runs in found.items() if runs}
-
-
-def _old_new(runs: Sequence[Run]) -> list[tuple[float, float]]:
-    """(first task, second task) after both, in percent, of each run."""
-    rows: list[Any] = [run.results[run.results["metrics_are_of"]][1] for run in runs]
-    return [(100 * row[0], 100 * row[1]) for row in rows]
+def _plain(table: Table) -> str:
+    """For a terminal."""
+    return aligned(table.columns, [[cell.text for cell in row] for row in table.rows])
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def accuracy_matrix(results: Results) -> Figure:
     axes.set_xticks(range(len(R)), numbers)
     axes.set_yticks(range(len(R)), numbers)
     axes.grid(False)
-    axes.set(xlabel="measured on task", ylabel="after learning task", title=results["strategy"])
+    axes.set(
+        xlabel="measured on task", ylabel="after learning task", title=plain(results["strategy"])
+    )
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
         red, green, blue, _ = image.cmap(image.norm(shown[t, k]))
         light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
@@ -103,7 +105,7 @@ def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
                 so_far = [[a for a in row if a is not None] for row in R]
                 rows.append([100 * (np.mean(r) if axes is left else r[0]) for r in so_far])
             tasks = np.arange(1, len(rows[0]) + 1)
-            axes.plot(tasks, np.mean(rows, axis=0), label=label, **style)
+            axes.plot(tasks, np.mean(rows, axis=0), label=plain(label), **style)
             for row in rows:
                 axes.plot(tasks, row, color=style["color"], linestyle="", marker=".", alpha=0.5)
         axes.set(title=what, xlabel="after task", xticks=tasks, ylim=(-3, 103))
@@ -125,14 +127,14 @@ def trade_off(
     axes = figure.subplots()
     for style, (label, points) in zip(styles(), curves.items(), strict=False):
         means = np.array([np.mean(seeds, axis=0) for _, seeds in points])
-        axes.plot(*means.T, label=label, markersize=7, **style)
+        axes.plot(*means.T, label=plain(label), markersize=7, **style)
         for (name, seeds), mean in zip(points, means, strict=True):
             axes.plot(*np.array(seeds).T, linestyle="", marker=style["marker"], markersize=2.5,
                       color=style["color"], alpha=0.6)  # fmt: skip
             if len(points) > 1:
-                axes.annotate(name, mean, (5, 4), textcoords="offset points", fontsize=7.5,
+                axes.annotate(plain(name), mean, (5, 4), textcoords="offset points", fontsize=7.5,
                               color=style["color"])  # fmt: skip
-    axes.set(xlabel=f"{old}: accuracy in %", ylabel=f"{new}: accuracy in %")
+    axes.set(xlabel=f"{plain(old)}: accuracy in %", ylabel=f"{plain(new)}: accuracy in %")
     figure.legend(loc="outside right upper")
     return figure
 
@@ -148,7 +150,7 @@ def fits(panels: Mapping[str, Arrays]) -> Figure:
             axes.plot(*in_pieces(arrays, arrays["fits"][last]), marker="", linewidth=1.8,
                       linestyle="--" if task == 0 else "-", color=task_colour(task),
                       label=f"fit after task {task + 1}")  # fmt: skip
-        axes.set(title=label, ylim=limits(arrays))
+        axes.set(title=plain(label), ylim=limits(arrays))
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
@@ -159,7 +161,7 @@ def errors_over_epochs(panels: Mapping[str, Results]) -> Figure:
     figure, grid = _grid(len(panels))
     for axes, (label, results) in zip(grid, panels.items(), strict=True):
         _over_training(axes, results, labels=False)
-        axes.set_title(label)
+        axes.set_title(plain(label))
     figure.supxlabel("epoch (dotted: the next task begins)", fontsize=10)
     figure.supylabel("mean squared error", fontsize=10)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
@@ -198,6 +200,13 @@ def limits(arrays: Arrays) -> tuple[float, float]:
     low, high = arrays["training_targets"].min(), arrays["training_targets"].max()
     room = 0.35 * (high - low)
     return float(low - room), float(high + room)
+
+
+def plain(text: str) -> str:
+    """A label that matplotlib takes as it is: no formula, and a legend has room for it."""
+    one_line = " ".join(text.split()).lstrip("_") or "–"
+    short = one_line if len(one_line) <= 60 else f"{one_line[:59]}…"
+    return short.replace("$", r"\$")
 
 
 def styles() -> Iterator[dict[str, Any]]:

@@ -1,14 +1,10 @@
-"""Plain-text tables of one run and of several."""
+"""The plain-text table of one run, and what plain-text tables are made of."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from cl_runner.report.runs import status_files
-from cl_runner.storage import is_locked
 
 
 def summary(results: dict[str, Any], folder: Path) -> str:
@@ -28,39 +24,6 @@ def summary(results: dict[str, Any], folder: Path) -> str:
         f"run folder: {folder}",
     ]
     return "\n".join(lines)
-
-
-def comparison(folders: Sequence[Path]) -> str:
-    """One row for each finished run below these folders; what failed is named, never dropped."""
-    complete = {file: _results(file) for file in status_files(folders)}
-    metrics = headline([results for results in complete.values() if results is not None])
-    rows = []
-    for file, results in complete.items():
-        status = json.loads(file.read_text())
-        if results is None:
-            killed = status["status"] == "running" and not is_locked(file.parent)
-            what = "killed" if killed else status["status"]
-            rows.append([file.parent.name, what, "", *[""] * len(metrics), ""])
-            continue
-        rows.append(
-            [
-                file.parent.name,
-                results["strategy"],
-                str(results["seed"]),
-                *(number(results[m], m) for m in metrics),
-                f"{results['cost']['seconds']:.1f}",
-            ]
-        )
-    header = ["run", "strategy", "seed", *(name.replace("_", " ") for name in metrics)]
-    return aligned([*header, "seconds"], rows)
-
-
-def _results(status: Path) -> dict[str, Any] | None:
-    """Those of the run with this status.json; None if it is not complete."""
-    if json.loads(status.read_text())["status"] != "complete":
-        return None
-    results: dict[str, Any] = json.loads((status.parent / "results.json").read_text())
-    return results
 
 
 def headline(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -41,7 +41,7 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # what each run has beside them
     rows: list[Row]
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/command.py
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"

@@ -1,0 +1,147 @@
+"""Which figures there are of one run, of a section of runs, of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from matplotlib.figure import Figure
+
+from cl_runner.report import figures, settings_figures
+from cl_runner.report.figures import Point
+from cl_runner.report.groups import Group, Section, shown
+from cl_runner.report.runs import Arrays, Run
+from cl_runner.report.tables import by_strategy, swept
+from cl_runner.reproduce.suite import Suite
+
+MOST_LINES = 8
+"""As many as there are colours; of more groups the best are drawn, and the caption says so."""
+
+TRADE_OFF = (
+    "New against old: after the last task, the accuracy on it against the mean of those before. A "
+    "large point is a setting, its mean over seeds; small ones are seeds."
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its file's name, and what stands below it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def of_section(section: Section) -> Iterator[Drawing]:
+    """Of all its groups; of a single run all that it measured."""
+    done = [run for group in section.measured for run in group.complete]
+    if len(done) == 1:
+        yield from of_one(done[0])
+    if len(section.measured) > 1:
+        yield from of_several(section)
+
+
+def of_one(run: Run) -> Iterator[Drawing]:
+    """The matrix; the course of training; in regression the fits."""
+    measure = run.results["metrics_are_of"]
+    yield Drawing(f"{measure}_matrix", "The row after each task, a column a task.",
+                  figures.accuracy_matrix(run.results))  # fmt: skip
+    if run.results["accuracy_curve"] or run.results["mse_curve"]:
+        yield Drawing("over_training", "Each task at every evaluation.",
+                      figures.over_training(run.results))  # fmt: skip
+    if run.regression:
+        panels = {run.strategy: run.predictions()}
+        yield Drawing("fits", "The fit after each task.", figures.fits(panels))
+
+
+def of_several(section: Section) -> Iterator[Drawing]:
+    """Of groups of runs that differ in their seed alone."""
+    chosen, told = _most_telling(section)
+    if section.regression:
+        yield from of_regression({group.label: group.complete[0] for group in chosen})
+    else:
+        if section.tasks > 1:
+            figure = figures.trade_off(_curves(section), "earlier tasks", "last task")
+            yield Drawing("trade_off", TRADE_OFF, figure)
+        lines = {group.label: [run.results for run in group.complete] for group in chosen}
+        yield Drawing("over_tasks", f"After each task, mean over seeds; points are seeds.{told}",
+                      figures.over_tasks(lines))  # fmt: skip
+    for name, figure in settings_figures.of_settings(section):
+        words = "What a setting does: mean over seeds and 95 % interval, on test data."
+        yield Drawing(name, words, figure)
+    yield Drawing("costs", "What it costs: a point a setting, means over seeds.",
+                  settings_figures.costs(section))  # fmt: skip
+
+
+def _most_telling(section: Section) -> tuple[list[Group], str]:
+    """As many groups as can be told apart by eye, and a word on those left out."""
+    ordered = section.best_first(section.measured)
+    if len(ordered) <= MOST_LINES:
+        return ordered, ""
+    of_each = [section.chosen(g) or section.best_first(g)[0] for g in by_strategy(section).values()]
+    others = [group for group in ordered if group not in of_each]
+    kept = section.best_first([*of_each, *others][:MOST_LINES])
+    return kept, f" Shown are {MOST_LINES} of {len(ordered)} settings, the best of each strategy."
+
+
+def _curves(section: Section) -> dict[str, list[Point]]:
+    """A curve over the first swept setting of each strategy, and for each value of the second."""
+    curves: dict[str, list[Point]] = {}
+    for strategy, groups in by_strategy(section).items():
+        first, *others = swept(groups) or [""]
+        for label, ordered in settings_figures.lines(section, groups, first, others).items():
+            name = first.rpartition(".")[2]
+            points = [(f"{name} {shown(g.varied.get(first))}", _pairs(g.complete)) for g in ordered]
+            curves[", ".join(filter(None, [strategy, label]))] = points
+    return curves
+
+
+def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """(mean of the earlier tasks, last task) after the last, in percent, of each run."""
+    rows = [run.results[run.results["metrics_are_of"]][-1] for run in runs]
+    return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
+
+
+def of_suite(suite: Suite, runs: Mapping[str, Run]) -> Iterator[Drawing]:
+    """What the suite asks for; names of figures with what they show, in its own words."""
+
+    def seeds(name: str) -> list[Run]:
+        folders = [suite.folder_name(name, seed) for seed in suite.seeds]
+        return [runs[folder] for folder in folders if folder in runs]
+
+    for name, asked in suite.figures.items():
+        if asked["kind"] == "trade_off":
+            curves = {
+                label: [(text, _pairs(seeds(run))) for run, text in points.items() if seeds(run)]
+                for label, points in asked["curves"].items()
+            }
+            drawn = {label: points for label, points in curves.items() if points}
+            figure = figures.trade_off(drawn, asked["old"], asked["new"])
+        elif asked["kind"] == "over_tasks":
+            lines = {run: [r.results for r in seeds(run)] for run in asked["runs"] if seeds(run)}
+            figure = figures.over_tasks(lines)
+        elif asked["kind"] == "over_training":
+            figure = figures.over_training(seeds(asked["run"])[0].results)
+        else:
+            chosen = {label: seeds(run)[0] for label, run in asked["runs"].items() if seeds(run)}
+            for part in of_regression(chosen):
+                yield Drawing(f"{name}_{part.name}", part.caption, part.figure)
+            continue
+        yield Drawing(name, suite.title, figure)
+
+
+def of_regression(runs: Mapping[str, Run]) -> Iterator[Drawing]:
+    """Fits side by side, and the errors over the epochs where they were measured."""
+    panels = {label: run.predictions() for label, run in runs.items()}
+    yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
+    if all(run.results["mse_curve"] for run in runs.values()):
+        results = {label: run.results for label, run in runs.items()}
+        yield Drawing("errors_over_epochs", "The error on each task over all epochs, first seed.",
+                      figures.errors_over_epochs(results))  # fmt: skip
+
+
+def moving(section: Section) -> dict[str, Arrays]:
+    """The panels of an animation: in regression a run of each group, if they fit side by side."""
+    groups = section.measured if section.regression else []
+    return {g.label: g.complete[0].predictions() for g in groups} if len(groups) <= 4 else {}

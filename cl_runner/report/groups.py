@@ -1,0 +1,211 @@
+"""Runs in order: sections of one stream each, in them the runs of one setting and several seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cl_runner.report.runs import Run
+from cl_runner.report.statistics import Spread, spread
+from cl_runner.resume import key_of
+
+Settings = Mapping[str, Any]
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed alone."""
+
+    strategy: str
+    runs: list[Run]
+    varied: dict[str, Any] = field(default_factory=dict)  # in which groups of the section differ
+    label: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        return self.runs[0].settings
+
+    @cached_property
+    def complete(self) -> list[Run]:
+        """By seed; of several runs with the same seed, which then have equal results, the first."""
+        by_seed: dict[Any, Run] = {}
+        for run in self.runs:
+            if run.complete:
+                by_seed.setdefault(run.seed, run)
+        return [by_seed[seed] for seed in sorted(by_seed, key=str)]
+
+    @cached_property
+    def unfinished(self) -> list[Run]:
+        return [run for run in self.runs if not run.complete]
+
+    def by_seed(self, metric: str) -> dict[Any, float]:
+        """The values of a metric of `results.json`, those that are not null."""
+        found = {run.seed: run.results.get(metric) for run in self.complete}
+        return {seed: float(value) for seed, value in found.items() if value is not None}
+
+    def spread(self, metric: str) -> Spread:
+        return spread(list(self.by_seed(metric).values()))
+
+    @cached_property
+    def validation(self) -> Spread:
+        values = [run.validation for run in self.complete]
+        return spread([value for value in values if value is not None])
+
+
+@dataclass(frozen=True)
+class Section:
+    """Runs on one stream of tasks: what can be compared."""
+
+    title: str
+    groups: list[Group]
+
+    @cached_property
+    def regression(self) -> bool:
+        return any(run.regression for group in self.groups for run in group.complete)
+
+    @cached_property
+    def measured(self) -> list[Group]:
+        """The groups with a complete run."""
+        return [group for group in self.groups if group.complete]
+
+    @property
+    def tasks(self) -> int:
+        return len(self.measured[0].complete[0].results["tasks"]) if self.measured else 0
+
+    @property
+    def metric(self) -> str:
+        """The one that strategies are ranked by."""
+        return "average_mse" if self.regression else "average_accuracy"
+
+    @property
+    def varied(self) -> list[str]:
+        """The settings in which groups differ."""
+        return list(dict.fromkeys(key for group in self.groups for key in group.varied))
+
+    def best_first(self, groups: Iterable[Group]) -> list[Group]:
+        """By the mean of the section's metric."""
+        sign = 1 if self.regression else -1
+        return sorted(groups, key=lambda g: (sign * (g.spread(self.metric).mean or 0), g.label))
+
+    def chosen(self, groups: Sequence[Group]) -> Group | None:
+        """The group that is best on validation data, of those with the most seeds; None where no
+        run has such data."""
+        able = [group for group in groups if group.validation.mean is not None]
+        most = max((group.validation.n for group in able), default=0)
+        sign = 1 if self.regression else -1
+        fullest = [group for group in able if group.validation.n == most]
+        return min(
+            fullest, key=lambda g: (sign * _number(g.validation.mean), g.label), default=None
+        )
+
+
+def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> list[Section]:
+    """Runs with the same settings of the data set are a section. labels: what runs are called, by
+    their folder, where that is known better than from their settings."""
+    by_data: dict[str, list[Run]] = {}
+    homes: dict[Path, str] = {}
+    for run in (run for run in runs if run.settings):
+        key = _key(_of_data(run.settings))
+        by_data.setdefault(key, []).append(run)
+        homes.setdefault(run.folder.parent, key)
+    for run in (run for run in runs if not run.settings):  # beside those of its sweep
+        key = homes.get(run.folder.parent, next(iter(by_data), ""))
+        by_data.setdefault(key, []).append(run)
+    titles = _titles(list(by_data.values()))
+    return [
+        Section(title, _groups(members, labels or {}))
+        for title, members in zip(titles, by_data.values(), strict=True)
+    ]
+
+
+def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
+    found: dict[str, Group] = {}
+    for run in runs:
+        known = run.settings or {o: "" for o in run.overrides if key_of(o) != "seed"}
+        group = found.setdefault(_key(known), Group(run.strategy, []))
+        group.runs.append(run)
+        if run.complete:
+            group.strategy = run.strategy
+    groups = list(found.values())
+    _tell_apart([group for group in groups if group.settings])
+    for group in groups:
+        if not group.settings:
+            given = dict(o.partition("=")[::2] for o in group.runs[0].overrides)
+            group.varied = {k: v for k, v in given.items() if k not in ("seed", "strategy")}
+        told = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
+        group.label = labels.get(group.runs[0].folder) or ", ".join([group.strategy, *told])
+    return groups
+
+
+def _tell_apart(groups: Sequence[Group]) -> None:
+    """Find out what varies: among all groups, or for a strategy's own settings among its groups."""
+    everywhere = _varying([group.settings for group in groups])
+    for strategy in dict.fromkeys(group.strategy for group in groups):
+        mine = [group for group in groups if group.strategy == strategy]
+        own = _varying([group.settings for group in mine])
+        for group in mine:
+            group.varied = {
+                key: group.settings.get(key)
+                for key in everywhere
+                if key in own or not key.startswith("strategy.")
+            }
+
+
+def _varying(settings: Sequence[Settings]) -> list[str]:
+    seen: dict[str, set[str]] = {}
+    for key in dict.fromkeys(key for one in settings for key in one):
+        seen[key] = {repr(one.get(key)) for one in settings}
+    return [key for key, values in seen.items() if len(values) > 1]
+
+
+def _titles(members: Sequence[Sequence[Run]]) -> list[str]:
+    """The data set and its scenario; where two sections would be called alike, what differs."""
+    plain = [_title(runs) for runs in members]
+    data = [_of_data(runs[0].settings) for runs in members]
+    titles = []
+    for title, settings in zip(plain, data, strict=True):
+        alike = [other for other, name in zip(data, plain, strict=True) if name == title]
+        told = [f"{key.partition('.')[2]} {shown(settings.get(key))}" for key in _varying(alike)]
+        titles.append(", ".join([title, *told]))
+    return titles
+
+
+def _title(runs: Sequence[Run]) -> str:
+    done = next((run.results for run in runs if run.complete), None)
+    if done is None:
+        return str(runs[0].settings.get("dataset.source._target_", "runs")).rpartition(".")[2]
+    scenario = str(done["conventions"]["scenario"]).replace("_", "-")
+    return f"{done['dataset']}, {scenario}, {len(done['tasks'])} tasks"
+
+
+def _of_data(settings: Settings) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key.startswith("dataset.")}
+
+
+def _key(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _short(key: str, among: Iterable[str]) -> str:
+    """`alpha` of `strategy.alpha`, if no other key ends like it."""
+    last = key.rpartition(".")[2]
+    return last if sum(k.rpartition(".")[2] == last for k in among) == 1 else key
+
+
+def shown(value: Any) -> str:
+    """A setting as people write it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float | None) -> float:
+    return 0.0 if value is None else value

@@ -1,0 +1,101 @@
+"""What can be said of a few seeds: intervals, paired tests, corrections for many comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.05
+EXACT_UP_TO = 13
+"""Seeds for which all sign changes are counted, 2¹³; beyond, Wilcoxon's test."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample standard deviation and 95 % interval of the mean (Student's t) of n values;
+    None where n is too small for it."""
+
+    mean: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of values over seeds. One value has no deviation and no interval."""
+    n = len(values)
+    mean = fmean(values) if n else None
+    if mean is None or n < 2:
+        return Spread(mean, None, None, None, n)
+    from scipy.stats import t  # takes half a second
+
+    deviation = stdev(values)
+    half = float(t.ppf(1 - LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
+    return Spread(mean, deviation, mean - half, mean + half, n)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The difference of two settings over the seeds that both have.
+
+    effect: mean / standard deviation of the differences (Cohen's d for pairs); None if that is
+    not defined. p: two-sided; None for fewer than two seeds.
+    """
+
+    difference: Spread
+    effect: float | None
+    p: float | None
+
+
+def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
+    """first − second, seed by seed. The test changes the signs of the differences in all 2ⁿ ways
+    and asks how many have a mean at least as far from 0; above 13 seeds it is Wilcoxon's."""
+    differences = [first[seed] - second[seed] for seed in first if seed in second]
+    found = spread(differences)
+    if found.deviation is None or found.mean is None:
+        return Paired(found, None, None)
+    effect = found.mean / found.deviation if found.deviation > 0 else None
+    return Paired(found, effect, _p(differences))
+
+
+def _p(differences: Sequence[float]) -> float:
+    if not any(differences):
+        return 1.0
+    if len(differences) > EXACT_UP_TO:
+        from scipy.stats import wilcoxon
+
+        return float(wilcoxon(differences).pvalue)
+    n = len(differences)
+    signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    means = np.abs(signs @ np.array(differences) / n)
+    # Sums in another order differ in their last bits: what is equal must count as equal.
+    return float(np.mean(means >= abs(fmean(differences)) * (1 - 1e-9)))
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number (Holm 1979): the chance of any false one is bounded. A
+    comparison that could not be made is not counted."""
+    made = sorted((p, number) for number, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
+    largest = 0.0
+    for rank, (p, number) in enumerate(made):
+        largest = max(largest, min(1.0, p * (len(made) - rank)))
+        corrected[number] = largest
+    return corrected
+
+
+def smallest_p(n: int) -> float:
+    """The smallest p that the sign test of means can give with n seeds: all differences on one
+    side, 2 of 2ⁿ."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def seeds_needed(comparisons: int) -> int:
+    """The fewest seeds with which one of so many comparisons can fall below 5 % after Holm."""
+    return next(n for n in range(2, 64) if comparisons * smallest_p(n) < LEVEL)
