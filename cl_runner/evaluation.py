@@ -1,14 +1,8 @@
-"""The accuracy matrix and what is read off it, each metric with its definition.
-
-R[t][k] is the accuracy on task k's test samples after learning task t, None above the diagonal;
-T is the number of tasks. A metric that does not apply is None, never 0 or NaN.
-"""
+"""What a strategy predicts of the test samples of a task."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,7 +12,6 @@ from cl_runner.errors import Diverged
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Task
 
-Matrix = list[list[float | None]]
 CHUNK = 1000  # samples at a time
 
 
@@ -62,93 +55,3 @@ def predict(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Pred
         among_own.append(scores[:, own].argmax(1) + own.start)
     strategy.train(training)
     return Predictions(samples.y, torch.cat(among_seen), torch.cat(among_own))
-
-
-def average_accuracy(R: Matrix) -> float:
-    """Mean over tasks k of R[T][k]."""
-    return fmean(_row(R, -1))
-
-
-def overall_accuracy(R: Matrix, sizes: Sequence[int]) -> float:
-    """Mean over all test samples after the last task: tasks weighted by their test samples."""
-    return sum(a * n for a, n in zip(_row(R, -1), sizes, strict=True)) / sum(sizes)
-
-
-def average_incremental_accuracy(R: Matrix) -> float:
-    """Mean over t of the mean of row t (Rebuffi et al. 2017)."""
-    return fmean(fmean(_row(R, t)) for t in range(len(R)))
-
-
-def learning_accuracy(R: Matrix) -> float:
-    """Mean over tasks k of R[k][k]: how well each was learned at its time."""
-    return fmean(_diagonal(R))
-
-
-def forgetting(R: Matrix) -> float | None:
-    """Mean over k < T of max over k ≤ t < T of R[t][k], minus R[T][k] (Chaudhry et al. 2018)."""
-    last = _row(R, -1)
-    best = [max(_row(R, t)[k] for t in range(k, len(R) - 1)) for k in range(len(R) - 1)]
-    return fmean(b - a for b, a in zip(best, last, strict=False)) if best else None
-
-
-def backward_transfer(R: Matrix) -> float | None:
-    """Mean over k < T of R[T][k] − R[k][k] (Lopez-Paz & Ranzato 2017)."""
-    pairs = list(zip(_row(R, -1), _diagonal(R), strict=True))[:-1]
-    return fmean(last - first for last, first in pairs) if pairs else None
-
-
-def forward_transfer(before: Sequence[float | None], untrained: Sequence[float]) -> float | None:
-    """Mean over k > 1 of the accuracy on task k just before it is learned, minus that of the
-    untrained network (Lopez-Paz & Ranzato 2017). Only where tasks share their classes."""
-    pairs = [(b, u) for b, u in zip(before, untrained, strict=False) if b is not None]
-    return fmean(b - u for b, u in pairs) if pairs else None
-
-
-def intransigence(R: Matrix, reference: Matrix) -> float:
-    """Mean over k of reference[k][k] − R[k][k] (Chaudhry et al. 2018); the reference run is
-    usually joint training."""
-    return fmean(a - b for a, b in zip(_diagonal(reference), _diagonal(R), strict=True))
-
-
-def min_accuracy(curve: Sequence[tuple[int, Sequence[float]]]) -> float | None:
-    """Mean over k < T of the lowest accuracy on task k at any evaluation after it was learned
-    (De Lange et al. 2023, min-ACC). `curve`: (task being learned, accuracies of tasks so far)."""
-    earlier = range(max((task for task, _ in curve), default=0))
-    return fmean(min(row[k] for t, row in curve if t > k) for k in earlier) if earlier else None
-
-
-def stability_gap(R: Matrix, curve: Sequence[tuple[int, Sequence[float]]]) -> float | None:
-    """Mean over tasks t > 1 and k < t of R[t−1][k] minus the lowest accuracy on task k while
-    task t is learned (after De Lange et al. 2023)."""
-    drops = [
-        _row(R, t - 1)[k] - min(row[k] for task, row in curve if task == t)
-        for t in range(1, len(R))
-        for k in range(t)
-    ]
-    return fmean(drops) if drops else None
-
-
-METRICS = {
-    metric.__name__: " ".join((metric.__doc__ or "").split())
-    for metric in (
-        average_accuracy,
-        overall_accuracy,
-        average_incremental_accuracy,
-        learning_accuracy,
-        forgetting,
-        backward_transfer,
-        forward_transfer,
-        intransigence,
-        min_accuracy,
-        stability_gap,
-    )
-}
-"""The definition of each metric, to stand beside its number."""
-
-
-def _row(R: Matrix, t: int) -> list[float]:
-    return [a for a in R[t] if a is not None]
-
-
-def _diagonal(R: Matrix) -> list[float]:
-    return [_row(R, t)[-1] for t in range(len(R))]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_runner import evaluation
+from cl_runner import metrics
 from cl_runner.batches import Samples
-from cl_runner.evaluation import Matrix, Predictions, predict
+from cl_runner.evaluation import Predictions, predict
+from cl_runner.metrics import Matrix
 from cl_runner.regression import RegressionEvaluator
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import SHARED, Stream, Task
@@ -84,7 +85,7 @@ class Evaluator:
         return row
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
-        """The part of `results.json` that is measured; see `evaluation.py` for the definitions."""
+        """The part of `results.json` that is measured; see `metrics.py` for the definitions."""
         task_il_alone = self.scenario == "task_incremental"
         R = self.among_own if task_il_alone else self.among_seen
         inside = len(self.curve) > len(self.tasks)
@@ -98,16 +99,16 @@ class Evaluator:
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
             "metrics_are_of": "accuracy_task_il" if task_il_alone else "accuracy",
-            "average_accuracy": evaluation.average_accuracy(R),
-            "overall_accuracy": evaluation.overall_accuracy(R, [len(s) for s in self.test]),
-            "average_incremental_accuracy": evaluation.average_incremental_accuracy(R),
-            "learning_accuracy": evaluation.learning_accuracy(R),
-            "forgetting": evaluation.forgetting(R),
-            "backward_transfer": evaluation.backward_transfer(R),
-            "forward_transfer": evaluation.forward_transfer(self.before, self.untrained),
-            "intransigence": None if reference is None else evaluation.intransigence(R, reference),
-            "min_accuracy": evaluation.min_accuracy(self.curve) if inside else None,
-            "stability_gap": evaluation.stability_gap(R, self.curve) if inside else None,
+            "average_accuracy": metrics.average_accuracy(R),
+            "overall_accuracy": metrics.overall_accuracy(R, [len(s) for s in self.test]),
+            "average_incremental_accuracy": metrics.average_incremental_accuracy(R),
+            "learning_accuracy": metrics.learning_accuracy(R),
+            "forgetting": metrics.forgetting(R),
+            "backward_transfer": metrics.backward_transfer(R),
+            "forward_transfer": metrics.forward_transfer(self.before, self.untrained),
+            "intransigence": None if reference is None else metrics.intransigence(R, reference),
+            "min_accuracy": metrics.min_accuracy(self.curve) if inside else None,
+            "stability_gap": metrics.stability_gap(R, self.curve) if inside else None,
         }
 
     def _on(self, strategy: Strategy, tested: Task, learned: Task) -> Predictions:

@@ -7,7 +7,6 @@ diagonal; T is the number of tasks. A metric that does not apply is None, never 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,31 +16,12 @@ from torch.nn import functional as F
 
 from cl_runner.batches import Samples
 from cl_runner.errors import Diverged
-from cl_runner.evaluation import CHUNK, Matrix
+from cl_runner.evaluation import CHUNK
+from cl_runner.metrics import Matrix, average_mse, mse_growth
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Stream, Task
 
 MEASURED = ("mse", "validation", "curve", "fits")
-
-
-def average_mse(M: Matrix) -> float:
-    """Mean over tasks k of M[T][k]."""
-    return fmean(_row(M, -1))
-
-
-def mse_growth(M: Matrix) -> float | None:
-    """Mean over k < T of M[T][k] / M[k][k]: how many times larger the error on earlier tasks has
-    become since they were learned."""
-    last = _row(M, -1)
-    ratios = [last[k] / _row(M, k)[k] for k in range(len(M) - 1)]
-    return fmean(ratios) if ratios else None
-
-
-METRICS = {
-    metric.__name__: " ".join((metric.__doc__ or "").split())
-    for metric in (average_mse, mse_growth)
-}
-"""The definition of each metric, to stand beside its number."""
 
 
 class RegressionEvaluator:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.errors import ConfigError
-from cl_runner.evaluation import Matrix
+from cl_runner.metrics import Matrix
 from cl_runner.settings import Settings
 from cl_runner.stream import Stream
 

@@ -17,10 +17,10 @@ from cl_runner.alarm import Watch, message
 from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
-from cl_runner.evaluation import Matrix
 from cl_runner.evaluator import evaluator_of
 from cl_runner.first_task import FirstTask
 from cl_runner.interrupt import Signals
+from cl_runner.metrics import Matrix
 from cl_runner.models.network import Network
 from cl_runner.phases import Phases
 from cl_runner.randomness import seed_of, seeded

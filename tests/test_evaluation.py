@@ -1,4 +1,4 @@
-"""Metrics against a brute-force oracle and hand-worked numbers; honesty of the evaluation."""
+"""Metrics against a brute-force oracle and hand-worked numbers; honesty of the metrics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cl_runner import evaluation
+from cl_runner import evaluation, metrics
 from cl_runner.checkpoint import unpacked
 from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
 from cl_runner.errors import Diverged
-from cl_runner.evaluation import METRICS, Matrix, predict
+from cl_runner.evaluation import predict
 from cl_runner.evaluator import Evaluator
+from cl_runner.metrics import METRICS, Matrix
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.strategy import Strategy
 
@@ -60,38 +61,38 @@ def oracle(R: Matrix) -> dict[str, float | None]:
 @given(matrices())
 def test_metrics_equal_the_oracle(R: Matrix) -> None:
     for name, expected in oracle(R).items():
-        found = getattr(evaluation, name)(R)
+        found = getattr(metrics, name)(R)
         assert found == (None if expected is None else pytest.approx(expected, abs=1e-12)), name
     if len(R) > 1:
-        assert evaluation.forgetting(R) >= -evaluation.backward_transfer(R) - 1e-12
+        assert metrics.forgetting(R) >= -metrics.backward_transfer(R) - 1e-12
 
 
 HAND: Matrix = [[0.9, None, None], [0.6, 0.8, None], [0.7, 0.5, 1.0]]
 
 
 def test_hand_worked_numbers() -> None:
-    assert evaluation.forgetting(HAND) == pytest.approx((0.2 + 0.3) / 2)
-    assert evaluation.backward_transfer(HAND) == pytest.approx((-0.2 - 0.3) / 2)
-    assert evaluation.average_accuracy(HAND) == pytest.approx(2.2 / 3)
-    assert evaluation.overall_accuracy(HAND, [100, 100, 800]) == pytest.approx(0.92)
-    assert evaluation.learning_accuracy(HAND) == pytest.approx(0.9)
+    assert metrics.forgetting(HAND) == pytest.approx((0.2 + 0.3) / 2)
+    assert metrics.backward_transfer(HAND) == pytest.approx((-0.2 - 0.3) / 2)
+    assert metrics.average_accuracy(HAND) == pytest.approx(2.2 / 3)
+    assert metrics.overall_accuracy(HAND, [100, 100, 800]) == pytest.approx(0.92)
+    assert metrics.learning_accuracy(HAND) == pytest.approx(0.9)
     ideal: Matrix = [[1.0, None, None], [1.0, 0.9, None], [1.0, 1.0, 1.0]]
-    assert evaluation.intransigence(HAND, ideal) == pytest.approx((0.1 + 0.1 + 0.0) / 3)
-    assert evaluation.forward_transfer([None, 0.3, 0.2], [0.1, 0.1, 0.1]) == pytest.approx(0.15)
-    assert evaluation.forward_transfer([], []) is None
+    assert metrics.intransigence(HAND, ideal) == pytest.approx((0.1 + 0.1 + 0.0) / 3)
+    assert metrics.forward_transfer([None, 0.3, 0.2], [0.1, 0.1, 0.1]) == pytest.approx(0.15)
+    assert metrics.forward_transfer([], []) is None
 
 
 def test_forgetting_counts_from_the_best_earlier_row_not_from_the_diagonal() -> None:
     R: Matrix = [[0.5, None, None], [0.9, 0.5, None], [0.6, 0.5, 0.5]]
-    assert evaluation.forgetting(R) == pytest.approx(0.15)
-    assert evaluation.backward_transfer(R) == pytest.approx(0.05)
+    assert metrics.forgetting(R) == pytest.approx(0.15)
+    assert metrics.backward_transfer(R) == pytest.approx(0.05)
 
 
 def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
     R: Matrix = [[0.9, None], [0.8, 0.7]]
     curve = [(0, [0.4]), (0, [0.9]), (1, [0.2, 0.1]), (1, [0.6, 0.5]), (1, [0.8, 0.7])]
-    assert evaluation.min_accuracy(curve) == pytest.approx(0.2)
-    assert evaluation.stability_gap(R, curve) == pytest.approx(0.7)
+    assert metrics.min_accuracy(curve) == pytest.approx(0.2)
+    assert metrics.stability_gap(R, curve) == pytest.approx(0.7)
 
 
 def test_every_metric_has_its_definition() -> None:

@@ -18,8 +18,8 @@ from cl_runner.errors import ConfigError
 from cl_runner.fisher import fisher_diagonal
 from cl_runner.losses import distillation, rehearsal, task_loss
 from cl_runner.memory import Memory
+from cl_runner.metrics import average_mse, mse_growth
 from cl_runner.models.mlp import mlp
-from cl_runner.regression import average_mse, mse_growth
 from cl_runner.stream import Stream
 
 BASES = ("polynomial", "rbf", "sigmoid", "fourier")

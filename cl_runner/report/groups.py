@@ -24,6 +24,7 @@ class Group:
     runs: list[Run]
     varied: dict[str, Any] = field(default_factory=dict)  # in which groups of the section differ
     label: str = ""
+    _spreads: dict[str, Spread] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -48,7 +49,9 @@ class Group:
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def spread(self, metric: str) -> Spread:
-        return spread(list(self.by_seed(metric).values()))
+        if metric not in self._spreads:
+            self._spreads[metric] = spread(list(self.by_seed(metric).values()))
+        return self._spreads[metric]
 
     @cached_property
     def validation(self) -> Spread:

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit  # Student's t; scipy.stats takes seconds to import
 
 LEVEL = 0.05
 EXACT_UP_TO = 13
@@ -33,10 +34,8 @@ def spread(values: Sequence[float]) -> Spread:
     mean = fmean(values) if n else None
     if mean is None or n < 2:
         return Spread(mean, None, None, None, n)
-    from scipy.stats import t  # takes half a second
-
     deviation = stdev(values)
-    half = float(t.ppf(1 - LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * deviation / math.sqrt(n)
     return Spread(mean, deviation, mean - half, mean + half, n)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from cl_runner import evaluation, regression
+from cl_runner.metrics import METRICS as DEFINITIONS
 from cl_runner.report.groups import Group, Section, shown
 from cl_runner.report.ranking import Ranking
 from cl_runner.report.statistics import Spread
 from cl_runner.report.table import number
 
-DEFINITIONS = evaluation.METRICS | regression.METRICS
 OF_CLASSES = (
     "average_accuracy", "overall_accuracy", "average_incremental_accuracy", "learning_accuracy",
     "forgetting", "backward_transfer", "forward_transfer", "intransigence", "min_accuracy",
@@ -40,7 +40,7 @@ class Table:
     rows: list[list[Cell]]
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def numeric(self) -> list[bool]:
         """Which columns are of numbers."""
         return [any(r[c].value is not None for r in self.rows) for c in range(len(self.columns))]
