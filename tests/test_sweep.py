@@ -159,7 +159,7 @@ def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch)
     jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
     monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(Sweep, "_command", lambda self, job, *_: [str(job.folder)])
+    monkeypatch.setattr(sweeper, "command", lambda job, *_: [str(job.folder)])
     sweep = Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
     sweep.launcher = Launcher(killer="c")
