@@ -122,7 +122,8 @@ def trust(config: DictConfig, given: Set[str]) -> None:
     if "trusted_targets" not in given:
         allowed = "is taken from the command line alone, never from a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
-    sys.path.append(os.getcwd())  # where a user's own package may be
+    if os.getcwd() not in sys.path:  # where a user's own package may be
+        sys.path.append(os.getcwd())
 
 
 def _overrides(job: HydraConf) -> list[str]:

@@ -380,6 +380,15 @@ def test_two_searches_do_not_share_a_folder(cl_search, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("study.db"))
 
 
+def test_a_damaged_study_is_named(cl_search, tmp_path: Path) -> None:
+    file = tmp_path / "outputs" / "searches" / "mine" / "study.db"
+    file.parent.mkdir(parents=True)
+    file.write_text("no data base, " * 100)
+    done = cl_search(*TINY, LR, "--name", "mine")
+    assert done.returncode == 5 and str(file) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("code", "states", "returned"),
     [

@@ -57,13 +57,13 @@ def search(arguments: argparse.Namespace) -> bool:
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
     from cl_runner.search import points, space, table
     from cl_runner.search.search import Search
-    from cl_runner.search.study import Study
+    from cl_runner.search.study import Study, kept_in
 
     found = space.read(arguments.overrides)
     first = points.all_checked(found, arguments.name or "unnamed")
     name = arguments.name or points.search_name(first.title, found.identity())
     folder = Path(first.config["output_root"]).absolute() / "searches" / name
-    with storage.locked(folder):
+    with storage.locked(folder), kept_in(folder):
         study = Study(folder, found, first.config["seed"])
         under_way = Search(folder, found, study)
         try:

@@ -35,7 +35,7 @@ class Search:
         self.folder, self.space, self.study = folder, space, study
         self.stopping = Event()
         self.alone: defaultdict[str, Lock] = defaultdict(Lock)  # the same settings: one at a time
-        self.writing = Lock()
+        self.telling = Lock()
         self.unfinished = 0  # trials whose run was ended from outside
 
     def run(self, budget: int, jobs: int) -> None:
@@ -62,7 +62,8 @@ class Search:
                 self.stopping.set()
                 raise
             words = ", ".join(f"{key}={word(value)}" for key, value in trial.params.items())
-            print(f"[{trial.number + 1}/{self.budget}] {words}: {told}", flush=True)
+            with self.telling:
+                print(f"[{trial.number + 1}/{self.budget}] {words}: {told}", flush=True)
 
     def _one(self, trial: Trial) -> str:
         """Work on one trial to its end, and a word on it."""
@@ -127,7 +128,7 @@ class Search:
             return complaint
         if code is None or code < 0 or code in ENDED:
             self.unfinished += 1
-            return "ended from outside; the same command goes on with it"
+            return "interrupted or killed; the same command goes on with it"
         return self._failed(trial, complaint)
 
     def _failed(self, trial: Trial, complaint: str) -> str:
@@ -140,7 +141,7 @@ class Search:
 
     def _write_ledger(self) -> None:
         """`sweep.json`, as a sweep has it."""
-        with self.writing:
+        with self.telling:
             write(self.folder / "sweep.json", ledger(self.folder.name, self.jobs()))
 
     def jobs(self) -> list[Job]:

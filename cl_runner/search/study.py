@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,12 +13,16 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, StorageError, first_line
 from cl_runner.randomness import seed_of
 from cl_runner.search.space import Params, Space
 
+FILE = "study.db"
 STARTUP = 5
 """No trial is pruned before so many are complete."""
 
@@ -37,6 +42,16 @@ class BelowTheMedian(optuna.pruners.BasePruner):
         if task is None or len(others) < STARTUP:
             return False
         return trial.intermediate_values[task] < median(others)
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Raise StorageError where its file cannot be read or written."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ or error
+        raise StorageError(f"storage error: {folder / FILE}: {first_line(cause)}") from None
 
 
 @dataclass
@@ -63,7 +78,7 @@ class Study:
         self.space, self.seed, self.lock = space, seed, Lock()
         self.study = optuna.create_study(
             study_name="search",
-            storage=f"sqlite:///{folder / 'study.db'}",
+            storage=URL.create("sqlite", database=str(folder / FILE)).render_as_string(),
             direction="maximize",
             pruner=BelowTheMedian(),
             load_if_exists=True,
