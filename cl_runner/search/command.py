@@ -29,7 +29,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of cl-train")
-    parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included")
+    parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included; 20")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
     arguments = parser.parse_intermixed_args()

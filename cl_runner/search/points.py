@@ -40,11 +40,9 @@ def checked(overrides: Sequence[str]) -> Point:
     """Compose and build what does without data. Raises ConfigError, of which `cl-train` itself
     says most, and where nothing is held out for validation."""
     with COMPOSING:
-        config, choices = _composed(overrides)
+        config, plain, choices = _composed(overrides)
         trust(config, {key_of(override) for override in overrides})
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        read = settings.read({str(key): node for key, node in plain.items()})
+        read = settings.read(plain)
         build_strategy(read)
         outline = read.dataset.outline(read.seed)
         written = masking.as_written(config)
@@ -80,8 +78,8 @@ def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job
     return Job(named, varied, point.overrides, point.config), point
 
 
-def _composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-    """The settings, and the options that were chosen."""
+def _composed(overrides: Sequence[str]) -> tuple[DictConfig, Config, dict[str, Any]]:
+    """The settings, the same with interpolations resolved, and the options that were chosen."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
@@ -89,10 +87,10 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
             choices = config.pop("hydra").runtime.choices
         if config.threads is None:
             config.threads = 1
-        OmegaConf.resolve(config.copy())
+        plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise from_hydra(error) from None
-    return config, dict(choices)
+    return config, {str(key): node for key, node in plain.items()}, dict(choices)  # type: ignore[union-attr]
 
 
 def _measured(point: Point) -> dict[str, Any]:
