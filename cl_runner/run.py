@@ -254,9 +254,12 @@ class Training:
 
     def _evaluate(self, task: Task) -> None:
         row = self.evaluator.after_task(self.strategy, task)
-        where = {"task": task.index, "step": self.cost.steps}
-        self.trackers.log({"event": "evaluation", **where, self.evaluator.measure: row})
         measure = self.evaluator.measure
+        record = {"event": "evaluation", "task": task.index, "step": self.cost.steps, measure: row}
+        if self.evaluator.validation:
+            held_out = self.evaluator.validation[-1][: task.index + 1]
+            record[f"{measure}_validation"] = held_out
+        self.trackers.log(record)
         told = " ".join(number(value, measure) for value in row)
         place = f"{task.index + 1}/{len(self.stream.tasks)}"
         log.info("task %s (%s): %s %s", place, task.name, measure, told)

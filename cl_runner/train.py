@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
-        told = _from_hydra(error)
+        told = from_hydra(error)
         print(told, file=sys.stderr)
         sys.exit(told.exit_code)
     except KeyboardInterrupt:
@@ -82,11 +83,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
         raise ConfigError.of(key, value, "is of a sweep", "cl-train -m ...")
-    if config.trusted_targets and "trusted_targets" not in given:
-        allowed = "is taken from the command line alone, never from a file"
-        raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
-    if config.trusted_targets:
-        sys.path.append(os.getcwd())  # where a user's own package may be
+    trust(config, given)
     logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
     from cl_runner.environment import choose_device
@@ -114,6 +111,19 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     print(summary(results, folder))
     regression = results["metrics_are_of"] == "mse"
     return -float(results["average_mse"]) if regression else float(results["average_accuracy"])
+
+
+def trust(config: DictConfig, given: Set[str]) -> None:
+    """Let the user's own packages be imported, if the command line, which gave these keys, says so.
+
+    Raises ConfigError if a file does."""
+    if not config.trusted_targets:
+        return
+    if "trusted_targets" not in given:
+        allowed = "is taken from the command line alone, never from a file"
+        raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
+    if os.getcwd() not in sys.path:  # where a user's own package may be
+        sys.path.append(os.getcwd())
 
 
 def _overrides(job: HydraConf) -> list[str]:
@@ -160,7 +170,7 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
     return folder
 
 
-def _from_hydra(error: Exception) -> ConfigError:
+def from_hydra(error: Exception) -> ConfigError:
     """One line for what Hydra says in several: key, value, what is there, nearest name."""
     from cl_runner.settings import nearest
 

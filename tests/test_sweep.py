@@ -159,7 +159,7 @@ def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch)
     jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
     monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(Sweep, "_command", lambda self, job, *_: [str(job.folder)])
+    monkeypatch.setattr(sweeper, "command", lambda job, *_: [str(job.folder)])
     sweep = Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
     sweep.launcher = Launcher(killer="c")
@@ -185,6 +185,12 @@ def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
     plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4",
                          "plan=true")  # fmt: skip
     assert states("\n" + plan.stdout) == ["run", "run"]
+
+
+def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=interval(1,10)")
+    assert done.returncode == 2 and "cl-search" in done.stderr and "interval(1,10)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def write_best(run: Run, folder: Path, why: str) -> Path:
     ]
     file = folder / "experiment" / f"{NAME}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, "\n".join(head) + "\n" + body)
+    text = "\n".join(head) + "\n" + body
+    if not file.exists() or file.read_text() != text:
+        write(file, text)
     return file
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cl_runner import storage, train
+from cl_runner import storage
+from cl_runner.child import cl_train, complaint
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
@@ -112,37 +112,13 @@ def run_one(
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
     with TemporaryDirectory() as told:
         code = cl_train([*words, *overrides, *place], Path(told))
-        printed, complained = ((Path(told) / name).read_text() for name in ("stdout", "stderr"))
-    if code != 0:
-        lines = complained.strip().splitlines() or ["no word"]
-        word = next((line for line in lines if " error: " in line), lines[-1])
-        return None, f"failed with exit code {code}: {word}"
+        if code != 0:
+            return None, f"failed with exit code {code}: {complaint(Path(told))}"
+        printed = (Path(told) / "stdout").read_text()
     complete = Path(printed.strip().splitlines()[-1].partition("run folder: ")[2])
     results: dict[str, Any] = json.loads((complete / "results.json").read_text())
     again = printed.startswith("already complete")
     return results, "already complete" if again else f"{results['cost']['seconds']:.0f} s"
-
-
-def cl_train(words: Sequence[str], told: Path) -> int | None:
-    """`cl-train` in a process of its own, what it prints in two files of `told`: its exit code.
-
-    The process is forked from one that has imported torch and nothing else, which spares seconds.
-    """
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["cl_runner.run"])
-    process = server.Process(target=_cl_train, args=(list(words), told))
-    process.start()
-    process.join()
-    return process.exitcode
-
-
-def _cl_train(words: list[str], told: Path) -> None:
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = (told / name).open("w")
-        os.dup2(stream.fileno(), number)
-        setattr(sys, name, stream)
-    sys.argv = ["cl-train", *words]
-    train.main()
 
 
 if __name__ == "__main__":

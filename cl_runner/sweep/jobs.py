@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.report.table import aligned
-from cl_runner.resume import Config, read_status, settings_digest
+from cl_runner.resume import Config, key_of, read_status, settings_digest
 from cl_runner.storage import is_locked
 
 DONE = "complete"
@@ -54,12 +54,38 @@ def jobs_of(
         digest = settings_digest(config)[:8]
         if digest in found:
             continue
-        there = next(iter(sorted(folder.glob(f"*_{digest}"))), None)
-        named = there or folder / f"{len(found):03}_{plain_name(title)}_{digest}"
+        named = job_folder(folder, len(found), title, digest)
         values = dict(override.partition("=")[::2] for override in point)
         varied = {key: values[key] for key in varying if key in values}
         found[digest] = Job(named, varied, point, config)
     return list(found.values())
+
+
+def job_folder(folder: Path, number: int, title: str, digest: str) -> Path:
+    """The job's folder in that of the sweep: the one that is there for these settings, or a new
+    one. digest: of the settings, 8 characters."""
+    there = next(iter(sorted(folder.glob(f"*_{digest}"))), None)
+    return there or folder / f"{number:03}_{plain_name(title)}_{digest}"
+
+
+def command(job: Job, folder: Path, shared: bool) -> list[str]:
+    """What the job's own command line would be in the sweep's folder. shared: whether others have
+    the same first task."""
+    ours = {"output_root": folder, "name": job.folder.name, "resume": "auto"}
+    ours["threads"] = job.config["threads"]
+    if shared and job.config["first_task_cache"] is None:
+        ours["first_task_cache"] = folder / "first_tasks"
+    if (job.config["tracker"] or {}).get("name", "") is None and job.label:
+        ours["tracker.name"] = job.label
+    kept = [override for override in job.overrides if key_of(override) not in ours]
+    return [*kept, *(f"{key}={quoted(str(value))}" for key, value in ours.items())]
+
+
+def quoted(value: str) -> str:
+    """As one word of Hydra's grammar; plain ones stay bare, so that numbers are numbers."""
+    if value.isalnum():
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:

@@ -26,7 +26,7 @@ from cl_runner.interrupt import Interrupted
 from cl_runner.resume import Config, key_of
 from cl_runner.storage import write
 from cl_runner.sweep import launchers
-from cl_runner.sweep.jobs import DONE, Job, jobs_of, ledger, sweep_name, table
+from cl_runner.sweep.jobs import DONE, Job, command, jobs_of, ledger, sweep_name, table
 from cl_runner.sweep.plan import plan
 from cl_runner.sweep.shared import first_tasks, interleaved
 
@@ -76,7 +76,8 @@ class Sweep(Sweeper):
             key = override.get_key_element()
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 allowed = "a sweep takes lists, a,b,c, and range(...)"
-                raise ConfigError.of(key, override.get_value_element_as_str(), allowed)
+                value = str(override.input_line).partition("=")[2]
+                raise ConfigError.of(key, value, allowed, "cl-search searches intervals")
             each = (
                 override.sweep_string_iterator()
                 if override.is_sweep_override()
@@ -153,7 +154,7 @@ class Sweep(Sweeper):
 
     def _launch(self, jobs: Sequence[Job], folder: Path, shared: set[Path]) -> BaseException | None:
         """Hand jobs to the launcher; the error if it broke. A job's own error is in its folder."""
-        commands = [self._command(job, folder, job.folder in shared) for job in jobs]
+        commands = [command(job, folder, job.folder in shared) for job in jobs]
         size = launchers.at_a_time(self.master.hydra.launcher) or max(1, len(commands))
         try:
             for start in range(0, len(commands), size):
@@ -164,25 +165,7 @@ class Sweep(Sweeper):
             return error
         return None
 
-    def _command(self, job: Job, folder: Path, shared: bool) -> list[str]:
-        """What the job's own command line would be."""
-        ours = {"output_root": folder, "name": job.folder.name, "resume": "auto"}
-        ours["threads"] = job.config["threads"]
-        if shared and job.config["first_task_cache"] is None:
-            ours["first_task_cache"] = folder / "first_tasks"
-        if (job.config["tracker"] or {}).get("name", "") is None and job.label:
-            ours["tracker.name"] = job.label
-        kept = [override for override in job.overrides if key_of(override) not in ours]
-        return [*kept, *(f"{key}={_quoted(str(value))}" for key, value in ours.items())]
-
 
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _quoted(value: str) -> str:
-    """As one word of Hydra's grammar; plain ones stay bare, so that numbers are numbers."""
-    if value.isalnum():
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

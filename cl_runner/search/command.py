@@ -1,0 +1,88 @@
+"""`cl-search`: settings chosen by optuna (TPE) on validation data; resumable, pruned at task ends.
+
+Settings are given as to cl-train. Those with interval(a,b), tag(log,interval(a,b)),
+int(interval(a,b)), range(a,b) or a list a,b,c are searched; all others are the same for all runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cl_runner import storage
+from cl_runner.errors import MISSING, ConfigError, RunError
+
+EXAMPLE = (
+    "example: cl-search strategy=ewc 'strategy.weight=tag(log,interval(1,1e5))'"
+    " 'optimizer.lr=choice(1e-4,1e-3)' dataset.validation_fraction=0.2 --trials 30"
+)
+
+
+def main() -> None:
+    """`cl-search KEY=VALUE ...`; exit codes as of cl-train, 1 if a trial failed."""
+    parser = argparse.ArgumentParser(
+        prog="cl-search",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of cl-train")
+    parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included; 20")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
+    arguments = parser.parse_intermixed_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of every run
+    try:
+        sys.exit(not search(arguments))
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def search(arguments: argparse.Namespace) -> bool:
+    """Search, and print the table of all trials; whether there is a best one and none failed."""
+    for flag in ("trials", "jobs"):
+        if getattr(arguments, flag) < 1:
+            allowed = "must be an integer ≥ 1"
+            raise ConfigError.of(f"--{flag}", getattr(arguments, flag), allowed)
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError:
+        hint = "pip install 'cl-runner[search]'"
+        raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
+    from cl_runner.report import best, runs
+    from cl_runner.search import points, space, table
+    from cl_runner.search.search import Search
+    from cl_runner.search.study import Study, kept_in
+
+    found = space.read(arguments.overrides)
+    first = points.all_checked(found, arguments.name or "unnamed")
+    name = arguments.name or points.search_name(first.title, found.identity())
+    folder = Path(first.config["output_root"]).absolute() / "searches" / name
+    with storage.locked(folder), kept_in(folder):
+        study = Study(folder, found, first.config["seed"])
+        under_way = Search(folder, found, study)
+        try:
+            under_way.run(arguments.trials, arguments.jobs)
+        finally:
+            print(table.table(study.trials(), list(found.searched), first.measure))
+            print(f"search folder: {folder}", flush=True)
+        chosen = table.best(study.trials())
+        if chosen is None:
+            raise RunError("no trial is complete")
+        print(table.verdict(chosen, first.measure, folder))
+        (run,) = runs.read([folder / chosen.user_attrs["folder"]])
+        told = table.verdict(chosen, first.measure, folder).splitlines()[0]
+        best.write_best(run, folder, told)
+        print(f"again: cl-train --config-dir {folder} experiment={best.NAME}")
+    failed = [trial for trial in study.trials() if table.state(trial) == "failed"]
+    return not failed and under_way.unfinished == 0
+
+
+if __name__ == "__main__":
+    main()

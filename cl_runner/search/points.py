@@ -1,0 +1,99 @@
+"""From a point of the space to a job: composed, checked, with its folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner import masking, settings
+from cl_runner.errors import ConfigError
+from cl_runner.resume import Config, key_of, settings_digest
+from cl_runner.run import build_strategy
+from cl_runner.search.space import Params, Space, word
+from cl_runner.sweep.jobs import Job, job_folder, plain_name, quoted
+from cl_runner.train import CONF, from_hydra, trust
+
+COMPOSING = Lock()  # Hydra has one state for the whole process
+
+
+@dataclass(frozen=True)
+class Point:
+    """A command line whose settings have been found good."""
+
+    overrides: Sequence[str]
+    config: Config  # as it is written down
+    title: str  # the experiment, or the data set
+    tasks: int
+    measure: str  # of its results: accuracy, mse
+
+
+def checked(overrides: Sequence[str]) -> Point:
+    """Compose and build what does without data. Raises ConfigError, of which `cl-train` itself
+    says most, and where nothing is held out for validation."""
+    with COMPOSING:
+        config, plain, choices = _composed(overrides)
+        trust(config, {key_of(override) for override in overrides})
+        read = settings.read(plain)
+        build_strategy(read)
+        outline = read.dataset.outline(read.seed)
+        written = masking.as_written(config)
+    if not outline.validation_fraction > 0:
+        key, found = "dataset.validation_fraction", outline.validation_fraction
+        allowed = "a search selects on validation samples, never on test samples"
+        raise ConfigError.of(key, found, allowed, f"{key}=0.1")
+    title = str(choices.get("experiment") or choices.get("dataset"))
+    measure = "mse" if outline.scenario == "regression" else "accuracy"
+    return Point(list(overrides), written, title, len(outline.labels), measure)
+
+
+def all_checked(space: Space, name: str) -> Point:
+    """The first point, when all corners of the space have been found good. name: of the search."""
+    points = [checked([*space.point(corner), f"name={quoted(name)}"]) for corner in space.corners()]
+    if any(_measured(point) != _measured(points[0]) for point in points):
+        keys = ", ".join(space.searched)
+        allowed = "values on other data, or on another part of it, cannot be compared"
+        raise ConfigError.of("command line", keys, allowed, "of dataset, only pixels is searched")
+    return points[0]
+
+
+def search_name(title: str, words: Iterable[str]) -> str:
+    """A name for the search that these words make."""
+    return f"{plain_name(title)}_{hashlib.sha256(repr(list(words)).encode()).hexdigest()[:8]}"
+
+
+def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job, Point]:
+    """The job of a trial in the search's folder."""
+    point = checked(space.point(params))
+    named = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
+    varied = {key: word(params[key]) for key in space.searched}
+    return Job(named, varied, point.overrides, point.config), point
+
+
+def _composed(overrides: Sequence[str]) -> tuple[DictConfig, Config, dict[str, Any]]:
+    """The settings, the same with interpolations resolved, and the options that were chosen."""
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", list(overrides), return_hydra_config=True)
+        with open_dict(config):
+            choices = config.pop("hydra").runtime.choices
+        if config.threads is None:
+            config.threads = 1
+        plain = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise from_hydra(error) from None
+    return config, {str(key): node for key, node in plain.items()}, dict(choices)  # type: ignore[union-attr]
+
+
+def _measured(point: Point) -> dict[str, Any]:
+    """What must not differ between trials: which samples are held out, and how they are scored."""
+    dataset = point.config["dataset"]
+    return {key: node for key, node in dataset.items() if key != "pixels"}

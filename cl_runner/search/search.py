@@ -1,0 +1,156 @@
+"""A search under way: trials are asked for, trained in child processes, judged and told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Lock
+
+from cl_runner import child
+from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
+from cl_runner.masking import kept_overrides
+from cl_runner.search import objective
+from cl_runner.search.points import Point, job_of
+from cl_runner.search.space import Space, word
+from cl_runner.search.study import Study, Trial
+from cl_runner.search.table import shown
+from cl_runner.storage import is_locked, write
+from cl_runner.sweep.jobs import DONE, Job, command, ledger
+
+POLL = 0.2  # seconds
+OF_ALL_RUNS = (DataError.exit_code, StorageError.exit_code)
+"""What one run meets, such as a full disk, all others would meet: the search stops."""
+ENDED = (130, 143)
+"""Interrupted, after the state was saved; a child that was killed has a negative code."""
+
+
+class Search:
+    """In its folder, whose lock this process holds."""
+
+    def __init__(self, folder: Path, space: Space, study: Study) -> None:
+        self.folder, self.space, self.study = folder, space, study
+        self.stopping = Event()
+        self.alone: defaultdict[str, Lock] = defaultdict(Lock)  # the same settings: one at a time
+        self.telling = Lock()
+        self.unfinished = 0  # trials whose run was ended from outside
+
+    def run(self, budget: int, jobs: int) -> None:
+        """Until there are `budget` trials, those of earlier calls included, `jobs` at a time.
+
+        Raises RunError where to go on makes no sense; those under way then end first."""
+        self.budget = budget
+        with ThreadPoolExecutor(jobs) as pool:
+            workers = [pool.submit(self._work) for _ in range(jobs)]
+            try:
+                for worker in as_completed(workers):
+                    worker.result()
+            finally:
+                self.stopping.set()
+
+    def _work(self) -> None:
+        while not self.stopping.is_set():
+            trial = self.study.next(self.budget)
+            if trial is None:
+                return
+            try:
+                told = self._one(trial)
+            except BaseException:
+                self.stopping.set()
+                raise
+            words = ", ".join(f"{key}={word(value)}" for key, value in trial.params.items())
+            with self.telling:
+                print(f"[{trial.number + 1}/{self.budget}] {words}: {told}", flush=True)
+
+    def _one(self, trial: Trial) -> str:
+        """Work on one trial to its end, and a word on it."""
+        try:
+            job, point = job_of(self.space, trial.params, trial.number, self.folder)
+        except ConfigError as error:
+            return self._failed(trial, str(error).splitlines()[0])
+        with self.alone[job.folder.name]:
+            self.study.note(trial, folder=job.folder.name)
+            self._write_ledger()
+            while is_locked(job.folder):  # the run of a search that was killed saves its state
+                time.sleep(POLL)
+            if job.state == DONE:
+                return f"{self._complete(trial, job, point)}, already complete"
+            start = time.monotonic()
+            code, complaint, pruned = self._train(trial, job, point)
+            if code == 0:
+                return f"{self._complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
+            if pruned:
+                self.study.prune(trial)
+                return f"pruned after task {trial.judged} of {point.tasks}"
+            return self._without_value(trial, job, code, complaint)
+
+    def _train(self, trial: Trial, job: Job, point: Point) -> tuple[int | None, str, bool]:
+        """The run in a child process, which is asked to end if the study says so: its exit code,
+        what it complained of, and whether it was asked."""
+        pruned = False
+        with TemporaryDirectory() as told:
+            process = child.start(self._words(job), Path(told))
+            while process.exitcode is None:
+                process.join(POLL)
+                values = objective.after_each_task(job.folder / "metrics.jsonl")
+                if not pruned and self.study.is_to_stop(trial, values, point.tasks):
+                    process.terminate()
+                    pruned = True
+            complaint = "" if process.exitcode == 0 else child.complaint(Path(told))
+            return process.exitcode, complaint, pruned
+
+    def _words(self, job: Job) -> list[str]:
+        words = command(job, self.folder, shared=True)
+        if (job.config["tracker"] or {}).get("group", "") is None:
+            words.append(f"tracker.group='{self.folder.name}'")
+        return words
+
+    def _complete(self, trial: Trial, job: Job, point: Point) -> str:
+        value = objective.value(json.loads((job.folder / "results.json").read_text()))
+        values = objective.after_each_task(job.folder / "metrics.jsonl")
+        self.study.complete(trial, values, value)
+        unit = "mse" if point.measure == "mse" else "%"
+        return f"{shown(value, point.measure)} {unit} on validation"
+
+    def _without_value(self, trial: Trial, job: Job, code: int | None, complaint: str) -> str:
+        if code in OF_ALL_RUNS or (code == ConfigError.exit_code and self._nothing_known()):
+            if code not in OF_ALL_RUNS:  # those go on with this trial when they are called again
+                self._failed(trial, complaint)
+            error = RunError(complaint)
+            error.exit_code = code
+            raise error
+        if code == Diverged.exit_code:
+            self.study.note(trial, error=complaint)
+            self.study.prune(trial)
+            return complaint
+        if code is None or code < 0 or code in ENDED:
+            self.unfinished += 1
+            return "interrupted or killed; the same command goes on with it"
+        return self._failed(trial, complaint)
+
+    def _failed(self, trial: Trial, complaint: str) -> str:
+        self.study.note(trial, error=complaint)
+        self.study.fail(trial)
+        return f"failed: {complaint}"
+
+    def _nothing_known(self) -> bool:
+        return not any(trial.intermediate_values for trial in self.study.trials())
+
+    def _write_ledger(self) -> None:
+        """`sweep.json`, as a sweep has it."""
+        with self.telling:
+            write(self.folder / "sweep.json", ledger(self.folder.name, self.jobs()))
+
+    def jobs(self) -> list[Job]:
+        """A job for each folder, as far as its settings are told in the study."""
+        found: dict[str, Job] = {}
+        for trial in self.study.trials():
+            folder = trial.user_attrs.get("folder")
+            if folder is not None:
+                point = kept_overrides(self.space.point(trial.params))
+                varied = {key: word(trial.params[key]) for key in self.space.searched}
+                found[folder] = Job(self.folder / folder, varied, point, {})
+        return list(found.values())

@@ -1,0 +1,143 @@
+"""What is searched: Hydra's own words for sweeps, read as optuna's distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from cl_runner.errors import ConfigError
+from cl_runner.resume import MAY_CHANGE, key_of
+
+Params = Mapping[str, Any]
+"""The value of each searched key: a number, or a word of Hydra's grammar."""
+NOT_OF_A_SEARCH = {
+    "resume": "continues one run; the same command again continues a search",
+    "name": "is of one run; the search's own is --name",
+    "plan": "is of a sweep",
+    "sweep": "is of a sweep, cl-train -m",
+    "hydra": "is of Hydra's own launchers; a search has --jobs",
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """searched: the distribution of each key; fixed: the words of all runs."""
+
+    searched: Mapping[str, BaseDistribution]
+    fixed: Sequence[str]
+    typed: Sequence[str]  # all words, as they were typed
+
+    def point(self, params: Params) -> list[str]:
+        """The command line of one run."""
+        return [*self.fixed, *(f"{key}={word(params[key])}" for key in self.searched)]
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """A first point, and from there each end of an interval and each value of a list: what
+        cannot be composed there is found before anything is written."""
+        first = {key: ends(found)[0] for key, found in self.searched.items()}
+        yield first
+        for key, found in self.searched.items():
+            for value in ends(found)[1:]:
+                yield {**first, key: value}
+
+    def identity(self) -> list[str]:
+        """The words that make it this search and no other, whatever their order."""
+        return sorted(typed for typed in self.typed if not key_of(typed).startswith(MAY_CHANGE))
+
+
+def read(words: Sequence[str]) -> Space:
+    """The space of a command line. Raises ConfigError for what cannot be searched."""
+    searched: dict[str, BaseDistribution] = {}
+    fixed: dict[str, str] = {}
+    for typed in words:
+        key = key_of(typed)
+        kind = "hydra" if key.startswith(("hydra.", "hydra/")) else key
+        if kind in NOT_OF_A_SEARCH:
+            raise ConfigError.of(key, typed.partition("=")[2], NOT_OF_A_SEARCH[kind])
+        if key in fixed or any(key == key_of(other) for other in searched):
+            raise ConfigError.of("command line", typed, f"gives {key} a second time")
+        override = _parsed(typed)
+        if override.is_sweep_override():
+            searched[override.get_key_element()] = _distribution(override, typed)
+        else:
+            fixed[key] = typed
+    if not searched:
+        hint = "such as optimizer.lr=tag(log,interval(1e-4,1e-1)) or optimizer=sgd,adam"
+        raise ConfigError.of("command line", " ".join(words), "nothing is to be searched", hint)
+    return Space(searched, list(fixed.values()), list(words))
+
+
+def ends(distribution: BaseDistribution) -> list[Any]:
+    """Both ends of numbers, all values of a list."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [distribution.low, distribution.high]
+
+
+def word(value: Any) -> str:
+    """A value as it stands on a command line; a number with all its digits."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def _parsed(typed: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(typed)
+    except HydraException as error:
+        told = str(error).splitlines()[0]
+        raise ConfigError.of("command line", typed, f"cannot be understood ({told})") from None
+
+
+def _distribution(override: Override, typed: str) -> BaseDistribution:
+    key, said = key_of(typed), typed.partition("=")[2]
+    if key == "seed":
+        allowed = "is not searched: the best seed says nothing about the next one"
+        raise ConfigError.of(key, said, allowed, "one seed for all runs, such as seed=0")
+    if key.startswith(MAY_CHANGE):
+        raise ConfigError.of(key, said, "is not searched: it changes no result")
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return _interval(value, key, said)
+    if getattr(value, "tags", None):
+        raise ConfigError.of(key, said, "only an interval has a scale", "tag(log,interval(a,b))")
+    if isinstance(value, RangeSweep) and all(
+        isinstance(number, int) for number in (value.start, value.stop, value.step)
+    ):
+        numbers = range(int(value.start), int(value.stop), int(value.step))  # type: ignore[arg-type]
+        if numbers:
+            return IntDistribution(min(numbers), max(numbers), step=abs(numbers.step))
+    try:
+        # sorted: shuffle(...) lists the same values in another order each time.
+        choices = sorted(set(override.sweep_string_iterator()))
+    except HydraException:  # glob(*): the names are those of files
+        raise ConfigError.of(key, said, "is not searched", "name the options: a,b,c") from None
+    if not choices:
+        raise ConfigError.of(key, said, "has no values")
+    return CategoricalDistribution(choices)
+
+
+def _interval(value: IntervalSweep, key: str, said: str) -> BaseDistribution:
+    low, high = value.start, value.end
+    assert low is not None and high is not None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError.of(key, said, "an interval goes from a number to a larger one")
+    if value.tags - {"log"}:
+        raise ConfigError.of(key, said, "the only tag is log", "tag(log,interval(a,b))")
+    log = "log" in value.tags
+    if log and low <= 0:
+        raise ConfigError.of(key, said, "a log scale begins above 0")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
