@@ -1,4 +1,5 @@
-"""`cl-report FOLDER...`: a table of the runs below the folders, their figures as SVG and PDF."""
+"""`cl-report FOLDER...`: a table of the runs below the folders, their figures as SVG and PDF; with
+`--to-wandb` instead their W&B runs."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cl_runner.errors import ConfigError, RunError
-from cl_runner.report import animation, figures
+from cl_runner.report import animation, figures, to_wandb
 from cl_runner.report.figures import Point
 from cl_runner.report.runs import Run, groups, read
 from cl_runner.report.table import comparison
@@ -28,9 +29,13 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, help="instead of FOLDER/figures, of the first folder"
     )
+    to_wandb.add_options(parser)
     arguments = parser.parse_args()
     folders = arguments.folders
     try:
+        if arguments.to_wandb:
+            to_wandb.command(arguments)
+            return
         print(comparison(folders))
         for file in report(folders, arguments.output or folders[0] / "figures"):
             print(file)
