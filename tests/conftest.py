@@ -95,6 +95,16 @@ def run_here(folder: Path, *overrides: str) -> dict:
 
 
 @pytest.fixture
+def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """W&B knows no key, no server and no folder of this user."""
+    for name in ("API_KEY", "MODE", "BASE_URL", "PROJECT", "SWEEP_ID", "RUN_ID"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
 def cl_train(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`cl-train` as a user types it, in an empty folder."""
 

@@ -1,0 +1,23 @@
+"""What W&B itself reads from the runs that it has written offline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def inspect(place: Path, *flags: str) -> list[dict[str, Any]]:
+    """The records of the one offline run in `place`/wandb."""
+    (offline,) = (place / "wandb").glob("offline-run-*")
+    return read_offline(offline, *flags)
+
+
+def read_offline(offline: Path, *flags: str) -> list[dict[str, Any]]:
+    """The records of an offline run; with `--summary` one object."""
+    wandb = str(Path(sys.executable).parent / "wandb")
+    command = [wandb, "leet", "inspect", "--json", *flags, str(offline)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(text)] if flags else [json.loads(line) for line in text.splitlines()]
