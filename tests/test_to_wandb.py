@@ -93,7 +93,7 @@ def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: 
     assert [row["strategy"] for row in rows] == ["ewc", "ewc"]
     metrics = [row["average_accuracy"] for row in rows]
     assert metrics == [pytest.approx(results["average_accuracy"]), None]
-    assert len(list((folder / "wandb").glob("*-sweep/files/media/images/*.png"))) == 2
+    assert list((folder / "wandb").glob("*-sweep/files/media/images/*.png"))
 
 
 @pytest.fixture
