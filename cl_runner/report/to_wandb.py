@@ -1,4 +1,4 @@
-"""W&B runs made from local files: `cl-report --to-wandb`, and the run that sums up a sweep.
+"""W&B runs made from local files: `cl-report --to-wandb`.
 
 After a crash, or where there was no network, nothing is lost but the mirror: the mirror itself
 (`tracking/wandb.py`) is shown what `metrics.jsonl` and `results.json` hold, and so makes the same
@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cl_runner.errors import CheckpointError, ConfigError, RunError, StorageError, first_line
+from cl_runner.errors import CheckpointError, RunError, first_line
 from cl_runner.report.runs import status_files
+from cl_runner.report.sweep_in_wandb import summary_run
 from cl_runner.resume import Attempt, Config, read_config, read_metrics, read_status
-from cl_runner.sweep.jobs import DONE, label, last_part, read_ledger, state_of
+from cl_runner.sweep.jobs import DONE, label, read_ledger, state_of
+from cl_runner.tracking.late_mirror import check_writable, replace_earlier, tracker_of
 from cl_runner.tracking.tracker import RunInfo
-from cl_runner.tracking.wandb import Mode, WandB, final_metrics
-
-HIDDEN = re.compile(r"<env:\w+>|<masked>")
-"""What stands in a run folder for a value that it does not hold."""
-Cell = float | str | None
+from cl_runner.tracking.wandb import Mode
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +61,7 @@ def rebuild(
             yield f"{folder}: {error}"
     for folder in sorted({file.parent for f in folders for file in f.rglob("sweep.json")}):
         tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
-        with _in_one_line():
+        with _in_one_line(mode):
             summary_run(folder, tracker, place)
         yield f"{folder}: summary of the sweep"
     if mode == "offline":
@@ -90,10 +82,10 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
     tracker = tracker_of(
         config.get("tracker"), mode=mode, project=project, name=_name_in_sweep(folder)
     )
-    with _in_one_line():
+    with _in_one_line(mode):
         tracker.open(info, place, mode)
         tracker.close(results, failed=state != DONE)
-        _replace_earlier(place, tracker.run)
+        replace_earlier(place, tracker.run)
     return f"{state}, {len(info.earlier)} events"
 
 
@@ -123,162 +115,23 @@ def _name_in_sweep(folder: Path) -> str | None:
     return label(varied.get(folder.name, {})) or None
 
 
-def is_wandb(node: Mapping[str, Any] | None) -> bool:
-    """Whether these settings of a tracker are of W&B."""
-    return bool(node) and node["_target_"] == _preset()["_target_"]  # type: ignore[index]
-
-
-def tracker_of(
-    node: Mapping[str, Any] | None,
-    *,
-    mode: Mode | None = None,
-    project: str | None = None,
-    name: str | None = None,
-) -> WandB:
-    """The mirror with a run's own settings, or, if the run had none, those of `tracker=wandb`.
-
-    mode, project: instead of the run's; name: if it has none. What came from the environment is not
-    in a run folder: ConfigError for the project; all else W&B takes from its own variables.
-    """
-    preset = _preset()
-    given = dict(node or {}) if is_wandb(node) else {}
-    if project is None and HIDDEN.search(str(given.get("project"))):
-        allowed = "is not in the run's files"
-        raise ConfigError.of("tracker.project", given["project"], allowed, "--project NAME")
-    told = {k: v for k, v in given.items() if k in preset and not HIDDEN.search(str(v))}
-    settings = preset | told
-    settings |= {"mode": mode or settings["mode"], "project": project or settings["project"]}
-    settings["name"] = settings["name"] or name
-    del settings["_target_"]
-    return WandB(**settings)
-
-
-def _preset() -> dict[str, Any]:
-    from cl_runner.train import CONF
-
-    preset: dict[str, Any] = yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text())
-    return preset
-
-
-def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
-    """The summary run at the end of a sweep whose jobs have this tracker. Whatever goes wrong
-    becomes one line."""
-    if not is_wandb(node):
-        return
-    try:
-        check_writable(folder)
-        summary_run(folder, tracker_of(node), folder)
-    except Exception as error:
-        remedy = f"cl-report --to-wandb {shlex.quote(str(folder))}"
-        print(f"W&B has no summary of the sweep: {first_line(error)}; {remedy}", file=sys.stderr)
-
-
-def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
-    """One W&B run in the group of the sweep: all its jobs as a table, and the report's figures.
-
-    Its id is that of the sweep, so that one made later takes its place. Raises what W&B raises.
-    """
-    import wandb
-
-    ledger = read_ledger(folder)
-    name, jobs = ledger["sweep"], ledger["jobs"]
-    run = tracker.start(
-        place,
-        tracker.mode,
-        group=tracker.group or name,
-        job_type="sweep",
-        id=f"{ledger.get('id', name)}-sweep",
-        name=f"{name} summary",
-        tags=tracker.tags,
-        config={"sweep": name, "jobs": len(jobs)},
-    )
-    try:
-        columns, rows = _jobs(folder, jobs)
-        run.log({"jobs": wandb.Table(columns=list(columns), data=rows)})
-        run.log(_figures(folder))
-    finally:
-        complete = all(state_of(folder / job["folder"]) == DONE for job in jobs)
-        run.finish(exit_code=0 if complete else 1)
-    _replace_earlier(place, run)
-
-
-def _jobs(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]]]:
-    """The table of a sweep: columns and rows; what a job has not come to is None."""
-    rows = [_job(folder / job["folder"], job["varied"]) for job in jobs]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    typed = [_of_one_type([row.get(column) for row in rows]) for column in columns]
-    return columns, [list(row) for row in zip(*typed, strict=True)]
-
-
-def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Cell]:
-    """One job's row: what varies, seed, state, strategy, final metrics."""
-    status, state = read_status(folder), state_of(folder)
-    try:
-        config = read_config(folder) or {}
-        metrics = final_metrics(_results(folder)) if state == DONE else {}
-    except CheckpointError:
-        config, metrics = {}, {}
-    fixed = {"strategy": status.get("names", {}).get("strategy"), "seed": config.get("seed")}
-    swept = {last_part(key): value for key, value in varied.items()}
-    return {"job": folder.name, **fixed, **swept, "state": state, **metrics}
-
-
-def _of_one_type(column: Sequence[Cell]) -> list[Cell]:
-    """Numbers, if all are: W&B's tables have a type for each column."""
-    try:
-        return [None if cell is None else float(cell) for cell in column]
-    except ValueError:
-        return [None if cell is None else str(cell) for cell in column]
-
-
-def _figures(folder: Path) -> dict[str, Any]:
-    """The report's figures of the sweep, as W&B's images."""
-    import wandb
-
-    from cl_runner.report import command
-    from cl_runner.report.figures import picture
-    from cl_runner.report.runs import read
-
-    drawn = command._figures([folder], read([folder]))
-    return {name: wandb.Image(picture(figure)) for name, figure in drawn}
-
-
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
     """That of the sweep's first job that has begun."""
     for job in read_ledger(folder)["jobs"]:
-        config = read_config(folder / job["folder"])
-        if config is not None:
-            return config.get("tracker")
+        with suppress(CheckpointError):
+            config = read_config(folder / job["folder"])
+            if config is not None:
+                return config.get("tracker")
     return None
 
 
-def check_writable(place: Path) -> None:
-    """Raise StorageError if W&B could not write below `place`/wandb: it would go elsewhere."""
-    try:
-        (place / "wandb").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place / "wandb"):
-            pass
-    except OSError as error:
-        told = f"storage error: {place / 'wandb'}: {error.strerror}"
-        raise StorageError(f"{told}; --output FOLDER writes to another place") from None
-
-
-def _replace_earlier(place: Path, run: Any) -> None:
-    """Remove what an earlier call has written of this W&B run, unless it was uploaded: `wandb sync`
-    would upload both, and only the last of them stays."""
-    made = Path(run.dir).parent.resolve()
-    for file in place.glob(f"wandb/offline-run-*/run-{run.id}.wandb"):
-        uploaded = file.with_name(f"{file.name}.synced").exists()
-        if file.parent.resolve() != made and not uploaded:
-            shutil.rmtree(file.parent)
-
-
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def _in_one_line(mode: Mode) -> Iterator[None]:
+    """Whatever W&B raises becomes a RunError."""
     try:
         yield
     except RunError:
         raise
     except Exception as error:
-        told = f"W&B error: {first_line(error)}"
-        raise RunError(f"{told}; without --mode online nothing is uploaded yet") from None
+        remedy = "" if mode == "offline" else "; --mode offline writes files for `wandb sync`"
+        raise RunError(f"W&B error: {first_line(error)}{remedy}") from None

@@ -64,7 +64,7 @@ class Sweep(Sweeper):
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
         if jobs[0].config["tracker"]:
-            from cl_runner.report.to_wandb import mirror_sweep  # which imports much
+            from cl_runner.report.sweep_in_wandb import mirror_sweep  # which imports much
 
             mirror_sweep(folder, jobs[0].config["tracker"])
         if any(job.state != DONE for job in jobs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -43,6 +42,9 @@ class WandB(Tracker):
 
     Every wait for the server is bounded by `init_timeout` and `finish_timeout`. Where it does not
     answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
+
+    Started by the agent of a W&B sweep, a run has the id and the project that the agent waits for:
+    W&B itself puts them in the place of ours.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class WandB(Tracker):
             mode,
             group=self.group or names["group"],
             job_type=names["strategy"],
-            id=_id(run),
+            id=f"{run.attempt.run_id}-{run.attempt.number}",
             name=f"{self._name(run)}{_again(run.attempt.number)}",
             tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
             config={**_hyperparameters(run.config), **run.config, "names": names},
@@ -172,13 +174,6 @@ def final_metrics(results: dict[str, Any]) -> dict[str, float]:
         if results[f"{measure}_validation"] is not None:
             final[f"validation_{measure}"] = fmean(results[f"{measure}_validation"][-1])
     return final
-
-
-def _id(run: RunInfo) -> str | None:
-    """An agent of a W&B sweep gives its runs their ids (WANDB_RUN_ID) and waits for these."""
-    if "WANDB_SWEEP_ID" in os.environ:
-        return None
-    return f"{run.attempt.run_id}-{run.attempt.number}"
 
 
 def _forget_what_failed() -> None:
