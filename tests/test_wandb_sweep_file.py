@@ -44,8 +44,14 @@ def agent_command(file: dict, values: dict) -> list[str]:
 
 
 def corners(parameters: dict) -> list[dict]:
-    ends = [p["values"][:: len(p["values"]) - 1] if "values" in p else [p["min"], p["max"]]
-            for p in parameters.values()]  # fmt: skip
+    """The ends of every range, as W&B draws from it: whole numbers only where that is asked for."""
+    ends = []
+    for parameter in parameters.values():
+        if "values" in parameter:
+            ends.append([parameter["values"][0], parameter["values"][-1]])
+        else:
+            kind = int if parameter["distribution"].startswith("int_") else float
+            ends.append([kind(parameter["min"]), kind(parameter["max"])])
     return [dict(zip(parameters, point, strict=True)) for point in itertools.product(*ends)]
 
 

@@ -44,7 +44,7 @@ class WandB(Tracker):
     answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
 
     Started by the agent of a W&B sweep, a run has the id and the project that the agent waits for:
-    W&B itself puts them in the place of ours.
+    W&B itself puts them in the place of ours (and so cannot go on offline under another id).
     """
 
     def __init__(
@@ -74,7 +74,6 @@ class WandB(Tracker):
             if self.mode == "offline":
                 raise
             log.warning("W&B cannot be reached, going on offline: %s", _first_line(error))
-            _forget_what_failed()
             self.open(run, run.folder, "offline")
 
     @_harmless
@@ -94,7 +93,7 @@ class WandB(Tracker):
             mode,
             group=self.group or names["group"],
             job_type=names["strategy"],
-            id=f"{run.attempt.run_id}-{run.attempt.number}",
+            id=self._id(run, mode),
             name=f"{self._name(run)}{_again(run.attempt.number)}",
             tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
             config={**_hyperparameters(run.config), **run.config, "names": names},
@@ -128,6 +127,11 @@ class WandB(Tracker):
 
     def _name(self, run: RunInfo) -> str:
         return self.name or f"{run.names['strategy']} {run.folder.name}"
+
+    def _id(self, run: RunInfo, mode: Mode) -> str:
+        """A start that failed keeps its id, so going on offline needs another."""
+        fallback = "" if mode == self.mode else "-offline"
+        return f"{run.attempt.run_id}-{run.attempt.number}{fallback}"
 
     def mirror(self, record: Record) -> None:
         """One event of metrics.jsonl."""
@@ -174,13 +178,6 @@ def final_metrics(results: dict[str, Any]) -> dict[str, float]:
         if results[f"{measure}_validation"] is not None:
             final[f"validation_{measure}"] = fmean(results[f"{measure}_validation"][-1])
     return final
-
-
-def _forget_what_failed() -> None:
-    """A start that failed keeps its id for as long as W&B's own process lives."""
-    import wandb
-
-    wandb.teardown()
 
 
 def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
