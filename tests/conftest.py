@@ -8,7 +8,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,26 @@ NAMES = dict.fromkeys(
 def run_here(folder: Path, *overrides: str) -> dict:
     """One run in this process."""
     return run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
+
+
+@pytest.fixture
+def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """W&B knows no key, no server and no folder of this user."""
+    for name in ("API_KEY", "MODE", "BASE_URL", "PROJECT", "SWEEP_ID", "RUN_ID"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
+def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
+    """W&B reads its variables when it is first used; so it is, for this test and after it."""
+    import wandb
+
+    wandb.teardown()
+    yield
+    wandb.teardown()
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures."""
+"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures; with
+`--to-wandb` instead their W&B runs."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cl_runner.errors import RunError
-from cl_runner.report import animation, best, drawings, figures, formats, tables
+from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
 from cl_runner.report.drawings import Drawing
 from cl_runner.report.groups import Section, sections
 from cl_runner.report.of_suite import OfSuite
@@ -25,10 +26,16 @@ def main() -> None:
     """Print the results and what can be concluded, then the files that were written."""
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--output", type=Path, help="instead of FOLDER/report, of the first folder")
+    parser.add_argument(
+        "--output", type=Path, help="instead of FOLDER/report (--to-wandb: FOLDER/wandb)"
+    )
+    to_wandb.add_options(parser)
     arguments = parser.parse_args()
     folders = arguments.folders
     try:
+        if arguments.to_wandb:
+            to_wandb.command(arguments)
+            return
         told, files = report(folders, arguments.output or folders[0] / "report")
         print("\n".join([*told, *map(str, files)]), flush=True)
     except BrokenPipeError:  # whoever reads has seen enough

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from cl_runner.errors import CheckpointError, ConfigError
 from cl_runner.resume import fixed, key_of, read_config, read_status
-from cl_runner.storage import is_locked
+from cl_runner.sweep.jobs import read_ledger, state_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 COMPLETE = "complete"
@@ -31,6 +31,7 @@ class Run:
     state: str = COMPLETE  # or failed, interrupted, killed, running, missing
     error: str = ""  # its first line
     overrides: Sequence[str] = field(default_factory=list)  # its own ones in a sweep
+    names: Mapping[str, str] = field(default_factory=dict)  # of its parts, once it has begun
 
     @property
     def complete(self) -> bool:
@@ -42,13 +43,10 @@ class Run:
 
     @property
     def strategy(self) -> str:
-        """The name of its option; before there are results, the option of the command line or the
-        name of its class."""
-        if "strategy" in self.results:
-            return str(self.results["strategy"])
+        """The name of its option; of a job that was never begun, that of the command line."""
         given = [o.partition("=")[2] for o in self.overrides if key_of(o) == "strategy"]
-        target = str(self.settings.get("strategy._target_", "not known"))
-        return given[-1] if given else target.rpartition(".")[2]
+        named = self.results.get("strategy") or self.names.get("strategy")
+        return str(named or (given[-1] if given else "not known"))
 
     @property
     def validation(self) -> float | None:
@@ -72,19 +70,22 @@ def read(folders: Sequence[Path]) -> list[Run]:
     found: dict[Path, Run] = {}
     for folder in folders:
         jobs = dict(_jobs(folder))
-        begun = [file.parent for file in folder.rglob("status.json")]
-        for place in {*begun, *jobs}:
+        for place in {*begun([folder]), *jobs}:
             found[place.resolve()] = _read(place, jobs.get(place, []))
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [found[place] for place in sorted(found, key=_natural)]
 
 
+def begun(folders: Sequence[Path]) -> list[Path]:
+    """The folders of all runs that were begun below these, run 10 after run 9."""
+    found = {file.parent for folder in folders for file in folder.rglob("status.json")}
+    return sorted(found, key=_natural)
+
+
 def _read(folder: Path, overrides: Sequence[str]) -> Run:
     status = read_status(folder)
-    state = str(status.get("status", "missing"))
-    if state == "running" and not is_locked(folder):
-        state = "killed"
+    state = state_of(folder)
     lines = str(status.get("error") or "").splitlines()
     results: dict[str, Any] = {}
     try:
@@ -100,18 +101,14 @@ def _read(folder: Path, overrides: Sequence[str]) -> Run:
     given = {key_of(o): o.partition("=")[2] for o in overrides}
     seed = flat.get("seed", given.get("seed"))
     error = lines[0] if lines and state != COMPLETE else ""
-    return Run(folder, settings, results, seed, state, error, overrides)
+    return Run(folder, settings, results, seed, state, error, overrides, status.get("names") or {})
 
 
 def _jobs(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """The jobs that sweeps below this folder know of, with their own overrides."""
     for file in folder.rglob("sweep.json"):
-        try:
-            for job in json.loads(file.read_text())["jobs"]:
-                name = Path(str(job["folder"])).name  # of its own folder's, whatever it says
-                yield file.parent / name, [str(o) for o in job["overrides"]]
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
+        for job in read_ledger(file.parent)["jobs"]:
+            yield file.parent / job["folder"], job["overrides"]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

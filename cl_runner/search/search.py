@@ -142,7 +142,7 @@ class Search:
     def _write_ledger(self) -> None:
         """`sweep.json`, as a sweep has it."""
         with self.telling:
-            write(self.folder / "sweep.json", ledger(self.folder.name, self.jobs()))
+            write(self.folder / "sweep.json", ledger(self.folder, self.jobs()))
 
     def jobs(self) -> list[Job]:
         """A job for each folder, as far as its settings are told in the study."""

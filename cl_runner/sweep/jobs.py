@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +29,28 @@ class Job:
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{last_part(key)}={value}" for key, value in self.varied.items())
+        return label(self.varied)
 
     @property
     def state(self) -> str:
-        """`missing` if it was never begun, `killed` if nobody works on it any more, else as in
-        its `status.json`."""
-        status = str(read_status(self.folder).get("status", "missing"))
-        return "killed" if status == "running" and not is_locked(self.folder) else status
+        return state_of(self.folder)
 
     def stamp(self) -> int:
         """Changes whenever somebody begins or ends to work on it."""
         file = self.folder / "status.json"
         return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def label(varied: Mapping[str, str]) -> str:
+    """What a job is known by: `alpha=0.5, T=2`."""
+    return ", ".join(f"{last_part(key)}={value}" for key, value in varied.items())
+
+
+def state_of(folder: Path) -> str:
+    """`missing` if the run was never begun, `killed` if nobody works on it any more, else as in
+    its `status.json`."""
+    status = str(read_status(folder).get("status", "missing"))
+    return "killed" if status == "running" and not is_locked(folder) else status
 
 
 def jobs_of(
@@ -125,13 +135,33 @@ def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
     return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{told}"
 
 
-def ledger(name: str, jobs: Sequence[Job]) -> str:
-    """`sweep.json`: what belongs to the sweep, for whoever reads its folder later."""
+def ledger(folder: Path, jobs: Sequence[Job]) -> str:
+    """`sweep.json`: what belongs to the sweep, for whoever reads its folder later. Its `id` stays
+    as it is in the folder."""
     listed: list[dict[str, Any]] = [
         {"folder": job.folder.name, "varied": dict(job.varied), "overrides": list(job.overrides)}
         for job in jobs
     ]
-    return json.dumps({"sweep": name, "jobs": listed}, indent=1)
+    known = read_ledger(folder)["id"] or secrets.token_hex(4)
+    return json.dumps({"sweep": folder.name, "id": known, "jobs": listed}, indent=1)
+
+
+def read_ledger(folder: Path) -> dict[str, Any]:
+    """The sweep.json of this folder, which may have come from someone else: its jobs are beside it,
+    whatever it says. Of one that cannot be read, a sweep without jobs."""
+    try:
+        found = json.loads((folder / "sweep.json").read_text())
+        jobs = [
+            {
+                "folder": Path(job["folder"]).name,
+                "varied": dict(job["varied"]),
+                "overrides": list(map(str, job["overrides"])),
+            }
+            for job in found["jobs"]
+        ]
+        return {"id": found.get("id"), "sweep": str(found["sweep"]), "jobs": jobs}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {"id": None, "sweep": folder.name, "jobs": []}
 
 
 def last_part(key: str) -> str:

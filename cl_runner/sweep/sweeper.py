@@ -57,12 +57,16 @@ class Sweep(Sweeper):
             return
         self._prepare(folder)
         skipped = [job for job in jobs if job.state == DONE]
-        write(_made(folder) / "sweep.json", ledger(folder.name, jobs))
+        write(_made(folder) / "sweep.json", ledger(folder, jobs))
         try:
             self._run([job for job in interleaved(jobs) if job not in skipped], folder)
         finally:
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
+        if jobs[0].config["tracker"]:
+            from cl_runner.report.sweep_in_wandb import mirror_sweep  # which imports much
+
+            mirror_sweep(folder, jobs[0].config["tracker"])
         if any(job.state != DONE for job in jobs):
             raise RunError("not all jobs are complete")
 

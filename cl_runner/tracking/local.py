@@ -47,6 +47,7 @@ class LocalFiles(Tracker):
             "run_id": attempt.run_id,
             "attempt": attempt.number,
             "settings": attempt.settings,
+            "names": run.names,
         }
         if run.attempt.number == 1:
             write(self.folder / "overrides.yaml", yaml.safe_dump(run.overrides))

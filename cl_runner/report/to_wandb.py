@@ -1,0 +1,139 @@
+"""W&B runs made from local files: `cl-report --to-wandb`.
+
+After a crash, or where there was no network, nothing is lost but the mirror: the mirror itself
+(`tracking/wandb.py`) is shown what `metrics.jsonl` and `results.json` hold, and so makes the same
+W&B runs again, under the same ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cl_runner.errors import CheckpointError, ConfigError, RunError, first_line
+from cl_runner.report.runs import begun
+from cl_runner.report.sweep_in_wandb import summary_run
+from cl_runner.resume import Attempt, Config, read_config, read_metrics, read_status
+from cl_runner.sweep.jobs import DONE, label, read_ledger, state_of
+from cl_runner.tracking.late_mirror import check_writable, replace_earlier, tracker_of
+from cl_runner.tracking.tracker import RunInfo
+from cl_runner.tracking.wandb import Mode
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `cl-report` that are about W&B."""
+    parser.add_argument("--to-wandb", action="store_true", help="make the W&B runs of these runs")
+    parser.add_argument("--mode", choices=("offline", "online"), default="offline",
+                        help="of --to-wandb: write files for `wandb sync`, or upload")  # fmt: skip
+    parser.add_argument("--project", help="of --to-wandb: instead of the runs' own")
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Print what became of each run, and how to upload them."""
+    place = arguments.output or arguments.folders[0]
+    told = rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project)
+    for line in told:
+        print(line, flush=True)
+
+
+def rebuild(
+    folders: Sequence[Path], place: Path, *, mode: Mode = "offline", project: str | None = None
+) -> Iterator[str]:
+    """Make the W&B runs of all runs and sweeps below these folders; a line for each.
+
+    W&B's files are below `place`/wandb, where they take the place of earlier ones of the same run
+    unless those were uploaded. Nothing else is written. Raises RunError at the first run that W&B
+    does not take, and at the end if files of a run were damaged.
+    """
+    found = begun(folders)
+    if not found:
+        raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
+    check_writable(place)
+    damaged = 0
+    for folder in found:
+        try:
+            yield f"{folder}: {_rebuild(folder, place, mode, project)}"
+        except CheckpointError as error:
+            damaged += 1
+            yield f"{folder}: {error}"
+    for folder in sorted({file.parent for f in folders for file in f.rglob("sweep.json")}):
+        tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
+        with _in_one_line(mode):
+            summary_run(folder, tracker, place)
+        yield f"{folder}: summary of the sweep"
+    if mode == "offline":
+        yield f"to upload them: wandb sync {shlex.quote(str(place / 'wandb'))}/offline-run-*"
+    if damaged:
+        raise RunError(f"{damaged} runs could not be read")
+
+
+def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
+    """Make the W&B run of this run; what to say of it. Raises CheckpointError for a damaged one."""
+    config, status, state = read_config(folder), read_status(folder), state_of(folder)
+    if config is None:
+        return f"{state} before it began, nothing to show"
+    if state == "running":
+        return "still running, left alone"
+    info = _info(folder, config, status)
+    results = _results(folder) if state == DONE else None
+    tracker = tracker_of(
+        config.get("tracker"), mode=mode, project=project, name=_name_in_sweep(folder)
+    )
+    with _in_one_line(mode):
+        tracker.open(info, place, mode)
+        tracker.close(results, failed=state != DONE)
+        replace_earlier(place, tracker.run)
+    return f"{state}, {len(info.earlier)} events"
+
+
+def _info(folder: Path, config: Config, status: Mapping[str, Any]) -> RunInfo:
+    """What the live mirror was told when the last attempt began, and all that was logged since."""
+    try:
+        attempt = Attempt(status["run_id"], status["attempt"], status["settings"])
+        names = dict(status["names"])
+    except (LookupError, TypeError, ValueError):
+        told = f"{folder / 'status.json'} does not say what the run is called"
+        raise CheckpointError(f"checkpoint error: {told}") from None
+    events = read_metrics(folder / "metrics.jsonl")
+    return RunInfo(folder, config, names, [], steps=0, earlier=events, attempt=attempt)
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    except (OSError, ValueError):
+        raise CheckpointError(f"checkpoint error: {folder / 'results.json'} is damaged") from None
+    return results
+
+
+def _name_in_sweep(folder: Path) -> str | None:
+    """What varies, if the run is a job of a sweep."""
+    varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
+    return label(varied.get(folder.name, {})) or None
+
+
+def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
+    """That of the sweep's first job that has begun."""
+    for job in read_ledger(folder)["jobs"]:
+        with suppress(CheckpointError):
+            config = read_config(folder / job["folder"])
+            if config is not None:
+                return config.get("tracker")
+    return None
+
+
+@contextmanager
+def _in_one_line(mode: Mode) -> Iterator[None]:
+    """Whatever W&B raises becomes a RunError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        remedy = "" if mode == "offline" else "; --mode offline writes files for `wandb sync`"
+        raise RunError(f"W&B error: {first_line(error)}{remedy}") from None

@@ -1,0 +1,28 @@
+"""What W&B itself reads from the runs that it has written offline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from wandb.util import get_core_path
+
+
+def inspect(place: Path, *flags: str) -> list[dict[str, Any]]:
+    """The records of the one offline run in `place`/wandb."""
+    (offline,) = (place / "wandb").glob("offline-run-*")
+    return read_offline(offline, *flags)
+
+
+def read_offline(offline: Path, *flags: str) -> list[dict[str, Any]]:
+    """The records of an offline run; with `--summary` one object.
+
+    As `wandb leet inspect` reads them, without the second that this takes to start.
+    """
+    (file,) = offline.glob("run-*.wandb")
+    core = [get_core_path(), "leet", "inspect", "--no-observability"]
+    command = [*core, "--json", *flags, "--run-file", str(file)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(text)] if flags else [json.loads(line) for line in text.splitlines()]
