@@ -12,7 +12,6 @@ import pytest
 import yaml
 from conftest import exit_code
 
-from cl_runner.sweep.sweeper import Sweep
 from cl_runner.train import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]")
@@ -131,44 +130,6 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
     assert results(tmp_path / "outputs" / "sweeps" / "whole") == killed
 
 
-class Launcher:
-    """Breaks as joblib's does: a job that kills its worker takes along what else is under way, two
-    at a time, and all that waits."""
-
-    def __init__(self, killer: str) -> None:
-        self.killer, self.launched = killer, list[list[str]]()
-
-    def launch(self, commands: list[list[str]], initial_job_idx: int) -> None:
-        folders = [Path(command[0]) for command in commands]
-        self.launched.append([folder.name for folder in folders])
-        for number in range(0, len(folders), 2):
-            pair = folders[number : number + 2]
-            killed = self.killer in [folder.name for folder in pair]
-            for folder in pair:
-                folder.mkdir(exist_ok=True)
-                state = "running" if killed else "complete"
-                (folder / "status.json").write_text(json.dumps({"status": state}))
-            if killed:
-                raise RuntimeError("a worker was killed")
-
-
-def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
-    from cl_runner.sweep import launchers, sweeper
-    from cl_runner.sweep.jobs import Job
-
-    jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
-    monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
-    monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(Sweep, "_command", lambda self, job, *_: [str(job.folder)])
-    sweep = Sweep(None)
-    sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep.launcher = Launcher(killer="c")
-    sweep._run(jobs, tmp_path)
-    assert {job.folder.name: job.state for job in jobs} == {
-        "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
-        "f": "complete"}  # fmt: skip
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> None:
     plan = cl_train_here("-m", *TINY, f"sweep={preset}", "plan=true")
@@ -195,29 +156,3 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
     assert done.returncode in (2, 7)
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.parametrize(
-    ("launcher", "plugin", "seeds"),
-    [("local", "joblib", "0,1"), ("submitit_local", "submitit", "0")],
-)
-def test_other_launchers_give_the_same_bits(
-    cl_train, cl_train_here, tmp_path: Path, launcher: str, plugin: str, seeds: str
-) -> None:
-    """Three jobs of submitit's, of which it is handed as many at a time as there are cores."""
-    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
-    jobs = (*TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", f"seed={seeds}")
-    assert cl_train_here("-m", *jobs, "name=basic").returncode == 0
-    done = cl_train("-m", *jobs, f"hydra/launcher={launcher}", "name=other")
-    assert done.returncode == 0, done.stderr
-    assert states(done.stdout) == ["done"] * 3 * len(seeds.split(","))
-    sweeps = tmp_path / "outputs" / "sweeps"
-    assert results(sweeps / "other") == results(sweeps / "basic")
-
-
-def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch) -> None:
-    from cl_runner.sweep import launchers
-
-    monkeypatch.setattr(launchers, "_installed", lambda _: False)
-    done = cl_train_here("-m", *TINY, "hydra/launcher=local", "seed=0,1")
-    assert done.returncode == 2 and "pip install 'cl-runner[local]'" in done.stderr
