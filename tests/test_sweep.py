@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import exit_code
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
 
+from cl_runner.sweep.composition import Composition
 from cl_runner.train import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]")
@@ -140,6 +145,30 @@ def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> N
     for values in params.values():
         expected *= len(str(values).split(","))
     assert len(states("\n" + plan.stdout)) == expected
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [["seed=1", "strategy=lwf", "strategy.alpha=2"], ["seed=2", "strategy=lwf"]],
+        [["optimizer.lr=0.1", "optimizer=sgd"], ["optimizer.lr=[0.1,0.2]", "optimizer=adamw"]],
+        [["+strategy.new=1", "~dataset.root"], ["strategy={_target_:mine.Mine}", "model=cnn"]],
+        [["experiment=ewc_mnist_to_fashion", "epochs=2"], ["experiment=regression", "epochs=2"]],
+        [["epochs=3", "experiment=ewc_mnist_to_fashion", "epochs=2", "++batch_size=7"]],
+    ],
+)
+def test_points_are_composed_as_by_hydra_itself(points: list[list[str]]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        composition = Composition(loader, master)
+        for point in [*points, points[0]]:
+            whole = loader.load_sweep_config(master, point)
+            with open_dict(whole):
+                hydra = whole.pop("hydra")
+            config, node = composition.at(point)
+            assert OmegaConf.to_container(config) == OmegaConf.to_container(whole)
+            assert node.runtime.choices == hydra.runtime.choices
 
 
 def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:

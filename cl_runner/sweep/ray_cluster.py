@@ -33,8 +33,10 @@ def connect(settings: DictConfig) -> None:
         try:
             ray.init(**init)
         except Exception as error:
-            allowed = f"Ray says: {first_line(error)}"
-            raise ConfigError.of(f"{KEY}.init.address", init.get("address"), allowed) from None
+            allowed = f"Ray says: {first_line(error).removesuffix('.')}"
+            remedy = "a cluster that was started with a token needs RAY_AUTH_MODE=token here, too"
+            address = init.get("address")
+            raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy) from None
     try:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         _has(remote, [node["Resources"] for node in nodes if node["Alive"]])
