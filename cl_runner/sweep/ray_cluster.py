@@ -25,6 +25,7 @@ def connect(settings: DictConfig) -> None:
     ray.remote. Raises ConfigError if it does not answer or no node has what a job asks for."""
     plain: Any = OmegaConf.to_container(settings, resolve=True)
     init, remote = plain["init"], plain["remote"]
+    init["address"] = str(init.get("address") or "local")
     _reachable(init)
     import ray
 
@@ -35,8 +36,7 @@ def connect(settings: DictConfig) -> None:
         except Exception as error:
             allowed = f"Ray says: {first_line(error).removesuffix('.')}"
             remedy = "a cluster that was started with a token needs RAY_AUTH_MODE=token here, too"
-            address = init.get("address")
-            raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy) from None
+            raise ConfigError.of(f"{KEY}.init.address", init["address"], allowed, remedy) from None
     try:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         _has(remote, [node["Resources"] for node in nodes if node["Alive"]])
@@ -54,7 +54,7 @@ def disconnect() -> None:
 
 def _reachable(init: Mapping[str, Any]) -> None:
     """Raise ConfigError for an address that is none or at which nobody listens."""
-    address = str(init.get("address") or "local")
+    address = init["address"]
     if address == "local":
         return
     for name in OF_A_NEW_CLUSTER:
@@ -63,15 +63,16 @@ def _reachable(init: Mapping[str, Any]) -> None:
             raise ConfigError.of(f"{KEY}.init.{name}", init[name], allowed)
     if address == "auto":
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():  # jobs do not get through ray://
+        remedy = "type the command on a node of the cluster"
+        allowed = "must be local, auto or HOST:PORT"
+        raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy)
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS).close()
-    except ValueError:
-        allowed = "must be local, auto, HOST:PORT or ray://HOST:PORT"
-        raise ConfigError.of(f"{KEY}.init.address", address, allowed) from None
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         remedy = "ray start --head, on one node, starts one"
-        allowed = f"no cluster answers there: {error.strerror or error}"
+        allowed = f"no cluster answers there: {getattr(error, 'strerror', None) or error}"
         raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy) from None
 
 
