@@ -134,6 +134,16 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     assert [job.state for job in jobs] == ["complete", "complete"]
 
 
+def test_a_job_works_where_the_sweep_was_started(tmp_path: Path, monkeypatch) -> None:
+    """A worker of a cluster has the folder and the variables of whoever started the cluster."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CL_DATA", "data")
+    here = launchers.Here(lambda config: (os.getcwd(), os.environ["CL_DATA"]))
+    monkeypatch.chdir("/")
+    monkeypatch.delenv("CL_DATA")
+    assert here(OmegaConf.create()) == (str(tmp_path), "data")
+
+
 NODES = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 32.0}]
 
 

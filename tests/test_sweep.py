@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code
+from conftest import exit_code, fork, run_and_exit
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -44,42 +46,54 @@ def results(folder: Path) -> list[bytes]:
     ]
 
 
-def test_the_same_command_again_skips_what_is_complete(cl_train_here, tmp_path: Path) -> None:
-    first = cl_train_here("-m", *TINY, *TWICE_TWO)
-    assert first.returncode == 0, first.stderr
-    assert states(first.stdout) == ["done"] * 4 and "4 done" in first.stdout
-    folder = sweep_folder(tmp_path)
-    before = {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")}
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four jobs of TWICE_TWO, run once for all tests that begin with them."""
+    folder = tmp_path_factory.mktemp("once")
+    child = fork()
+    if child == 0:
+        run_and_exit(folder, ["cl-train", "-m", *TINY, *TWICE_TWO, "threads=1"])
+    assert exit_code(child) == 0, (folder / "stderr").read_text()
+    said = (folder / "stdout").read_text()
+    assert states(said) == ["done"] * 4 and "4 done" in said
+    return sweep_folder(folder)
+
+
+@pytest.fixture
+def swept(once: Path, tmp_path: Path) -> Path:
+    """A copy of that sweep, where a test's own commands find it."""
+    return Path(shutil.copytree(once, tmp_path / "outputs" / "sweeps" / once.name))
+
+
+def test_the_same_command_again_skips_what_is_complete(cl_train_here, swept: Path) -> None:
+    before = {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")}
     # The order of settings and of values is irrelevant: it is the same sweep.
     again = cl_train_here("-m", "seed=1,0", *TINY, "strategy=lwf", "strategy.alpha=1,0.5")
     assert again.returncode == 0 and "4 skipped" in again.stdout
-    assert {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")} == before
+    assert {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")} == before
 
 
-def test_each_job_has_the_settings_of_its_point(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
+def test_each_job_has_the_settings_of_its_point(once: Path) -> None:
     found = set()
-    for job in sweep_folder(tmp_path).glob("0*"):
+    for job in once.glob("0*"):
         config = yaml.safe_load((job / "config.yaml").read_text())
         found.add((config["strategy"]["alpha"], config["seed"]))
         assert config["threads"] == 1
     assert found == set(itertools.product((0.5, 1.0), (0, 1)))
 
 
-def test_more_values_run_only_what_is_new(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO, "name=mine").returncode == 0
+def test_more_values_run_only_what_is_new(cl_train_here, swept: Path) -> None:
+    mine = swept.rename(swept.with_name("mine"))
     more = cl_train_here("-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1",
                          "name=mine")  # fmt: skip
     assert more.returncode == 0
     assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
-    assert len(list((tmp_path / "outputs" / "sweeps" / "mine").glob("0*"))) == 6
+    assert len(list(mine.glob("0*"))) == 6
 
 
-def test_what_was_lost_is_run_again(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
-    folder = sweep_folder(tmp_path)
-    whole = results(folder)
-    jobs = sorted(folder.glob("0*"))
+def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
+    whole = results(swept)
+    jobs = sorted(swept.glob("0*"))
     for file in sorted(jobs[1].rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     status = json.loads((jobs[2] / "status.json").read_text())
@@ -90,19 +104,19 @@ def test_what_was_lost_is_run_again(cl_train_here, tmp_path: Path) -> None:
     again = cl_train_here("-m", *TINY, *TWICE_TWO)
     assert again.returncode == 0
     assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
-    assert results(folder) == whole
+    assert results(swept) == whole
 
 
-def test_results_are_those_of_single_runs_without_the_store(cl_train_here, tmp_path: Path) -> None:
+def test_results_are_those_of_single_runs_without_the_store(
+    cl_train_here, once: Path, tmp_path: Path
+) -> None:
     """Bit for bit, though a sweep trains each first task once."""
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
-    folder = sweep_folder(tmp_path)
-    assert len(list((folder / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
+    assert len(list((once / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
     for number, (alpha, seed) in enumerate(itertools.product((0.5, 1), (0, 1))):
         alone = cl_train_here(*TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}",
                               f"name=alone{number}")  # fmt: skip
         assert alone.returncode == 0
-        (job,) = folder.glob(f"00{number}_*")
+        (job,) = once.glob(f"00{number}_*")
         for name in ("metrics.jsonl", "predictions.npz"):
             single = tmp_path / "outputs" / f"alone{number}" / name
             assert (job / name).read_bytes() == single.read_bytes()
@@ -124,6 +138,7 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
     child = cl_train_beside(*command)
     while len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) < 3:
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     assert exit_code(child) == -signal.SIGKILL
     again = cl_train_here(*command)
