@@ -12,8 +12,11 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 log = logging.getLogger("cl_runner")
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
-"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`)."""
+EXIT_CODES = {
+    signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143,
+}  # fmt: skip
+"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`), SIGUSR2 what
+submitit has it send; submitit's own handler, which queues the job again, comes after ours."""
 
 
 class Interrupted(SystemExit):
@@ -48,6 +51,10 @@ class Signals:
     ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        queue_again = self.before.get(signal.SIGUSR2)
+        saved = isinstance(error, Interrupted) and error.number == signal.SIGUSR2
+        if saved and callable(queue_again):
+            queue_again(signal.SIGUSR2, None)
 
     def obey(self, folder: Path) -> None:
         """Raise Interrupted if one was noted, saying how the run in this folder goes on."""

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+import warnings
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yam
 def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
     try:
         sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
     except RunError as error:

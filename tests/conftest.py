@@ -166,7 +166,7 @@ def cl_train_beside(tmp_path: Path) -> Callable[..., int]:
         child = fork()
         if child == 0:
             first()
-            _run_and_exit(tmp_path, ["cl-train", *arguments, "threads=1"])
+            run_and_exit(tmp_path, ["cl-train", *arguments, "threads=1"])
         return child
 
     return call
@@ -179,7 +179,8 @@ def fork() -> int:
         return os.fork()
 
 
-def _run_and_exit(folder: Path, command: list[str]) -> None:
+def run_and_exit(folder: Path, command: list[str]) -> None:
+    """What a forked process does: `cl-train` in this folder, its words in `stdout` and `stderr`."""
     code = 70  # of what raises
     try:
         os.chdir(folder)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -139,3 +140,20 @@ def test_a_killed_neighbour_does_not_stop_the_progress_bar(tmp_path: Path) -> No
     beginning.join(timeout=20)
     assert not beginning.is_alive()
     bar.end(None, None)
+
+
+def test_submitit_queues_a_job_again_once_its_state_is_saved(cl_train_here, tmp_path) -> None:
+    """Its handler of SIGUSR2, here a stand-in, exits wherever it is called."""
+    found = []
+
+    def queue_again(number: int, frame: object) -> None:
+        found.append((status(tmp_path / "run"), checkpoints(tmp_path / "run")[-1]))
+        sys.exit(144)
+
+    before = signal.signal(signal.SIGUSR2, queue_again)
+    try:
+        done = cl_train_here(*SIGNALLING, "+strategy.signals=[SIGUSR2]", "name=run")
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    saved = f"task-00001-step-{SENT_AT:010}.ckpt"
+    assert done.returncode == 144 and found == [("interrupted", saved)]

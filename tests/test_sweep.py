@@ -5,14 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code
+from conftest import exit_code, fork, run_and_exit
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
 
-from cl_runner.sweep.sweeper import Sweep
+from cl_runner.sweep.composition import Composition
 from cl_runner.train import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]")
@@ -40,42 +46,54 @@ def results(folder: Path) -> list[bytes]:
     ]
 
 
-def test_the_same_command_again_skips_what_is_complete(cl_train_here, tmp_path: Path) -> None:
-    first = cl_train_here("-m", *TINY, *TWICE_TWO)
-    assert first.returncode == 0, first.stderr
-    assert states(first.stdout) == ["done"] * 4 and "4 done" in first.stdout
-    folder = sweep_folder(tmp_path)
-    before = {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")}
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four jobs of TWICE_TWO, run once for all tests that begin with them."""
+    folder = tmp_path_factory.mktemp("once")
+    child = fork()
+    if child == 0:
+        run_and_exit(folder, ["cl-train", "-m", *TINY, *TWICE_TWO, "threads=1"])
+    assert exit_code(child) == 0, (folder / "stderr").read_text()
+    said = (folder / "stdout").read_text()
+    assert states(said) == ["done"] * 4 and "4 done" in said
+    return sweep_folder(folder)
+
+
+@pytest.fixture
+def swept(once: Path, tmp_path: Path) -> Path:
+    """A copy of that sweep, where a test's own commands find it."""
+    return Path(shutil.copytree(once, tmp_path / "outputs" / "sweeps" / once.name))
+
+
+def test_the_same_command_again_skips_what_is_complete(cl_train_here, swept: Path) -> None:
+    before = {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")}
     # The order of settings and of values is irrelevant: it is the same sweep.
     again = cl_train_here("-m", "seed=1,0", *TINY, "strategy=lwf", "strategy.alpha=1,0.5")
     assert again.returncode == 0 and "4 skipped" in again.stdout
-    assert {f: f.stat().st_mtime_ns for f in folder.rglob("status.json")} == before
+    assert {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")} == before
 
 
-def test_each_job_has_the_settings_of_its_point(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
+def test_each_job_has_the_settings_of_its_point(once: Path) -> None:
     found = set()
-    for job in sweep_folder(tmp_path).glob("0*"):
+    for job in once.glob("0*"):
         config = yaml.safe_load((job / "config.yaml").read_text())
         found.add((config["strategy"]["alpha"], config["seed"]))
         assert config["threads"] == 1
     assert found == set(itertools.product((0.5, 1.0), (0, 1)))
 
 
-def test_more_values_run_only_what_is_new(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO, "name=mine").returncode == 0
+def test_more_values_run_only_what_is_new(cl_train_here, swept: Path) -> None:
+    mine = swept.rename(swept.with_name("mine"))
     more = cl_train_here("-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1",
                          "name=mine")  # fmt: skip
     assert more.returncode == 0
     assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
-    assert len(list((tmp_path / "outputs" / "sweeps" / "mine").glob("0*"))) == 6
+    assert len(list(mine.glob("0*"))) == 6
 
 
-def test_what_was_lost_is_run_again(cl_train_here, tmp_path: Path) -> None:
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
-    folder = sweep_folder(tmp_path)
-    whole = results(folder)
-    jobs = sorted(folder.glob("0*"))
+def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
+    whole = results(swept)
+    jobs = sorted(swept.glob("0*"))
     for file in sorted(jobs[1].rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     status = json.loads((jobs[2] / "status.json").read_text())
@@ -86,19 +104,19 @@ def test_what_was_lost_is_run_again(cl_train_here, tmp_path: Path) -> None:
     again = cl_train_here("-m", *TINY, *TWICE_TWO)
     assert again.returncode == 0
     assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
-    assert results(folder) == whole
+    assert results(swept) == whole
 
 
-def test_results_are_those_of_single_runs_without_the_store(cl_train_here, tmp_path: Path) -> None:
+def test_results_are_those_of_single_runs_without_the_store(
+    cl_train_here, once: Path, tmp_path: Path
+) -> None:
     """Bit for bit, though a sweep trains each first task once."""
-    assert cl_train_here("-m", *TINY, *TWICE_TWO).returncode == 0
-    folder = sweep_folder(tmp_path)
-    assert len(list((folder / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
+    assert len(list((once / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
     for number, (alpha, seed) in enumerate(itertools.product((0.5, 1), (0, 1))):
         alone = cl_train_here(*TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}",
                               f"name=alone{number}")  # fmt: skip
         assert alone.returncode == 0
-        (job,) = folder.glob(f"00{number}_*")
+        (job,) = once.glob(f"00{number}_*")
         for name in ("metrics.jsonl", "predictions.npz"):
             single = tmp_path / "outputs" / f"alone{number}" / name
             assert (job / name).read_bytes() == single.read_bytes()
@@ -120,6 +138,7 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
     child = cl_train_beside(*command)
     while len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) < 3:
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     assert exit_code(child) == -signal.SIGKILL
     again = cl_train_here(*command)
@@ -129,44 +148,6 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
     whole = cl_train_here(*command, "name=whole")
     assert whole.returncode == 0
     assert results(tmp_path / "outputs" / "sweeps" / "whole") == killed
-
-
-class Launcher:
-    """Breaks as joblib's does: a job that kills its worker takes along what else is under way, two
-    at a time, and all that waits."""
-
-    def __init__(self, killer: str) -> None:
-        self.killer, self.launched = killer, list[list[str]]()
-
-    def launch(self, commands: list[list[str]], initial_job_idx: int) -> None:
-        folders = [Path(command[0]) for command in commands]
-        self.launched.append([folder.name for folder in folders])
-        for number in range(0, len(folders), 2):
-            pair = folders[number : number + 2]
-            killed = self.killer in [folder.name for folder in pair]
-            for folder in pair:
-                folder.mkdir(exist_ok=True)
-                state = "running" if killed else "complete"
-                (folder / "status.json").write_text(json.dumps({"status": state}))
-            if killed:
-                raise RuntimeError("a worker was killed")
-
-
-def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
-    from cl_runner.sweep import launchers, sweeper
-    from cl_runner.sweep.jobs import Job
-
-    jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
-    monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
-    monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(sweeper, "command", lambda job, *_: [str(job.folder)])
-    sweep = Sweep(None)
-    sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep.launcher = Launcher(killer="c")
-    sweep._run(jobs, tmp_path)
-    assert {job.folder.name: job.state for job in jobs} == {
-        "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
-        "f": "complete"}  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -179,6 +160,30 @@ def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> N
     for values in params.values():
         expected *= len(str(values).split(","))
     assert len(states("\n" + plan.stdout)) == expected
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [["seed=1", "strategy=lwf", "strategy.alpha=2"], ["seed=2", "strategy=lwf"]],
+        [["optimizer.lr=0.1", "optimizer=sgd"], ["optimizer.lr=[0.1,0.2]", "optimizer=adamw"]],
+        [["+strategy.new=1", "~dataset.root"], ["strategy={_target_:mine.Mine}", "model=cnn"]],
+        [["experiment=ewc_mnist_to_fashion", "epochs=2"], ["experiment=regression", "epochs=2"]],
+        [["epochs=3", "experiment=ewc_mnist_to_fashion", "epochs=2", "++batch_size=7"]],
+    ],
+)
+def test_points_are_composed_as_by_hydra_itself(points: list[list[str]]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        composition = Composition(loader, master)
+        for point in [*points, points[0]]:
+            whole = loader.load_sweep_config(master, point)
+            with open_dict(whole):
+                hydra = whole.pop("hydra")
+            config, node = composition.at(point)
+            assert OmegaConf.to_container(config) == OmegaConf.to_container(whole)
+            assert node.runtime.choices == hydra.runtime.choices
 
 
 def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
@@ -201,29 +206,3 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
     assert done.returncode in (2, 7)
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.parametrize(
-    ("launcher", "plugin", "seeds"),
-    [("local", "joblib", "0,1"), ("submitit_local", "submitit", "0")],
-)
-def test_other_launchers_give_the_same_bits(
-    cl_train, cl_train_here, tmp_path: Path, launcher: str, plugin: str, seeds: str
-) -> None:
-    """Three jobs of submitit's, of which it is handed as many at a time as there are cores."""
-    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
-    jobs = (*TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", f"seed={seeds}")
-    assert cl_train_here("-m", *jobs, "name=basic").returncode == 0
-    done = cl_train("-m", *jobs, f"hydra/launcher={launcher}", "name=other")
-    assert done.returncode == 0, done.stderr
-    assert states(done.stdout) == ["done"] * 3 * len(seeds.split(","))
-    sweeps = tmp_path / "outputs" / "sweeps"
-    assert results(sweeps / "other") == results(sweeps / "basic")
-
-
-def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch) -> None:
-    from cl_runner.sweep import launchers
-
-    monkeypatch.setattr(launchers, "_installed", lambda _: False)
-    done = cl_train_here("-m", *TINY, "hydra/launcher=local", "seed=0,1")
-    assert done.returncode == 2 and "pip install 'cl-runner[local]'" in done.stderr

@@ -8,6 +8,7 @@ otherwise, so that their results do not depend on where they run.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -26,9 +27,12 @@ from cl_runner.interrupt import Interrupted
 from cl_runner.resume import Config, key_of
 from cl_runner.storage import write
 from cl_runner.sweep import launchers
+from cl_runner.sweep.composition import Composition
 from cl_runner.sweep.jobs import DONE, Job, command, jobs_of, ledger, sweep_name, table
 from cl_runner.sweep.plan import plan
 from cl_runner.sweep.shared import first_tasks, interleaved
+
+ENDED = (DONE, "failed")
 
 
 class Sweep(Sweeper):
@@ -48,19 +52,21 @@ class Sweep(Sweeper):
         """Run the jobs. Raises RunError if one is not complete in the end, ConfigError before
         anything is written for a command that no job can be made of."""
         points = self._points(arguments)
-        composed = [self._compose(point) for point in points]
+        composition = Composition(self.context.config_loader, self.master)
+        composed = [self._settings(*composition.at(point)) for point in points]
         configs = [config for config, _ in composed]
         folder, title = self._place(configs, composed[0][1], points)
         jobs = jobs_of(points, configs, title, folder)
         if configs[0]["plan"]:
             print(plan(jobs, Path(configs[0]["output_root"]).absolute()))
             return
-        self._prepare(folder)
         skipped = [job for job in jobs if job.state == DONE]
+        self._prepare(folder, idle=len(skipped) == len(jobs))
         write(_made(folder) / "sweep.json", ledger(folder, jobs))
         try:
             self._run([job for job in interleaved(jobs) if job not in skipped], folder)
         finally:
+            launchers.disconnect(self.master.hydra.launcher)
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
         if jobs[0].config["tracker"]:
@@ -93,12 +99,8 @@ class Sweep(Sweeper):
                 raise ConfigError.of(key, ", ".join(values[key]), "has one value for all jobs")
         return [list(point) for point in product(*values.values())]
 
-    def _compose(self, overrides: Sequence[str]) -> tuple[Config, Any]:
+    def _settings(self, config: DictConfig, node: Any) -> tuple[Config, Any]:
         """Settings as written down, and what Hydra chose."""
-        loader = self.context.config_loader
-        config = loader.load_sweep_config(self.master, list(overrides))
-        with open_dict(config):
-            node = config.pop("hydra")
         if config.resume not in (None, "auto"):
             allowed = "continues one run; the same command again continues a sweep"
             raise ConfigError.of("resume", config.resume, allowed)
@@ -120,22 +122,24 @@ class Sweep(Sweeper):
         name = configs[0]["name"] if "name" in given else sweep_name(about, configs)
         return Path(configs[0]["output_root"]).absolute() / "sweeps" / str(name), title
 
-    def _prepare(self, folder: Path) -> None:
-        """Build the launcher for this folder."""
+    def _prepare(self, folder: Path, idle: bool) -> None:
+        """Build the launcher for this folder. idle: there is nothing to launch."""
         launchers.check(self.master.hydra.launcher)
+        if not idle:
+            launchers.connect(self.master.hydra.launcher)
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = str(folder)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context,
-            task_function=self.task_function,
+            task_function=launchers.Here(self.task_function),
             config=self.master,
         )
 
     def _run(self, jobs: Sequence[Job], folder: Path) -> None:
         """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
-        what it had not begun, and then for what it had begun, one job at a time: what kills a
-        worker then takes no neighbour along."""
+        what had not begun or was still alive, and then for what had died, one job at a time: what
+        kills a worker then takes no neighbour along."""
         words = first_tasks(jobs)
         shared = {
             job.folder for job, word in zip(jobs, words, strict=True) if words.count(word) > 1
@@ -149,12 +153,25 @@ class Sweep(Sweeper):
             begun = [job for job in waiting if job.stamp() != before[job.folder]]
             if not begun:
                 raise RunError(f"launcher error: {first_line(error)}")
-            suspects += [job for job in begun if job.state not in (DONE, "failed")]
-            waiting = [job for job in waiting if job not in begun]
+            alive = [job for job in begun if job.state == "running"]
+            dead = [job for job in begun if job not in alive] or alive
+            waiting = [job for job in waiting if job not in dead and job.state not in ENDED]
+            if waiting or alive:
+                self._settle(alive)
+            suspects += [job for job in dead if job.state not in ENDED]
+            waiting = [job for job in waiting if job.state not in ENDED]
         for job in suspects:
             error = self._launch([job], folder, shared)
             if error is not None:
                 print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
+
+    def _settle(self, alive: Sequence[Job]) -> None:
+        """Wait for what a broken launcher has left alive: submitit's jobs go on to their end,
+        Ray's are stopped."""
+        launchers.disconnect(self.master.hydra.launcher)
+        while any(job.state == "running" for job in alive):
+            time.sleep(0.2)
+        launchers.connect(self.master.hydra.launcher)
 
     def _launch(self, jobs: Sequence[Job], folder: Path, shared: set[Path]) -> BaseException | None:
         """Hand jobs to the launcher; the error if it broke. A job's own error is in its folder."""

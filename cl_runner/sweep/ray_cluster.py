@@ -1,0 +1,94 @@
+"""A Ray cluster that answers and has what the jobs ask for, or one line that says what is amiss.
+
+Ray itself waits two minutes for an address at which nobody is, and for ever for a GPU that no node
+has.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cl_runner.errors import ConfigError, first_line
+
+KEY = "hydra.launcher.ray"
+OF_A_NEW_CLUSTER = ("num_cpus", "num_gpus", "resources", "labels", "object_store_memory")
+SECONDS = 10.0
+
+
+def connect(settings: DictConfig) -> None:
+    """Start or find the cluster. settings: `init` and `remote`, the arguments of ray.init and
+    ray.remote. Raises ConfigError if it does not answer or no node has what a job asks for."""
+    plain: Any = OmegaConf.to_container(settings, resolve=True)
+    init, remote = plain["init"], plain["remote"]
+    init["address"] = str(init.get("address") or "local")
+    _reachable(init)
+    import ray
+
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+        try:
+            ray.init(**init)
+        except Exception as error:
+            allowed = f"Ray says: {first_line(error).removesuffix('.')}"
+            remedy = "a cluster that was started with a token needs RAY_AUTH_MODE=token here, too"
+            raise ConfigError.of(f"{KEY}.init.address", init["address"], allowed, remedy) from None
+    try:
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        _has(remote, [node["Resources"] for node in nodes if node["Alive"]])
+    except ConfigError:
+        ray.shutdown()
+        raise
+
+
+def disconnect() -> None:
+    """Let go of the cluster; jobs of ours that still run there are killed, a local one ends."""
+    import ray
+
+    ray.shutdown()
+
+
+def _reachable(init: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an address that is none or at which nobody listens."""
+    address = init["address"]
+    if address == "local":
+        return
+    for name in OF_A_NEW_CLUSTER:
+        if init.get(name) is not None:
+            allowed = f"is null where the cluster is there already (address={address})"
+            raise ConfigError.of(f"{KEY}.init.{name}", init[name], allowed)
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():  # jobs do not get through ray://
+        remedy = "type the command on a node of the cluster"
+        allowed = "must be local, auto or HOST:PORT"
+        raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy)
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except (OSError, OverflowError) as error:
+        remedy = "ray start --head, on one node, starts one"
+        allowed = f"no cluster answers there: {getattr(error, 'strerror', None) or error}"
+        raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy) from None
+
+
+def _has(remote: Mapping[str, Any], nodes: list[dict[str, float]]) -> None:
+    """Raise ConfigError unless one node has all that a job asks for."""
+    asked = {
+        "num_cpus": ("CPU", remote.get("num_cpus")),
+        "num_gpus": ("GPU", remote.get("num_gpus")),
+    }
+    for name, amount in (remote.get("resources") or {}).items():
+        asked[f"resources.{name}"] = (name, amount)
+    for key, (name, amount) in asked.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if (amount or 0) > most:
+            allowed = f"no node of the cluster has more than {most:g} {name}"
+            raise ConfigError.of(
+                f"{KEY}.remote.{key}", amount, f"{allowed}; Ray would wait for ever"
+            )
+        nodes = [node for node in nodes if node.get(name, 0.0) >= (amount or 0)]
