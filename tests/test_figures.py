@@ -76,8 +76,9 @@ def two_regressions(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path) -> None:
+def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path, monkeypatch) -> None:
     """SVG and PDF of each figure, the same bytes again; in regression the animation too."""
+    monkeypatch.setattr(animation, "FRAMES", 5)
     first, again = (command.report([two_regressions], tmp_path / n)[1] for n in ("a", "b"))
     drawn = [file for file in first if file.parent.name == "figures"]
     assert [file.name for file in drawn] == [
@@ -97,7 +98,7 @@ def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
     """A hundred frames, each a picture of the panel; what differs between two is the line and the
     title, at most a few hundredths of the pixels."""
     panels = {run.strategy: run.predictions() for run in read([two_regressions])}
-    pictures = [np.asarray(p) for p in animation.frames(panels)]
+    pictures = [np.asarray(p) for p in animation.frames(panels, 100)]
     assert len(pictures) == 100
     assert {p.shape for p in pictures} == {pictures[0].shape}
     moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]

@@ -21,7 +21,7 @@ FRAMES = 100
 MILLISECONDS = 60  # a frame
 
 
-def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.Image]:
+def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
     """`count` pictures, evenly spaced over the evaluations; a panel a run, side by side."""
     with matplotlib.rc_context(fname=STYLE):
         figure = Figure(figsize=(3.1 * len(panels) + 0.4, 2.7), layout="constrained")
@@ -54,7 +54,7 @@ def frames(panels: Mapping[str, Arrays], count: int = FRAMES) -> Iterator[Image.
 def save(panels: Mapping[str, Arrays], folder: Path, name: str = "animation") -> list[Path]:
     """`name.gif`, and its frames as `name/000.png`, … for a player. The last frame stays."""
     (folder / name).mkdir(parents=True, exist_ok=True)
-    pictures = list(frames(panels))
+    pictures = list(frames(panels, FRAMES))
     # One palette for all, of the last frame and the first, so that what is still stays the same.
     sample = Image.new("RGB", (pictures[0].width, 2 * pictures[0].height))
     sample.paste(pictures[0])
