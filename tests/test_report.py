@@ -105,20 +105,25 @@ def test_means_deviations_and_intervals_are_over_seeds(two_strategies) -> None:
 
 
 def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> None:
-    ledger = {"sweep": "s", "jobs": [{"folder": "006_never", "varied": {},
-                                      "overrides": ["strategy=si", "seed=4"]}]}  # fmt: skip
+    jobs = [
+        {"folder": "006_never", "varied": {"strategy": "si", "seed": "4"}, "overrides": []},
+        {"folder": "008_never", "varied": {"strategy.weight": "1e1", "seed": "4"}, "overrides": []},
+    ]
+    ledger = {"sweep": "s", "jobs": jobs}
     (two_strategies / "sweep.json").write_text(json.dumps(ledger))
     run_folder(two_strategies / "007_killed", "joint", 0, (0, 0), state="running")
     told, _ = command.report([two_strategies], tmp_path / "out")
     states = {r["run"]: r["state"] for r in rows_of((tmp_path / "out" / "runs.csv").read_text())}
-    assert len(states) == 8
+    assert len(states) == 9
     assert states["005_lwf"] == "failed" and states["007_killed"] == "killed"
-    assert states["006_never"] == "missing"
+    assert states["006_never"] == states["008_never"] == "missing"
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "8 runs: 5 complete, 1 failed, 1 missing, 1 killed" in page
+    assert "9 runs: 5 complete, 1 failed, 2 missing, 1 killed" in page
     assert "1 failed" in "\n".join(told) and "1 missing" in "\n".join(told)
     group = next(g for g in section_of(two_strategies).groups if g.strategy == "si")
     assert not group.complete and len(group.unfinished) == 1
+    ewc = next(g for g in section_of(two_strategies).groups if g.strategy == "ewc")
+    assert [run.state for run in ewc.runs].count("missing") == 1  # 1e1 is its weight of 10
 
 
 def test_a_damaged_run_is_shown_as_such(two_strategies) -> None:

@@ -67,7 +67,7 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     every = [*page.verdict, *(table for part in parts for table in part.tables)]
     texts = {
         "report.html": page.render(),
-        "results.md": "\n".join([*map(formats.markdown, every)]),
+        "results.md": formats.markdown_page(page),
         "results.tex": "\n".join(map(formats.latex, every)),
         "results.csv": formats.results_csv(found),
         "runs.csv": formats.runs_csv(found),

@@ -82,7 +82,8 @@ def _most_telling(section: Section) -> tuple[list[Group], str]:
     of_each = [section.chosen(g) or section.best_first(g)[0] for g in by_strategy(section).values()]
     others = [group for group in ordered if group not in of_each]
     kept = section.best_first([*of_each, *others][:MOST_LINES])
-    return kept, f" Shown are {MOST_LINES} of {len(ordered)} settings, the best of each strategy."
+    told = f"{MOST_LINES} of {len(ordered)} settings, the best of each strategy among them"
+    return kept, f" Shown are {told}."
 
 
 def _curves(section: Section) -> dict[str, list[Point]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_runner.report.groups import Section, shown
+from cl_runner.report.page import Page
 from cl_runner.report.tables import Table, metrics
 
 MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;"})
@@ -24,11 +25,22 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def markdown(table: Table) -> str:
     """With its heading and notes."""
     lines = [[c.text for c in row] for row in table.rows]
-    cells = [[_line(text).translate(MARKDOWN) for text in row] for row in [table.columns, *lines]]
+    cells = [[_escaped(text) for text in row] for row in [table.columns, *lines]]
     cells.insert(1, ["---"] * len(table.columns))
     rows = ["| " + " | ".join(row) + " |" for row in cells]
-    notes = [_line(note).translate(MARKDOWN) for note in table.notes]
-    return "\n".join([f"### {table.title}", "", *rows, *(f"\n{note}" for note in notes), ""])
+    notes = [f"\n{_escaped(note)}" for note in table.notes]
+    return "\n".join([f"### {_escaped(table.title)}", "", *rows, *notes, ""])
+
+
+def markdown_page(page: Page) -> str:
+    """What the page shows, its figures left out."""
+    parts = [f"# {_escaped(page.title)}", _escaped(page.counts), *map(markdown, page.verdict)]
+    for section in page.sections:
+        parts.append(f"## {_escaped(section.title)}")
+        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in section.sentences))
+        parts += map(markdown, [*section.tables, *section.details])
+        parts += [_escaped(section.best.why)] if section.best else []
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -110,6 +122,10 @@ def _harmless(text: str) -> str:
     except ValueError:
         return f"'{text}" if text.startswith(FORMULA) else text
     return text
+
+
+def _escaped(text: str) -> str:
+    return _line(text).translate(MARKDOWN)
 
 
 def _line(text: str) -> str:

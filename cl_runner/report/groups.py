@@ -11,7 +11,6 @@ from typing import Any
 
 from cl_runner.report.runs import Run
 from cl_runner.report.statistics import Spread, spread
-from cl_runner.resume import key_of
 
 Settings = Mapping[str, Any]
 
@@ -128,20 +127,45 @@ def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> l
 def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
     found: dict[str, Group] = {}
     for run in runs:
-        known = run.settings or {o: "" for o in run.overrides if key_of(o) != "seed"}
+        known = run.settings or dict(run.varied)
         group = found.setdefault(_key(known), Group(run.strategy, []))
         group.runs.append(run)
         if run.complete:
             group.strategy = run.strategy
-    groups = list(found.values())
-    _tell_apart([group for group in groups if group.settings])
+    begun = [group for group in found.values() if group.settings]
+    _tell_apart(begun)
+    groups = list(begun)
+    for group in found.values():
+        if group.settings:
+            continue
+        swept = group.runs[0].varied
+        alike = next((other for other in begun if _same_point(other, swept)), None)
+        if alike is not None:
+            alike.runs += group.runs
+        else:
+            group.varied = {key: value for key, value in swept.items() if key != "strategy"}
+            groups.append(group)
     for group in groups:
-        if not group.settings:
-            given = dict(o.partition("=")[::2] for o in group.runs[0].overrides)
-            group.varied = {k: v for k, v in given.items() if k not in ("seed", "strategy")}
         told = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
         group.label = labels.get(group.runs[0].folder) or ", ".join([group.strategy, *told])
     return groups
+
+
+def _same_point(group: Group, swept: Mapping[str, str]) -> bool:
+    """Whether a job whose settings were never written down would have been one of this group."""
+    of_group = {**group.settings, "strategy": group.strategy}
+    return bool(swept) and all(
+        key in of_group and _as_number(of_group[key]) == _as_number(value)
+        for key, value in swept.items()
+    )
+
+
+def _as_number(value: Any) -> Any:
+    """1e1, 10 and 10.0 are the same."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return shown(value)
 
 
 def _tell_apart(groups: Sequence[Group]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cl_runner.errors import CheckpointError, ConfigError
-from cl_runner.resume import fixed, key_of, read_config, read_status
+from cl_runner.resume import fixed, read_config, read_status
 from cl_runner.sweep.jobs import read_ledger, state_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -30,7 +30,9 @@ class Run:
     seed: Any
     state: str = COMPLETE  # or failed, interrupted, killed, running, missing
     error: str = ""  # its first line
-    overrides: Sequence[str] = field(default_factory=list)  # its own ones in a sweep
+    varied: Mapping[str, str] = field(
+        default_factory=dict
+    )  # in a sweep, as typed, without the seed
     names: Mapping[str, str] = field(default_factory=dict)  # of its parts, once it has begun
 
     @property
@@ -43,10 +45,9 @@ class Run:
 
     @property
     def strategy(self) -> str:
-        """The name of its option; of a job that was never begun, that of the command line."""
-        given = [o.partition("=")[2] for o in self.overrides if key_of(o) == "strategy"]
+        """The name of its option; of a job that was never begun it is known if it is swept."""
         named = self.results.get("strategy") or self.names.get("strategy")
-        return str(named or (given[-1] if given else "not known"))
+        return str(named or self.varied.get("strategy", "not known"))
 
     @property
     def validation(self) -> float | None:
@@ -71,7 +72,7 @@ def read(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         jobs = dict(_jobs(folder))
         for place in {*begun([folder]), *jobs}:
-            found[place.resolve()] = _read(place, jobs.get(place, []))
+            found[place.resolve()] = _read(place, jobs.get(place, {}))
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [found[place] for place in sorted(found, key=_natural)]
@@ -83,7 +84,7 @@ def begun(folders: Sequence[Path]) -> list[Path]:
     return sorted(found, key=_natural)
 
 
-def _read(folder: Path, overrides: Sequence[str]) -> Run:
+def _read(folder: Path, varied: Mapping[str, str]) -> Run:
     status = read_status(folder)
     state = state_of(folder)
     lines = str(status.get("error") or "").splitlines()
@@ -98,17 +99,17 @@ def _read(folder: Path, overrides: Sequence[str]) -> Run:
         config, results, state, lines = {}, {}, "damaged", ["config.yaml or results.json"]
     flat = fixed(config) if config else {}
     settings = {k: v for k, v in flat.items() if k not in NOT_A_SETTING}
-    given = {key_of(o): o.partition("=")[2] for o in overrides}
-    seed = flat.get("seed", given.get("seed"))
+    seed = flat.get("seed", varied.get("seed"))
+    swept = {key: value for key, value in varied.items() if key != "seed"}
     error = lines[0] if lines and state != COMPLETE else ""
-    return Run(folder, settings, results, seed, state, error, overrides, status.get("names") or {})
+    return Run(folder, settings, results, seed, state, error, swept, status.get("names") or {})
 
 
-def _jobs(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The jobs that sweeps below this folder know of, with their own overrides."""
+def _jobs(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The jobs that sweeps below this folder know of, with what varies in each."""
     for file in folder.rglob("sweep.json"):
         for job in read_ledger(file.parent)["jobs"]:
-            yield file.parent / job["folder"], job["overrides"]
+            yield file.parent / job["folder"], job["varied"]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
