@@ -11,6 +11,7 @@ from browser import CHROMIUM, Browser, browser
 from test_report import PLANTED, run_folder
 
 from cl_runner.report import command
+from cl_runner.report.page import Page, Part
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
@@ -143,3 +144,25 @@ def test_the_page_can_be_read_without_scripts(page: Browser, page_file) -> None:
     page.send("Emulation.setScriptExecutionDisabled", value=False)
     assert page.evaluate("document.querySelectorAll('th button').length") == 0
     assert page.evaluate("document.querySelectorAll('tbody tr').length") > 10
+
+
+SHOWN = "[...document.querySelectorAll('.player img')].map((i) => i.getClientRects().length)"
+
+
+def test_the_player_shows_one_frame_at_a_time(page: Browser, tmp_path: Path) -> None:
+    picture = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+    text = Page("t", "", [Part("fits", [], [], frames=[picture] * 4)]).render()
+    (tmp_path / "page.html").write_text(text)
+    page.open(tmp_path / "page.html")
+    assert page.evaluate(SHOWN) == [0, 0, 0, 1]
+    page.evaluate("Object.assign(document.querySelector('.player input'), {value: 1})"
+                  ".dispatchEvent(new Event('input'))")  # fmt: skip
+    assert page.evaluate(SHOWN) == [0, 1, 0, 0]
+    page.evaluate("document.querySelector('.player button').click()")
+    while page.evaluate("document.querySelector('.player button').textContent") == "Pause":
+        assert sum(page.evaluate(SHOWN)) == 1
+    assert page.evaluate(SHOWN) == [0, 0, 0, 1]
+    page.send("Emulation.setScriptExecutionDisabled", value=True)
+    page.open(tmp_path / "page.html")
+    page.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert page.evaluate(SHOWN) == [0, 0, 0, 1]

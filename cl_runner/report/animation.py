@@ -17,6 +17,7 @@ from PIL import Image
 from cl_runner.report.figures import STYLE, draw_data, in_pieces, limits, plain, task_colour
 from cl_runner.report.runs import Arrays
 
+NAME = "animation"
 FRAMES = 100
 MILLISECONDS = 60  # a frame
 
@@ -51,9 +52,9 @@ def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
             yield Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")
 
 
-def save(panels: Mapping[str, Arrays], folder: Path, name: str = "animation") -> list[Path]:
-    """`name.gif`, and its frames as `name/000.png`, … for a player. The last frame stays."""
-    (folder / name).mkdir(parents=True, exist_ok=True)
+def save(panels: Mapping[str, Arrays], folder: Path) -> list[Path]:
+    """`animation.gif`, whose last frame stays, and its frames as `animation/000.png`, …"""
+    (folder / NAME).mkdir(parents=True, exist_ok=True)
     pictures = list(frames(panels, FRAMES))
     # One palette for all, of the last frame and the first, so that what is still stays the same.
     sample = Image.new("RGB", (pictures[0].width, 2 * pictures[0].height))
@@ -62,8 +63,8 @@ def save(panels: Mapping[str, Arrays], folder: Path, name: str = "animation") ->
     palette = sample.quantize(48)
     flat = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     for number, one in enumerate(flat):
-        one.save(folder / name / f"{number:03}.png")
+        one.save(folder / NAME / f"{number:03}.png")
     durations = [MILLISECONDS] * (len(flat) - 1) + [2000]
-    gif = folder / f"{name}.gif"
+    gif = folder / f"{NAME}.gif"
     flat[0].save(gif, save_all=True, append_images=flat[1:], duration=durations, loop=0)
     return [gif]

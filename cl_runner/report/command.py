@@ -14,7 +14,7 @@ from cl_runner.report import animation, best, drawings, figures, formats, tables
 from cl_runner.report.drawings import Drawing
 from cl_runner.report.groups import Section, sections
 from cl_runner.report.of_suite import OfSuite
-from cl_runner.report.page import Best, Page, Part, Picture, gif, inline
+from cl_runner.report.page import Best, Page, Part, Picture, frames, inline
 from cl_runner.report.ranking import rank
 from cl_runner.report.runs import Run, read
 from cl_runner.report.table import aligned, number
@@ -81,10 +81,9 @@ def _part(section: Section, output: Path, wanted: Iterable[Drawing]) -> tuple[Pa
     """A section's part of the page; its figures and its best setting are written."""
     ranking = rank(section)
     pictures, files = _draw(wanted, output)
-    moving, panels = None, drawings.moving(section)
+    panels = drawings.moving(section)
     if panels:
         files += animation.save(panels, output / "figures")
-        moving = gif(files[-1])
     chosen = _best(section, output)
     files += [chosen[0]] if chosen else []
     shown = [tables.results(section)]
@@ -99,7 +98,7 @@ def _part(section: Section, output: Path, wanted: Iterable[Drawing]) -> tuple[Pa
         tables=shown,
         figures=pictures,
         details=[table(section) for table in details],
-        animation=moving,
+        frames=frames(output / "figures" / animation.NAME) if panels else (),
         best=chosen[1] if chosen else None,
     )
     return part, files

@@ -26,3 +26,43 @@ function compare(a, b, sign) {
   if (y !== undefined) return 1;
   return sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
 }
+
+// An animation is a row of pictures, of which one is shown; without this script the last one.
+for (const player of document.querySelectorAll(".player")) {
+  const frames = [...player.querySelectorAll("img")];
+  const button = document.createElement("button");
+  button.type = "button";
+  const slider = document.createElement("input");
+  Object.assign(slider, { type: "range", min: 0, max: frames.length - 1, value: frames.length - 1 });
+  slider.setAttribute("aria-label", "frame");
+  const controls = document.createElement("p");
+  controls.append(button, slider);
+  player.append(controls);
+  let timer = null;
+
+  function show() {
+    frames.forEach((frame, number) => frame.classList.toggle("shown", number === Number(slider.value)));
+  }
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    button.textContent = "Play";
+  }
+  function step() {
+    slider.value = Number(slider.value) + 1;
+    show();
+    if (slider.value === slider.max) stop();
+  }
+  button.addEventListener("click", () => {
+    if (timer !== null) return stop();
+    if (slider.value === slider.max) slider.value = 0;
+    button.textContent = "Pause";
+    timer = setInterval(step, 60);
+  });
+  slider.addEventListener("input", () => {
+    stop();
+    show();
+  });
+  stop();
+  show();
+}

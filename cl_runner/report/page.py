@@ -49,7 +49,7 @@ class Part:
     tables: Sequence[Table]
     figures: Sequence[Picture] = ()
     details: Sequence[Table] = ()
-    animation: str | None = None
+    frames: Sequence[str] = ()  # of an animation, as addresses that hold them
     best: Best | None = None
 
 
@@ -95,6 +95,7 @@ def inline(figure: Figure, name: str, caption: str) -> Picture:
     return Picture(name, caption, Markup(svg.replace("<svg", label, 1)), figure.get_figwidth() > 7)
 
 
-def gif(file: Path) -> str:
-    """A picture as an address that holds it."""
-    return f"data:image/gif;base64,{base64.b64encode(file.read_bytes()).decode()}"
+def frames(folder: Path) -> list[str]:
+    """The pictures of an animation, in their order, as addresses that hold them."""
+    files = sorted(folder.glob("*.png"))
+    return [f"data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}" for f in files]
