@@ -101,9 +101,9 @@ class Sweep(Sweeper):
             values[key] = [f"{key}={value}" for value in each]
         for key, words in values.items():
             if len(words) > 1 and changes_no_result(key):
-                given = ",".join(word.partition("=")[2] for word in words)
+                listed = ",".join(word.partition("=")[2] for word in words)
                 allowed = "changes no result, so it has one value for all jobs"
-                raise ConfigError.of(key, given, allowed)
+                raise ConfigError.of(key, listed, allowed)
         return [list(point) for point in product(*values.values())]
 
     def _settings(self, config: DictConfig) -> Config:
