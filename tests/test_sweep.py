@@ -98,8 +98,12 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
         file.rmdir() if file.is_dir() else file.unlink()
     status = json.loads((jobs[2] / "status.json").read_text())
     (jobs[2] / "status.json").write_text(json.dumps({**status, "status": "running"}))
+    damaged = Path(shutil.copytree(jobs[0], swept.parent / "damaged"))
+    (damaged / "config.yaml").write_text("{")  # a neighbour's is none of a plan's business
     plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
     assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
+    assert "4 jobs; to do: 2, " in plan.stdout
+    assert "instead of" not in plan.stdout  # jobs 1 and 2 have two seeds: nothing is shared
     assert not list(jobs[1].iterdir())  # a plan runs nothing
     again = cl_train_here("-m", *TINY, *TWICE_TWO)
     assert again.returncode == 0

@@ -184,6 +184,17 @@ def test_a_sweep_whose_summary_fails_is_none_the_worse(cl_train_here, tmp_path: 
     assert done.returncode == 0 and "W&B" not in done.stderr
 
 
+def test_a_project_of_the_environment_is_the_summarys_too(
+    cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PROJECT", "forgetting")
+    words = ("tracker=wandb", "tracker.project=${oc.env:PROJECT}", "name=study")
+    done = cl_train_here("-m", *TINY, *words)
+    assert done.returncode == 0 and "W&B" not in done.stderr
+    runs = rebuilt(tmp_path / "outputs" / "sweeps" / "study")
+    assert [run["project"] for run in runs.values()] == ["forgetting"]
+
+
 def test_a_tracker_is_made_from_what_the_folder_says() -> None:
     target = {"_target_": "cl_runner.tracking.wandb.WandB"}
     own = tracker_of({**target, "project": "p", "tags": ["a"], "nonsense": 1}, name="n")

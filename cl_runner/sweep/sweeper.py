@@ -74,10 +74,11 @@ class Sweep(Sweeper):
             launchers.disconnect(self.master.hydra.launcher)
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
-        if jobs[0].config["tracker"]:
+        if first.tracker:
             from cl_runner.report.sweep_in_wandb import mirror_sweep  # which imports much
 
-            mirror_sweep(folder, jobs[0].config["tracker"])
+            tracker: Any = OmegaConf.to_container(first.tracker, resolve=True)
+            mirror_sweep(folder, tracker)
         if any(job.state != DONE for job in jobs):
             raise RunError("not all jobs are complete")
 
