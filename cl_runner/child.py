@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,7 +28,14 @@ def start(words: Sequence[str], told: Path) -> BaseProcess:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["cl_runner.run"])
     process = server.Process(target=_cl_train, args=(list(words), told))
-    process.start()
+    # Ctrl-C reaches the server, too, which would print where in torch's import it was. Starting
+    # the tracker unblocks the signal again, so that comes first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
 
 
@@ -46,6 +54,7 @@ def complaint(told: Path) -> str:
 
 
 def _cl_train(words: list[str], told: Path) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = (told / name).open("w")
         os.dup2(stream.fileno(), number)

@@ -181,13 +181,14 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
+def changes_no_result(key: str) -> bool:
+    """Whether it is one of MAY_CHANGE, or a setting of one."""
+    return any(key == k or key.startswith(f"{k}.") for k in MAY_CHANGE)
+
+
 def fixed(config: Config) -> dict[str, Any]:
     """The settings that may not change, flat."""
-    flat = {
-        key: value
-        for key, value in _flat(config, "").items()
-        if not any(key == k or key.startswith(f"{k}.") for k in MAY_CHANGE)
-    }
+    flat = {key: value for key, value in _flat(config, "").items() if not changes_no_result(key)}
     return flat | {"device": str(flat.get("device")).partition(":")[0]}
 
 

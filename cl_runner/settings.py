@@ -113,6 +113,14 @@ def read(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def check(values: Mapping[str, Any]) -> None:
+    """Of settings of a run, `name` for one, before it is known as a whole: raises ConfigError, as
+    `read` does."""
+    hints = get_type_hints(Settings.__init__, include_extras=True)
+    for name, value in values.items():
+        _value(value, hints[name], name, trusted=[])
+
+
 def _build(node: Mapping[str, Any], key: str, trusted: list[str]) -> Any:
     """Call what the node describes, or make it a Part if the run has to add something."""
     target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
@@ -220,13 +228,16 @@ def _unknown(name: str, wanted: list[str], key: str, value: Any) -> Problem:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """A hint that names the known key nearest to a mistyped one, or all of them."""
+    """A hint that names the known key nearest to a mistyped one, or all beside it."""
     group, _, last = name.rpartition(".")
     beside = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
     if not names:
         return "there are none here"
     close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
-    return f"did you mean {beside[close[0]]}?" if close else f"known are {', '.join(sorted(names))}"
+    if close:
+        return f"did you mean {beside[close[0]]}?"
+    there = [known for known in names if known.rpartition(".")[0] == group] or names
+    return f"known are {', '.join(sorted(there))}"
 
 
 def _below(key: str) -> str:

@@ -56,14 +56,22 @@ def sync(descriptor: int, path: Path) -> int:
         raise StorageError.of(path, error) from None
 
 
+def make(folder: Path) -> None:
+    """Make a folder, and those above it, if they are not there. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(folder, error) from None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and hold its lock, which the kernel frees however this process ends.
 
     Raises FolderInUse, which names the owner, or StorageError.
     """
+    make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StorageError.of(folder, error) from None

@@ -185,8 +185,15 @@ def from_hydra(error: Exception) -> ConfigError:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown.group(1)
-        value = next((a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")), "")
-        return ConfigError.of(key, value, "no such setting", nearest(key, _known_keys()))
+        # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
+        typed = [a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")]
+        typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
+        return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
+    several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
+    if several:
+        key, values = several.groups()
+        hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
+        return ConfigError.of(key, values, "several values are of a sweep", hint)
     if isinstance(error, OverrideParseException):
         hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
         return ConfigError.of("command line", error.override, "cannot be understood", hint)
@@ -194,14 +201,14 @@ def from_hydra(error: Exception) -> ConfigError:
 
 
 def _known_keys() -> list[str]:
-    """Every key of the configuration that the chosen groups make."""
+    """Every key of the configuration that the chosen groups make, and the groups."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
         try:
             config = hydra.compose("config", groups)
         except (HydraException, OmegaConfBaseException):
             config = hydra.compose("config")
-    return _leaves(OmegaConf.to_container(config), "")
+    return [*_leaves(OmegaConf.to_container(config), ""), *resume.GROUPS, "experiment", "sweep"]
 
 
 def _leaves(node: Any, prefix: str) -> list[str]:

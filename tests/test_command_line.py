@@ -28,7 +28,8 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> Non
     ("arguments", "code", "words"),
     [
         (["foo"], 2, "cannot be understood"),
-        (["strategy=lwf,ewc"], 2, "cannot be understood"),
+        (["strategy=lwf,ewc"], 2, "lwf,ewc: several values are of a sweep. Hint: cl-train -m"),
+        (["strategy.wait=1", "strategy=ewc"], 2, "did you mean strategy.weight?"),
         (["experiment=nothing"], 2, "experiment=nothing: no such option"),
         (["reference=nowhere"], 2, "reference=nowhere: is no folder of a finished run"),
         (["dataset=split_mnist", "dataset.root=none"], 4, "run: cl-data prepare mnist --root none"),

@@ -34,7 +34,7 @@ from optuna.trial import TrialState, create_trial  # noqa: E402
 from cl_runner.search import search, space  # noqa: E402
 from cl_runner.search import study as studies  # noqa: E402
 from cl_runner.search import table as tables  # noqa: E402
-from cl_runner.search.points import all_checked  # noqa: E402
+from cl_runner.search.points import all_checked, checked  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.validation_fraction=0.2")
@@ -423,3 +423,35 @@ def test_the_commands_of_the_page_compose() -> None:
         words = shlex.split(line.replace("\\\n", " "), comments=True)[1:]
         settings = [word for word in words if re.match(r"[\w.]+=", word)]
         all_checked(space.read(settings), "name")
+
+
+def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is where the variable says, not where its name stands in the files."""
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    point = checked(["output_root=${oc.env:PLACE}", "dataset.validation_fraction=0.1"])
+    assert point.output_root == tmp_path and str(tmp_path) not in str(point.config)
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from cl_runner import child
+if __name__ == "__main__":
+    try:
+        child.start(["--help"], Path(sys.argv[1])).join()
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
+    """The process that children are forked from gets it, too."""
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    below = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(below.read_text().split()) < 2:  # multiprocessing's tracker, and the server
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""

@@ -98,8 +98,12 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
         file.rmdir() if file.is_dir() else file.unlink()
     status = json.loads((jobs[2] / "status.json").read_text())
     (jobs[2] / "status.json").write_text(json.dumps({**status, "status": "running"}))
+    damaged = Path(shutil.copytree(jobs[0], swept.parent / "damaged"))
+    (damaged / "config.yaml").write_text("{")  # a neighbour's is none of a plan's business
     plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
     assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
+    assert "4 jobs; to do: 2, " in plan.stdout
+    assert "instead of" not in plan.stdout  # jobs 1 and 2 have two seeds: nothing is shared
     assert not list(jobs[1].iterdir())  # a plan runs nothing
     again = cl_train_here("-m", *TINY, *TWICE_TWO)
     assert again.returncode == 0
@@ -154,7 +158,8 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
 def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> None:
     plan = cl_train_here("-m", *TINY, f"sweep={preset}", "plan=true")
     assert plan.returncode == 0, plan.stderr
-    params = yaml.safe_load((CONF / "sweep" / f"{preset}.yaml").read_text())["params"]
+    params = yaml.safe_load((CONF / "sweep" / f"{preset}.yaml").read_text())
+    params = params["hydra"]["sweeper"]["params"]
     assert len(str(params["seed"]).split(",")) >= 3
     expected = 1
     for values in params.values():
@@ -206,3 +211,53 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
     assert done.returncode in (2, 7)
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["seed=0,1", "name=../up"], "name=../up"),
+        (["seed=0,1", "name=null"], "name=null"),
+        (["seed=0,1", "plan=maybe"], "plan=maybe"),
+        (["seed=0,1", "name=a,b"], "name=a,b: changes no result"),
+        (["tracker=local,wandb"], "tracker=local,wandb: changes no result"),
+        (["dataset.root=a,b"], "dataset.root=a,b: changes no result"),
+        (["sweep=alpha_T", "strategy=ewc"], "strategy.alpha=0.5: no such setting"),
+        (["strategi=ewc,lwf"], "did you mean strategy?"),
+    ],
+    ids=str,
+)
+def test_a_wrong_sweep_is_one_line_and_nothing_written(
+    cl_train_here, tmp_path: Path, words: list[str], told: str
+) -> None:
+    done = cl_train_here("-m", *TINY, *words)
+    assert done.returncode == 2 and told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == "" and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cl_train_here("-m", *TINY, "seed=0,1", "output_root=file")
+    assert done.returncode == 5 and done.stderr.startswith("storage error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_value_for_a_setting_of_the_presets_own_strategy(cl_train_here) -> None:
+    of_ewc = ("strategy.weight=7", "strategy.half=false")
+    plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", *of_ewc, "seed=0,1", "plan=true")
+    assert plan.returncode == 0, plan.stderr
+    assert states("\n" + plan.stdout) == ["run", "run"]
+
+
+def test_a_place_from_the_environment_and_a_secret(
+    cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is where the variable says; what is written down holds no secret."""
+    monkeypatch.setenv("PLACE", str(tmp_path / "there"))
+    words = ("output_root=${oc.env:PLACE}", "+strategy.token=hush", "seed=0,1", "name=mine")
+    done = cl_train_here("-m", *TINY, *words)
+    assert done.returncode == 1  # of this strategy there is no such setting
+    assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
+    listed = (tmp_path / "there" / "sweeps" / "mine" / "sweep.json").read_text()
+    assert "hush" not in listed and "seed=1" in listed

@@ -109,7 +109,7 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
                                       str(tmp_path / "place"), "--project", "mine"])  # fmt: skip
     command.main()
     printed = capsys.readouterr().out
-    assert "begun: failed before it began" in printed and "killed: killed, " in printed
+    assert "begun: failed, without settings" in printed and "killed: killed, " in printed
     assert local_files(killed) == before and not (killed / "wandb").exists()
     runs = rebuilt(tmp_path / "place")
     assert set(runs) == {"T=4", "test whole", "s summary"}
@@ -130,6 +130,19 @@ def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path
             told.append(line)
     assert f"{killed / 'killed'}: still running, left alone" in told
     assert any("results.json is damaged" in line for line in told)
+
+
+def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Of an old or foreign folder no W&B run is made, so there is none to upload."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "status.json").write_text('{"status": "complete"}')
+    assert list(rebuild([tmp_path], tmp_path)) == [
+        f"{tmp_path / 'old'}: complete, without settings: nothing to show"
+    ]
+    monkeypatch.setattr(sys, "argv", ["cl-report", "--to-wandb", str(tmp_path / "typo")])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "is no folder" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_one_line(killed: Path) -> None:
@@ -169,6 +182,17 @@ def test_a_sweep_whose_summary_fails_is_none_the_worse(cl_train_here, tmp_path: 
     assert done.stderr.count("W&B") == 1 and "cl-report --to-wandb" in done.stderr
     done = cl_train_here("-m", *TINY, "tracker=local", "seed=0,1", "name=study")
     assert done.returncode == 0 and "W&B" not in done.stderr
+
+
+def test_a_project_of_the_environment_is_the_summarys_too(
+    cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PROJECT", "forgetting")
+    words = ("tracker=wandb", "tracker.project=${oc.env:PROJECT}", "name=study")
+    done = cl_train_here("-m", *TINY, *words)
+    assert done.returncode == 0 and "W&B" not in done.stderr
+    runs = rebuilt(tmp_path / "outputs" / "sweeps" / "study")
+    assert [run["project"] for run in runs.values()] == ["forgetting"]
 
 
 def test_a_tracker_is_made_from_what_the_folder_says() -> None:

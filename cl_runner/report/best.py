@@ -10,7 +10,7 @@ import yaml
 
 from cl_runner.report.runs import Run
 from cl_runner.resume import GROUPS, MAY_CHANGE, key_of, read_config
-from cl_runner.storage import write
+from cl_runner.storage import make, write
 from cl_runner.train import CONF
 
 NAME = "best"
@@ -37,7 +37,7 @@ def write_best(run: Run, folder: Path, why: str) -> Path:
         "",
     ]
     file = folder / "experiment" / f"{NAME}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make(file.parent)
     text = "\n".join(head) + "\n" + body
     if not file.exists() or file.read_text() != text:
         write(file, text)

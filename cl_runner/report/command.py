@@ -19,7 +19,7 @@ from cl_runner.report.ranking import rank
 from cl_runner.report.runs import Run, read
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
-from cl_runner.storage import write
+from cl_runner.storage import make, write
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     runs = read(folders)
     suite = OfSuite.read(folders)
     found = sections(runs, suite.labels(runs) if suite else None)
-    output.mkdir(parents=True, exist_ok=True)
+    make(output)
     pictures, files = _draw(suite.drawings(runs) if suite else [], output)
     parts, told = [], list[str]()
     for place, section in enumerate(found, start=1):

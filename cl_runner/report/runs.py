@@ -65,9 +65,7 @@ class Run:
 def read(folders: Sequence[Path]) -> list[Run]:
     """All runs below these folders, run 10 after run 9, and the jobs of sweeps that were never
     begun. Raises ConfigError if there is none, or a folder is not there."""
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError.of("FOLDER", folder, "is no folder")
+    check_folders(folders)
     found: dict[Path, Run] = {}
     for folder in folders:
         jobs = dict(_jobs(folder))
@@ -76,6 +74,13 @@ def read(folders: Sequence[Path]) -> list[Run]:
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [found[place] for place in sorted(found, key=_natural)]
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """Raise ConfigError if one is not there."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError.of("FOLDER", folder, "is no folder")
 
 
 def begun(folders: Sequence[Path]) -> list[Path]:

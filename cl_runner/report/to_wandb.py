@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.errors import CheckpointError, ConfigError, RunError, first_line
-from cl_runner.report.runs import begun
+from cl_runner.report.runs import begun, check_folders
 from cl_runner.report.sweep_in_wandb import summary_run
 from cl_runner.resume import Attempt, Config, read_config, read_metrics, read_status
 from cl_runner.sweep.jobs import DONE, label, read_ledger, state_of
@@ -50,6 +50,7 @@ def rebuild(
     unless those were uploaded. Nothing else is written. Raises RunError at the first run that W&B
     does not take, and at the end if files of a run were damaged.
     """
+    check_folders(folders)
     found = begun(folders)
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
@@ -66,7 +67,7 @@ def rebuild(
         with _in_one_line(mode):
             summary_run(folder, tracker, place)
         yield f"{folder}: summary of the sweep"
-    if mode == "offline":
+    if mode == "offline" and any(place.glob("wandb/offline-run-*")):
         yield f"to upload them: wandb sync {shlex.quote(str(place / 'wandb'))}/offline-run-*"
     if damaged:
         raise RunError(f"{damaged} runs could not be read")
@@ -76,7 +77,7 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
     """Make the W&B run of this run; what to say of it. Raises CheckpointError for a damaged one."""
     config, status, state = read_config(folder), read_status(folder), state_of(folder)
     if config is None:
-        return f"{state} before it began, nothing to show"
+        return f"{state}, without settings: nothing to show"
     if state == "running":
         return "still running, left alone"
     info = _info(folder, config, status)

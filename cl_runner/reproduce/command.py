@@ -20,7 +20,7 @@ from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
-from cl_runner.resume import MAY_CHANGE, key_of
+from cl_runner.resume import changes_no_result, key_of
 
 Job = tuple[str, int]  # a run and a seed
 
@@ -67,7 +67,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    changes = [o for o in arguments.overrides if not key_of(o).startswith(MAY_CHANGE)]
+    changes = [o for o in arguments.overrides if not changes_no_result(key_of(o))]
     folder = arguments.output / suite.name
     if changes:  # are no runs of the suite itself
         folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]
@@ -75,7 +75,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
     verdicts = judge(suite, results)
     print(plain(verdicts))
     environment = next((r["environment"] for r in results.values() if r is not None), None)
-    folder.mkdir(parents=True, exist_ok=True)
+    storage.make(folder)
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")

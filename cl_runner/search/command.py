@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from cl_runner import storage
 from cl_runner.errors import MISSING, ConfigError, RunError
@@ -63,7 +62,7 @@ def search(arguments: argparse.Namespace) -> bool:
     found = space.read(arguments.overrides)
     first = points.all_checked(found, arguments.name or "unnamed")
     name = arguments.name or points.search_name(first.title, found.identity())
-    folder = Path(first.config["output_root"]).absolute() / "searches" / name
+    folder = first.output_root / "searches" / name
     with storage.locked(folder), kept_in(folder):
         study = Study(folder, found, first.config["seed"])
         under_way = Search(folder, found, study)

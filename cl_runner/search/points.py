@@ -34,6 +34,7 @@ class Point:
     title: str  # the experiment, or the data set
     tasks: int
     measure: str  # of its results: accuracy, mse
+    output_root: Path
 
 
 def checked(overrides: Sequence[str]) -> Point:
@@ -52,7 +53,8 @@ def checked(overrides: Sequence[str]) -> Point:
         raise ConfigError.of(key, found, allowed, f"{key}=0.1")
     title = str(choices.get("experiment") or choices.get("dataset"))
     measure = "mse" if outline.scenario == "regression" else "accuracy"
-    return Point(list(overrides), written, title, len(outline.labels), measure)
+    root = Path(read.output_root).absolute()  # the value of the environment, if it is one
+    return Point(list(overrides), written, title, len(outline.labels), measure, root)
 
 
 def all_checked(space: Space, name: str) -> Point:

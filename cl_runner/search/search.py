@@ -12,7 +12,6 @@ from threading import Event, Lock
 
 from cl_runner import child
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
-from cl_runner.masking import kept_overrides
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.space import Space, word
@@ -150,7 +149,7 @@ class Search:
         for trial in self.study.trials():
             folder = trial.user_attrs.get("folder")
             if folder is not None:
-                point = kept_overrides(self.space.point(trial.params))
+                point = self.space.point(trial.params)
                 varied = {key: word(trial.params[key]) for key in self.space.searched}
                 found[folder] = Job(self.folder / folder, varied, point, {})
         return list(found.values())

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from cl_runner.errors import ConfigError
-from cl_runner.resume import MAY_CHANGE, key_of
+from cl_runner.resume import changes_no_result, key_of
 
 Params = Mapping[str, Any]
 """The value of each searched key: a number, or a word of Hydra's grammar."""
@@ -54,7 +54,7 @@ class Space:
 
     def identity(self) -> list[str]:
         """The words that make it this search and no other, whatever their order."""
-        return sorted(typed for typed in self.typed if not key_of(typed).startswith(MAY_CHANGE))
+        return sorted(typed for typed in self.typed if not changes_no_result(key_of(typed)))
 
 
 def read(words: Sequence[str]) -> Space:
@@ -105,7 +105,7 @@ def _distribution(override: Override, typed: str) -> BaseDistribution:
     if key == "seed":
         allowed = "is not searched: the best seed says nothing about the next one"
         raise ConfigError.of(key, said, allowed, "one seed for all runs, such as seed=0")
-    if key.startswith(MAY_CHANGE):
+    if changes_no_result(key):
         raise ConfigError.of(key, said, "is not searched: it changes no result")
     value = override.value()
     if isinstance(value, IntervalSweep):

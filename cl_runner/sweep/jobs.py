@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_runner.masking import kept_overrides
 from cl_runner.report.table import aligned
 from cl_runner.resume import Config, key_of, read_status, settings_digest
 from cl_runner.storage import is_locked
@@ -139,7 +140,11 @@ def ledger(folder: Path, jobs: Sequence[Job]) -> str:
     """`sweep.json`: what belongs to the sweep, for whoever reads its folder later. Its `id` stays
     as it is in the folder."""
     listed: list[dict[str, Any]] = [
-        {"folder": job.folder.name, "varied": dict(job.varied), "overrides": list(job.overrides)}
+        {
+            "folder": job.folder.name,
+            "varied": dict(job.varied),
+            "overrides": kept_overrides(job.overrides),
+        }
         for job in jobs
     ]
     known = read_ledger(folder)["id"] or secrets.token_hex(4)

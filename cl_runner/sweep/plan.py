@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from cl_runner.errors import CheckpointError
 from cl_runner.report.table import aligned
 from cl_runner.resume import Config, fixed, read_config
 from cl_runner.sweep.jobs import DONE, Job, last_part
@@ -32,18 +33,21 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
             unknown += taken is None
         what = "skip" if done else "run" if job.state == "missing" else f"resume ({job.state})"
         told = [
-            "–" if taken is None else f"{taken:.0f}",
+            "–" if taken is None else f"{taken:.1f}",
             "–" if held is None else f"{held / 1e6:.1f}",
         ]
         rows.append([job.folder.name, *job.varied.values(), what, *told])
     keys = [last_part(key) for key in jobs[0].varied]
-    groups = len(set(first_tasks(jobs)))
+    to_do = [job for job in jobs if job.state != DONE]
+    groups = len(set(first_tasks(to_do)))
     lines = [
         aligned(["job", *keys, "what", "seconds", "MB"], rows),
-        f"{len(jobs)} jobs; to do: {seconds:.0f} s of one worker and {size / 1e6:.1f} MB"
+        f"{len(jobs)} jobs; to do: {len(to_do)}, {seconds:.0f} s of one worker"
+        f" and {size / 1e6:.1f} MB"
         + (f", and {unknown} jobs unlike any finished run below {root}" if unknown else ""),
-        f"the first task is trained {groups} times instead of {len(jobs)}",
     ]
+    if groups < len(to_do):
+        lines.append(f"the first task is trained {groups} times instead of {len(to_do)}")
     return "\n".join(lines)
 
 
@@ -59,7 +63,7 @@ def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
         try:
             seconds = float(json.loads(file.read_text())["cost"]["seconds"])
             config = read_config(file.parent)
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, CheckpointError):
             continue
         if config is not None:
             held = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())

@@ -21,11 +21,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cl_runner import masking
+from cl_runner import masking, settings
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.interrupt import Interrupted
-from cl_runner.resume import Config, key_of
-from cl_runner.storage import write
+from cl_runner.resume import Config, changes_no_result, key_of
+from cl_runner.storage import make, write
 from cl_runner.sweep import launchers
 from cl_runner.sweep.composition import Composition
 from cl_runner.sweep.jobs import DONE, Job, command, jobs_of, ledger, sweep_name, table
@@ -33,6 +33,8 @@ from cl_runner.sweep.plan import plan
 from cl_runner.sweep.shared import first_tasks, interleaved
 
 ENDED = (DONE, "failed")
+OWN = ("name", "output_root", "plan")
+"""Settings that are of the sweep itself."""
 
 
 class Sweep(Sweeper):
@@ -53,26 +55,30 @@ class Sweep(Sweeper):
         anything is written for a command that no job can be made of."""
         points = self._points(arguments)
         composition = Composition(self.context.config_loader, self.master)
-        composed = [self._settings(*composition.at(point)) for point in points]
-        configs = [config for config, _ in composed]
-        folder, title = self._place(configs, composed[0][1], points)
+        first, node = composition.at(points[0])
+        own = {key: first[key] for key in OWN}
+        settings.check(own)
+        configs = [self._settings(composition.at(point)[0]) for point in points]
+        folder, title = self._place(own, configs, node, points)
         jobs = jobs_of(points, configs, title, folder)
-        if configs[0]["plan"]:
-            print(plan(jobs, Path(configs[0]["output_root"]).absolute()))
+        if own["plan"]:
+            print(plan(jobs, Path(own["output_root"]).absolute()))
             return
         skipped = [job for job in jobs if job.state == DONE]
         self._prepare(folder, idle=len(skipped) == len(jobs))
-        write(_made(folder) / "sweep.json", ledger(folder, jobs))
+        make(folder)
+        write(folder / "sweep.json", ledger(folder, jobs))
         try:
             self._run([job for job in interleaved(jobs) if job not in skipped], folder)
         finally:
             launchers.disconnect(self.master.hydra.launcher)
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
-        if jobs[0].config["tracker"]:
+        if first.tracker:
             from cl_runner.report.sweep_in_wandb import mirror_sweep  # which imports much
 
-            mirror_sweep(folder, jobs[0].config["tracker"])
+            tracker: Any = OmegaConf.to_container(first.tracker, resolve=True)
+            mirror_sweep(folder, tracker)
         if any(job.state != DONE for job in jobs):
             raise RunError("not all jobs are complete")
 
@@ -94,24 +100,31 @@ class Sweep(Sweeper):
                 else [override.get_value_element_as_str()]
             )
             values[key] = [f"{key}={value}" for value in each]
-        for key in ("resume", "plan"):
-            if len(values.get(key, [])) > 1:
-                raise ConfigError.of(key, ", ".join(values[key]), "has one value for all jobs")
+        for key, words in values.items():
+            if len(words) > 1 and changes_no_result(key):
+                listed = ",".join(word.partition("=")[2] for word in words)
+                allowed = "changes no result, so it has one value for all jobs"
+                raise ConfigError.of(key, listed, allowed)
         return [list(point) for point in product(*values.values())]
 
-    def _settings(self, config: DictConfig, node: Any) -> tuple[Config, Any]:
-        """Settings as written down, and what Hydra chose."""
+    def _settings(self, config: DictConfig) -> Config:
+        """Settings as they are written down."""
         if config.resume not in (None, "auto"):
             allowed = "continues one run; the same command again continues a sweep"
             raise ConfigError.of("resume", config.resume, allowed)
         if config.threads is None:
             config.threads = 1
-        return masking.as_written(config), node
+        return masking.as_written(config)
 
     def _place(
-        self, configs: Sequence[Config], node: Any, points: Sequence[Sequence[str]]
+        self,
+        own: Mapping[str, Any],
+        configs: Sequence[Config],
+        node: Any,
+        points: Sequence[Sequence[str]],
     ) -> tuple[Path, str]:
-        """The sweep's folder, and what it is about."""
+        """The sweep's folder, and what it is about. own: its settings, which in `configs` may be
+        masked; node: what Hydra chose."""
         choices = node.runtime.choices
         title = str(choices.get("experiment") or choices.get("dataset"))
         given = {key_of(override) for override in points[0]}
@@ -119,8 +132,8 @@ class Sweep(Sweeper):
         if any(key_of(str(o)) == "hydra.sweep.dir" for o in hydras):  # type: ignore[union-attr]
             return Path(self.master.hydra.sweep.dir).absolute(), title
         about = str(choices.get("sweep") or title)
-        name = configs[0]["name"] if "name" in given else sweep_name(about, configs)
-        return Path(configs[0]["output_root"]).absolute() / "sweeps" / str(name), title
+        name = own["name"] if "name" in given else sweep_name(about, configs)
+        return Path(own["output_root"]).absolute() / "sweeps" / name, title
 
     def _prepare(self, folder: Path, idle: bool) -> None:
         """Build the launcher for this folder. idle: there is nothing to launch."""
@@ -185,8 +198,3 @@ class Sweep(Sweeper):
         except (Exception, SystemExit) as error:
             return error
         return None
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
