@@ -197,6 +197,12 @@ def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
     assert states("\n" + plan.stdout) == ["run", "run"]
 
 
+def test_a_mistake_in_every_job_is_one_line(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=-1,-2", "seed=0,1")
+    assert done.returncode == 2 and "strategy.weight=-1" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
+
+
 def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=interval(1,10)")
     assert done.returncode == 2 and "cl-search" in done.stderr and "interval(1,10)" in done.stderr
@@ -255,8 +261,9 @@ def test_a_place_from_the_environment_and_a_secret(
 ) -> None:
     """The folder is where the variable says; what is written down holds no secret."""
     monkeypatch.setenv("PLACE", str(tmp_path / "there"))
-    words = ("output_root=${oc.env:PLACE}", "+strategy.token=hush", "seed=0,1", "name=mine")
-    done = cl_train_here("-m", *TINY, *words)
+    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1")
+    monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
+    done = cl_train_here("-m", *TINY, *words, "+strategy.token=hush")
     assert done.returncode == 1  # of this strategy there is no such setting
     assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
     listed = (tmp_path / "there" / "sweeps" / "mine" / "sweep.json").read_text()

@@ -58,7 +58,9 @@ class Sweep(Sweeper):
         first, node = composition.at(points[0])
         own = {key: first[key] for key in OWN}
         settings.check(own)
-        configs = [self._settings(composition.at(point)[0]) for point in points]
+        composed = [composition.at(point)[0] for point in points]
+        _refuse_if_none_can_run(composed)
+        configs = [self._settings(config) for config in composed]
         folder, title = self._place(own, configs, node, points)
         jobs = jobs_of(points, configs, title, folder)
         if own["plan"]:
@@ -198,3 +200,21 @@ class Sweep(Sweeper):
         except (Exception, SystemExit) as error:
             return error
         return None
+
+
+def _refuse_if_none_can_run(composed: Sequence[DictConfig]) -> None:
+    """Raise the first job's ConfigError if every job has one. What is wrong with some jobs alone is
+    in their folders and in the table."""
+    first: ConfigError | None = None
+    for config in composed:
+        if config.trusted_targets:  # the jobs say what is wrong with a user's own classes
+            return
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        try:
+            settings.read(plain)
+        except ConfigError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
