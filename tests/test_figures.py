@@ -92,6 +92,24 @@ def test_a_control_beside_a_wide_range_has_its_own_place(tmp_path) -> None:
     assert np.diff(ticks).min() > 0.1 * (ticks[-1] - ticks[0])
 
 
+@pytest.mark.parametrize(
+    ("stored", "scale"),
+    [([0, 10**3, 10**8], "symlog"), ([10**3, 10**8], "log"), ([0, 9], "linear")],
+)
+def test_stored_bytes_are_drawn_where_they_can_be_told_apart(tmp_path, stored, scale) -> None:
+    for number, memory in enumerate(stored):
+        run_folder(tmp_path / f"{number}", f"s{number}", 0, (0.1, 0.2), memory=memory)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if d.name == "costs"]
+    axes = figure.axes[1]
+    assert axes.get_xscale() == scale
+    assert [line.get_xdata()[0] for line in axes.get_lines()] == stored
+    low, high = axes.get_xlim()
+    shown = sorted(tick for tick in axes.get_xticks() if low <= tick <= high)
+    places = axes.transData.transform([(tick, 0) for tick in shown])[:, 0]
+    assert len(shown) >= 2 and np.diff(places).min() > 30  # pixels: labels have room
+
+
 @pytest.fixture(scope="module")
 def two_regressions(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("regressions")

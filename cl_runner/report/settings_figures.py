@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import isfinite
+from math import ceil, floor, isfinite
 from statistics import fmean
 from typing import Any
 
@@ -138,8 +138,7 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, (title, measure) in zip(panels, measures, strict=True):
         if measure is _memory:
-            _log_where_spanned(axes.set_xscale, _per_group(measure, drawn))
-            axes.xaxis.set_major_formatter(FuncFormatter(_size))
+            _axis_of_bytes(axes, _per_group(measure, drawn))
         for style, (strategy, groups) in zip(styles(), strategies.items(), strict=False):
             x, y = _per_group(measure, groups), _means(section, groups)
             axes.plot(x, y, label=plain(strategy), clip_on=False, **{**style, "linestyle": ""})
@@ -151,6 +150,20 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure
     panels[0].set_ylabel(_words(section))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
+    """A log axis has a label each decade, over less than two of them three."""
+    _log_where_spanned(axes.set_xscale, values)
+    if axes.get_xscale() != "linear":
+        low, high = min(value for value in values if value > 0), max(values)
+        decades = range(floor(np.log10(low)), ceil(np.log10(high)) + 1)
+        steps = (1, 2, 5) if high < 100 * low else (1,)
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        zero = [0.0] * (min(values) == 0)
+        axes.set_xticks(zero + [tick for tick in ticks if low <= tick <= high])
+    axes.xaxis.set_major_formatter(FuncFormatter(_size))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _per_group(measure: Callable[[Run], float], groups: Sequence[Group]) -> list[float]:
