@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from conftest import run_here
 from PIL import Image
+from test_report import run_folder
 
-from cl_runner.report import animation, command, figures
+from cl_runner.report import animation, command, drawings, figures
+from cl_runner.report.groups import sections
 from cl_runner.report.runs import read
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
@@ -61,6 +63,51 @@ def test_over_training_marks_where_a_task_begins() -> None:
 def test_the_matrix_says_its_numbers() -> None:
     (axes, _) = figures.accuracy_matrix(results([0.912], [0.5, 0.7])).axes
     assert {text.get_text() for text in axes.texts} == {"91.2", "50.0", "70.0"}
+
+
+def test_of_many_strategies_the_best_are_drawn_and_the_rest_is_counted(tmp_path) -> None:
+    """No two lines look alike; the captions say what is left out."""
+    for number in range(10):
+        accuracy = (number / 10, number / 10)
+        run_folder(tmp_path / f"{number}", f"s{number}", 0, accuracy, memory=number * 10**5)
+    (section,) = sections(read([tmp_path]))
+    drawn = {drawing.name: drawing for drawing in drawings.of_section(section)}
+    best = [f"s{number}" for number in range(9, 1, -1)]
+    for name in ("trade_off", "over_tasks", "costs"):
+        (legend,) = drawn[name].figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == best
+        assert "8 of 10" in drawn[name].caption
+
+
+def test_a_control_beside_a_wide_range_has_its_own_place(tmp_path) -> None:
+    """0 and the powers of ten, as for a penalty's weight: no two labels fall on each other."""
+    for number, weight in enumerate([0, 1, 10, 100, 100000]):
+        run_folder(tmp_path / f"{number}", "ewc", 0, (0.1, number / 10), weight=weight)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if "weight" in d.name]
+    (axes,) = figure.axes
+    ticks = axes.transData.transform([(tick, 0) for tick in axes.get_xticks()])[:, 0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "10", "100",
+                                                                      "100000"]  # fmt: skip
+    assert np.diff(ticks).min() > 0.1 * (ticks[-1] - ticks[0])
+
+
+@pytest.mark.parametrize(
+    ("stored", "scale"),
+    [([0, 10**3, 10**8], "symlog"), ([10**3, 10**8], "log"), ([0, 9], "linear")],
+)
+def test_stored_bytes_are_drawn_where_they_can_be_told_apart(tmp_path, stored, scale) -> None:
+    for number, memory in enumerate(stored):
+        run_folder(tmp_path / f"{number}", f"s{number}", 0, (0.1, 0.2), memory=memory)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if d.name == "costs"]
+    axes = figure.axes[1]
+    assert axes.get_xscale() == scale
+    assert [line.get_xdata()[0] for line in axes.get_lines()] == stored
+    low, high = axes.get_xlim()
+    shown = sorted(tick for tick in axes.get_xticks() if low <= tick <= high)
+    places = axes.transData.transform([(tick, 0) for tick in shown])[:, 0]
+    assert len(shown) >= 2 and np.diff(places).min() > 30  # pixels: labels have room
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -126,10 +127,86 @@ def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> Non
     assert [run.state for run in ewc.runs].count("missing") == 1  # 1e1 is its weight of 10
 
 
-def test_a_damaged_run_is_shown_as_such(two_strategies) -> None:
-    (two_strategies / "000_ewc" / "results.json").write_text("{")
-    table = runs(section_of(two_strategies))
-    assert "damaged" in {row[3].text for row in table.rows}
+DAMAGE = {
+    "torn": lambda text: "{",
+    "not a number": lambda text: text.replace('"forgetting": ', '"forgetting": NaN, "other": '),
+    "of another version": lambda text: text.replace('"cost"', '"costs"'),
+    "regression without fits": lambda text: text.replace('"metrics_are_of": "accuracy"',
+                                                         '"metrics_are_of": "mse"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_shown_as_such_in_its_group(two_strategies, tmp_path, damage) -> None:
+    file = two_strategies / "000_ewc" / "results.json"
+    file.write_text(DAMAGE[damage](file.read_text()))
+    command.report([two_strategies], tmp_path / "out")
+    section = section_of(two_strategies)
+    assert [row[3].text for row in runs(section).rows].count("damaged") == 1
+    ewc, _ = section.groups
+    assert (len(ewc.complete), len(ewc.unfinished)) == (2, 1)
+
+
+def test_jobs_that_were_never_begun_are_known_by_their_command(tmp_path) -> None:
+    jobs = [
+        {"folder": f"00{n}", "varied": {"strategy.weight": f"{10.0**n}", "seed": "4"},
+         "overrides": ["strategy=ewc", f"strategy.weight={10.0**n}", "seed=4"]}
+        for n in range(2)
+    ]  # fmt: skip
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "jobs": jobs}))
+    assert [group.label for group in section_of(tmp_path).groups] == ["ewc, weight 1",
+                                                                     "ewc, weight 10"]  # fmt: skip
+
+
+def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
+    """A setting of one of them is told apart only among the runs that have it."""
+    for number, (model, optimizer, lr) in enumerate(
+        [("mlp", "sgd", 0.1), ("cnn", "sgd", 0.1), ("mlp", "adam", 0.01), ("mlp", "adam", 0.02)]
+    ):
+        run = run_folder(tmp_path / str(number), "ewc", 0, (0.1, 0.2))
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        own = {"mlp": "widths", "cnn": "channels"}[model]
+        config["model"] = {"_target_": f"models.{model}", own: [8, 8]}
+        config["optimizer"] = {"_target_": f"optimizers.{optimizer}", "lr": lr}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    section = section_of(tmp_path)
+    assert section.varied == ["model", "optimizer", "optimizer.lr"]
+    assert [group.label for group in section.groups] == [
+        "ewc, model mlp, optimizer sgd", "ewc, model cnn, optimizer sgd",
+        "ewc, lr 0.01, model mlp, optimizer adam", "ewc, lr 0.02, model mlp, optimizer adam",
+    ]  # fmt: skip
+
+
+def test_settings_are_equal_if_their_numbers_are(tmp_path) -> None:
+    for seed, alpha in enumerate([2, 2.0, 0.1234567, 0.1234568]):
+        run_folder(tmp_path / str(seed), "lwf", seed, (0.1, 0.2), alpha=alpha)
+    labels = {group.label: len(group.complete) for group in section_of(tmp_path).groups}
+    assert labels == {"lwf, alpha 2": 2, "lwf, alpha 0.1234567": 1, "lwf, alpha 0.1234568": 1}
+
+
+def test_a_run_that_contradicts_its_double_is_named(tmp_path) -> None:
+    """Same settings, same seed: the first counts, and that another says something else is told."""
+    run_folder(tmp_path / "a", "ewc", 0, (0.1, 0.2))
+    run_folder(tmp_path / "b", "ewc", 0, (0.1, 0.2))
+    assert not any("Not counted" in told for told in rank(section_of(tmp_path)).sentences)
+    run_folder(tmp_path / "c", "ewc", 0, (0.3, 0.4))
+    section = section_of(tmp_path)
+    (told,) = [told for told in rank(section).sentences if "Not counted" in told]
+    assert "other results: c." in told and section.groups[0].spread("average_accuracy").n == 1
+
+
+def test_what_cannot_be_written_is_told_in_a_line(two_strategies, capsys, monkeypatch) -> None:
+    file = two_strategies / "000_ewc" / "results.json"
+    monkeypatch.setattr("sys.argv", ["cl-report", str(two_strategies), "--output", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 5 and str(file) in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_no_text_is_reported(tmp_path) -> None:
+    run_folder(tmp_path / "runs" / os.fsdecode(b"a\xff"), "ewc", 0, (0.1, 0.2))
+    command.report([tmp_path / "runs"], tmp_path / "out")
+    assert "a?" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) -> None:
@@ -153,7 +230,13 @@ def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     section = section_of(tmp_path)
     chosen = section.chosen(section.measured)
     assert chosen is not None and chosen.varied == {"strategy.alpha": 1}
-    assert "test data" in rank(section).sentences[-1]
+    told = rank(section).sentences
+    assert told[0].startswith("First is lwf, alpha 3")
+    assert told[-1].startswith("Chosen is lwf, alpha 1: of 2 settings")
+    assert "want of as many seeds: lwf, alpha 3." in told[-1]
+    _, files = command.report([tmp_path], tmp_path / "the page")
+    assert "(2 settings compared)" in files[-1].read_text()
+    assert f"--config-dir &#39;{tmp_path}/the page&#39;" in files[0].read_text()
 
 
 def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
@@ -281,7 +364,9 @@ def test_the_page_stands_alone_and_names_stay_text(tmp_path) -> None:
     run_folder(evil / PLANTED.replace("/", "∕"), PLANTED, 0, (0.1, 0.2), note=PLANTED)
     run_folder(evil / "b", FORMULA, 0, (0.3, 0.2), note=FORMULA)
     run_folder(evil / "c", FORMULA, 1, (0, 0), note=FORMULA, state="failed")
+    run_folder(evil / "d", PLANTED, 0, (0.1, 0.2), note="../../../x")
     _, files = command.report([evil], tmp_path / "out")
+    assert {file.parent for file in files} == {tmp_path / "out", tmp_path / "out" / "figures"}
     text = files[0].read_text()
     page = Page(text)
     assert [tag for tag, _ in page.tags].count("script") == 1
@@ -314,11 +399,13 @@ def test_markdown_and_latex_keep_names_as_text() -> None:
     )
     lines = markdown(table).splitlines()
     assert lines[2:] == [
-        r"| a\|b | n |", "| --- | --- |", r"| =HYPERLINK(1)\|$x\_1$ & 50% | 1 |",
+        r"| a\|b | n |", "| --- | --- |", r"| =HYPERLINK(1)\|\$x\_1\$ &amp; 50% | 1 |",
         r"| &lt;b&gt; \*x\* | – |",
     ]  # fmt: skip
     body = latex(table)
-    assert r"=HYPERLINK(1)|\$x\_1\$ \& 50\% & 1 \\" in body
+    assert r"=HYPERLINK(1)\textbar{}\$x\_1\$ \& 50\% & 1 \\" in body
+    # After \\ a bracket would be a length, and a star another command.
+    assert "\n{[}1,2]" in latex(Table("T", ["a"], [[Cell("[1,2]")]]))
     assert r"\begin{tabular}{lr}" in body
     assert formats.latex(Table("T", ["\\{~^"], [])).count(r"\textbackslash{}\{") == 1
 

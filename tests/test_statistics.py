@@ -67,6 +67,21 @@ def test_only_shared_seeds_are_compared() -> None:
     assert paired({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}).p == 1.0
 
 
+def test_a_sum_that_is_0_on_paper_is_at_least_as_far_from_0_as_any() -> None:
+    """0.4 + 0.2 − 0.1 − 0.2 − 0.3, each a difference of two accuracies: p is 1, whatever the last
+    bits say."""
+    first = {0: 1.1, 1: 0.5, 2: 0.3, 3: 0.1, 4: 0.5}
+    second = {0: 0.7, 1: 0.3, 2: 0.4, 3: 0.3, 4: 0.8}
+    assert paired(first, second).p == 1.0
+
+
+def test_what_is_equal_on_paper_has_no_spread() -> None:
+    """0.9 − 0.8 and 0.8 − 0.7 differ in their last bits alone: no effect size of 10¹⁵."""
+    found = paired({0: 0.9, 1: 0.8, 2: 0.4}, {0: 0.8, 1: 0.7, 2: 0.3})
+    assert found.difference.deviation == 0 and found.effect is None
+    assert found.p == smallest_p(3)
+
+
 def test_holm_as_worked_by_hand() -> None:
     """0.005 · 4, 0.01 · 3, then 0.03 · 2 and 0.04 · 1, which may not be smaller than 0.06."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from cl_runner.errors import RunError
+from cl_runner.errors import RunError, StorageError
 from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
 from cl_runner.report.drawings import Drawing
 from cl_runner.report.groups import Section, sections
 from cl_runner.report.of_suite import OfSuite
 from cl_runner.report.page import Best, Page, Part, Picture, frames, inline
 from cl_runner.report.ranking import rank
-from cl_runner.report.runs import Run, read
+from cl_runner.report.runs import Run, printable, read
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
 from cl_runner.storage import make, write
@@ -41,8 +43,14 @@ def main() -> None:
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        _end(StorageError.of(Path(error.filename or folders[0]), error))
+
+
+def _end(error: RunError) -> NoReturn:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
@@ -62,7 +70,7 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
         told += [section.title, *part.sentences, "", brief, ""]
         parts.append(part)
         files += written
-    title = ", ".join(folder.resolve().name for folder in folders)
+    title = ", ".join(printable(folder.resolve().name) for folder in folders)
     page = Page(title, _counts(runs), parts, [suite.verdict] if suite else [], pictures)
     every = [*page.verdict, *(table for part in parts for table in part.tables)]
     texts = {
@@ -120,19 +128,22 @@ def _best(section: Section, output: Path) -> tuple[Path, Best] | None:
         return None
     value = number(group.validation.mean, section.metric)
     seeds = "1 seed" if group.validation.n == 1 else f"{group.validation.n} seeds"
+    among = len(section.eligible(section.measured))
+    compared = "1 setting" if among == 1 else f"{among} settings"
     measure = "mean squared error" if section.regression else "accuracy in %"
     why = (
         f"{group.label} is best on validation data after the last task: {measure}, mean over tasks "
-        f"and {seeds}, {value} ({len(section.measured)} settings compared)."
+        f"and {seeds}, {value} ({compared} compared)."
     )
     file = best.write_best(group.complete[0], output, why)
-    return file, Best(why, f"cl-train --config-dir {output} experiment={best.NAME}")
+    place = shlex.quote(str(output))
+    return file, Best(why, f"cl-train --config-dir {place} experiment={best.NAME}")
 
 
 def _counts(runs: Sequence[Run]) -> str:
     states = [run.state for run in runs]
     told = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return f"{len(runs)} runs: {', '.join(told)}."
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(told)}."
 
 
 def _plain(table: Table) -> str:

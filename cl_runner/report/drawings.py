@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ from cl_runner.report.groups import Group, Section, shown
 from cl_runner.report.runs import Arrays, Run
 from cl_runner.report.tables import by_strategy, swept
 from cl_runner.reproduce.suite import Suite
+from cl_runner.sweep.jobs import plain_name
 
 MOST_LINES = 8
 """As many as there are colours; of more groups the best are drawn, and the caption says so."""
@@ -59,43 +60,79 @@ def of_several(section: Section) -> Iterator[Drawing]:
     """Of groups of runs that differ in their seed alone."""
     chosen, told = _most_telling(section)
     if section.regression:
-        yield from of_regression({group.label: group.complete[0] for group in chosen})
+        panels = {group.label: group.complete[0] for group in chosen}
+        for part in of_regression(panels):
+            yield replace(part, caption=f"{part.caption}{told}")
     else:
         if section.tasks > 1:
-            figure = figures.trade_off(_curves(section), "earlier tasks", "last task")
-            yield Drawing("trade_off", TRADE_OFF, figure)
+            curves, left_out = _curves(section)
+            figure = figures.trade_off(curves, "earlier tasks", "last task")
+            yield Drawing("trade_off", f"{TRADE_OFF}{left_out}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
         yield Drawing("over_tasks", f"After each task, mean over seeds; points are seeds.{told}",
                       figures.over_tasks(lines))  # fmt: skip
-    for name, figure in settings_figures.of_settings(section):
+    for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
+        name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
         words = "What a setting does: mean over seeds and 95 % interval, on test data."
         yield Drawing(name, words, figure)
-    yield Drawing("costs", "What it costs: a point a setting, means over seeds.",
-                  settings_figures.costs(section))  # fmt: skip
+    strategies = _best_strategies(section)
+    words = f"What it costs: a point a setting, means over seeds.{_left_out(strategies, section)}"
+    yield Drawing("costs", words, settings_figures.costs(section, strategies))
+
+
+def _best_strategies(section: Section) -> dict[str, list[Group]]:
+    """As many as can be told apart by eye, with their groups."""
+    found = by_strategy(section)
+    if len(found) <= MOST_LINES:
+        return found
+    ordered = dict.fromkeys(group.strategy for group in section.best_first(section.measured))
+    return {strategy: found[strategy] for strategy in list(ordered)[:MOST_LINES]}
 
 
 def _most_telling(section: Section) -> tuple[list[Group], str]:
-    """As many groups as can be told apart by eye, and a word on those left out."""
+    """As many groups as can be told apart by eye, the best of each strategy first, and a word on
+    those left out."""
     ordered = section.best_first(section.measured)
     if len(ordered) <= MOST_LINES:
         return ordered, ""
-    of_each = [section.chosen(g) or section.best_first(g)[0] for g in by_strategy(section).values()]
+    strategies = by_strategy(section).values()
+    of_each = section.best_first(section.chosen(g) or section.best_first(g)[0] for g in strategies)
     others = [group for group in ordered if group not in of_each]
     kept = section.best_first([*of_each, *others][:MOST_LINES])
-    told = f"{MOST_LINES} of {len(ordered)} settings, the best of each strategy among them"
+    told = f"{MOST_LINES} of {len(ordered)} settings, first each strategy's chosen or best one"
     return kept, f" Shown are {told}."
 
 
-def _curves(section: Section) -> dict[str, list[Point]]:
-    """A curve over the first swept setting of each strategy, and for each value of the second."""
+def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
+    """A curve over the first swept setting of each strategy, and for each value of the second; if
+    these are too many, one of each strategy. And a word on those left out."""
+    strategies = _best_strategies(section)
+    told = _left_out(strategies, section)
+    keys = {strategy: swept(groups) or [""] for strategy, groups in strategies.items()}
+    lines = {
+        strategy: settings_figures.lines(section, groups, keys[strategy][0], keys[strategy][1:])
+        for strategy, groups in strategies.items()
+    }
+    if sum(map(len, lines.values())) > MOST_LINES:
+        told += " Of each strategy one curve is shown, that of its chosen or best setting."
+        lines = {
+            strategy: settings_figures.best_line(section, groups, *keys[strategy])
+            for strategy, groups in strategies.items()
+        }
     curves: dict[str, list[Point]] = {}
-    for strategy, groups in by_strategy(section).items():
-        first, *others = swept(groups) or [""]
-        for label, ordered in settings_figures.lines(section, groups, first, others).items():
-            name = first.rpartition(".")[2]
-            points = [(f"{name} {shown(g.varied.get(first))}", _pairs(g.complete)) for g in ordered]
+    for strategy, of_strategy in lines.items():
+        key = keys[strategy][0]
+        name = key.rpartition(".")[2]
+        for label, ordered in of_strategy.items():
+            points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
             curves[", ".join(filter(None, [strategy, label]))] = points
-    return curves
+    return curves, told
+
+
+def _left_out(strategies: Mapping[str, object], section: Section) -> str:
+    count = len(by_strategy(section))
+    kept = len(strategies)
+    return f" Shown are the best {kept} of {count} strategies." if kept < count else ""
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:

@@ -151,7 +151,8 @@ def fits(panels: Mapping[str, Arrays]) -> Figure:
                       linestyle="--" if task == 0 else "-", color=task_colour(task),
                       label=f"fit after task {task + 1}")  # fmt: skip
         axes.set(title=plain(label), ylim=limits(arrays))
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    columns = max(1, int(figure.get_figwidth() / 1.4))  # an entry is so many inches wide
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -204,7 +205,8 @@ def limits(arrays: Arrays) -> tuple[float, float]:
 
 def plain(text: str) -> str:
     """A label that matplotlib takes as it is: no formula, and a legend has room for it."""
-    one_line = " ".join(text.split()).lstrip("_") or "–"
+    printed = "".join(c if c.isprintable() else " " for c in text)
+    one_line = " ".join(printed.split()).lstrip("_") or "–"
     short = one_line if len(one_line) <= 60 else f"{one_line[:59]}…"
     return short.replace("$", r"\$")
 

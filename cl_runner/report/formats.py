@@ -11,12 +11,15 @@ from cl_runner.report.groups import Section, shown
 from cl_runner.report.page import Page
 from cl_runner.report.tables import Table, metrics
 
-MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;"})
+MARKDOWN = str.maketrans(
+    {c: f"\\{c}" for c in "\\`*_[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
 LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", **{c: f"\\{c}" for c in "&%$#_"}, "±": r"$\pm$", "–": "--",
     "α": r"$\alpha$", "<": r"\textless{}", ">": r"\textgreater{}", "≤": r"$\leq$",
-    "≥": r"$\geq$", "−": r"$-$", "θ": r"$\theta$",
+    "≥": r"$\geq$", "−": r"$-$", "θ": r"$\theta$", "|": r"\textbar{}",
+    "[": "{[}", "*": "{*}",  # after the end of a line they would be its options
 })  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -89,7 +92,7 @@ def runs_csv(sections: Sequence[Section]) -> str:
             for run in group.runs:
                 cost = run.results.get("cost", {})
                 rows.append([
-                    section.title, run.folder.name, group.strategy, *_values(group.varied, keys),
+                    section.title, run.name, group.strategy, *_values(group.varied, keys),
                     shown(run.seed), run.state, run.error,
                     *(run.results.get(name) for name in names), run.validation,
                     *(cost.get(name) for name in costs),

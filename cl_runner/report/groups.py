@@ -13,13 +13,14 @@ from cl_runner.report.runs import Run
 from cl_runner.report.statistics import Spread, spread
 
 Settings = Mapping[str, Any]
+PARTS = ("strategy", "model", "optimizer")
+"""What a run chooses by name, each with settings of its own."""
 
 
 @dataclass
 class Group:
     """Runs that differ in their seed alone."""
 
-    strategy: str
     runs: list[Run]
     varied: dict[str, Any] = field(default_factory=dict)  # in which groups of the section differ
     label: str = ""
@@ -30,13 +31,36 @@ class Group:
         return self.runs[0].settings
 
     @cached_property
+    def options(self) -> dict[str, str]:
+        """What each part is called, by the run that knows best."""
+        known = sorted(self.runs, key=lambda run: (not run.complete, not run.names))
+        return {part: name for part in PARTS if (name := known[0].option(part))}
+
+    @property
+    def strategy(self) -> str:
+        return self.options.get("strategy", "not known")
+
+    @cached_property
     def complete(self) -> list[Run]:
-        """By seed; of several runs with the same seed, which then have equal results, the first."""
+        """By seed; of several runs with the same seed the first."""
         by_seed: dict[Any, Run] = {}
         for run in self.runs:
             if run.complete:
                 by_seed.setdefault(run.seed, run)
         return [by_seed[seed] for seed in sorted(by_seed, key=str)]
+
+    @cached_property
+    def contradicted(self) -> list[Run]:
+        """Runs that do not count, as one with their seed does, and whose accuracies or errors are
+        others than its."""
+        first = {run.seed: run.results for run in self.complete}
+        return [
+            run
+            for run in self.runs
+            if run.complete and any(
+                run.results.get(key) != first[run.seed].get(key) for key in ("accuracy", "mse")
+            )
+        ]  # fmt: skip
 
     @cached_property
     def unfinished(self) -> list[Run]:
@@ -93,15 +117,18 @@ class Section:
         sign = 1 if self.regression else -1
         return sorted(groups, key=lambda g: (sign * (g.spread(self.metric).mean or 0), g.label))
 
+    def eligible(self, groups: Sequence[Group]) -> list[Group]:
+        """Those to choose among: with validation data, and of these with the most seeds."""
+        most = max((group.validation.n for group in groups), default=0)
+        return [group for group in groups if 0 < most == group.validation.n]
+
     def chosen(self, groups: Sequence[Group]) -> Group | None:
-        """The group that is best on validation data, of those with the most seeds; None where no
-        run has such data."""
-        able = [group for group in groups if group.validation.mean is not None]
-        most = max((group.validation.n for group in able), default=0)
+        """The eligible group that is best on validation data; None where no run has such data."""
         sign = 1 if self.regression else -1
-        fullest = [group for group in able if group.validation.n == most]
         return min(
-            fullest, key=lambda g: (sign * _number(g.validation.mean), g.label), default=None
+            self.eligible(groups),
+            key=lambda g: (sign * (g.validation.mean or 0), g.label),
+            default=None,
         )
 
 
@@ -127,11 +154,8 @@ def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> l
 def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
     found: dict[str, Group] = {}
     for run in runs:
-        known = run.settings or dict(run.varied)
-        group = found.setdefault(_key(known), Group(run.strategy, []))
-        group.runs.append(run)
-        if run.complete:
-            group.strategy = run.strategy
+        known = run.settings or {**run.varied, "strategy": run.strategy}
+        found.setdefault(_key(known), Group([])).runs.append(run)
     begun = [group for group in found.values() if group.settings]
     _tell_apart(begun)
     groups = list(begun)
@@ -143,7 +167,7 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
         if alike is not None:
             alike.runs += group.runs
         else:
-            group.varied = {key: value for key, value in swept.items() if key != "strategy"}
+            group.varied = {k: _as_number(v) for k, v in swept.items() if k != "strategy"}
             groups.append(group)
     for group in groups:
         told = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
@@ -152,8 +176,8 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
 
 
 def _same_point(group: Group, swept: Mapping[str, str]) -> bool:
-    """Whether a job whose settings were never written down would have been one of this group."""
-    of_group = {**group.settings, "strategy": group.strategy}
+    """Whether a job whose settings are not known would have been one of this group."""
+    of_group = {**group.settings, **group.options}
     return bool(swept) and all(
         key in of_group and _as_number(of_group[key]) == _as_number(value)
         for key, value in swept.items()
@@ -169,17 +193,21 @@ def _as_number(value: Any) -> Any:
 
 
 def _tell_apart(groups: Sequence[Group]) -> None:
-    """Find out what varies: among all groups, or for a strategy's own settings among its groups."""
-    everywhere = _varying([group.settings for group in groups])
-    for strategy in dict.fromkeys(group.strategy for group in groups):
-        mine = [group for group in groups if group.strategy == strategy]
-        own = _varying([group.settings for group in mine])
-        for group in mine:
-            group.varied = {
-                key: group.settings.get(key)
-                for key in everywhere
-                if key in own or not key.startswith("strategy.")
-            }
+    """Find out what varies: the names of models and optimizers, and the settings; those of a
+    strategy, a model or an optimizer among the groups that have the same one."""
+    every = [{**group.settings, **group.options} for group in groups]
+    everywhere = [key for key in _varying(every) if key != "strategy"]
+    own: dict[tuple[str, str | None], list[str]] = {}
+    for part in PARTS:
+        for name in {group.options.get(part) for group in groups}:
+            alike = [group.settings for group in groups if group.options.get(part) == name]
+            own[part, name] = _varying(alike)
+    for group, settings in zip(groups, every, strict=True):
+        group.varied = {}
+        for key in everywhere:
+            part = key.partition(".")[0]
+            if key == part or part not in PARTS or key in own[part, group.options.get(part)]:
+                group.varied[key] = settings.get(key)
 
 
 def _varying(settings: Sequence[Settings]) -> list[str]:
@@ -206,7 +234,8 @@ def _title(runs: Sequence[Run]) -> str:
     if done is None:
         return str(runs[0].settings.get("dataset.source._target_", "runs")).rpartition(".")[2]
     scenario = str(done["conventions"]["scenario"]).replace("_", "-")
-    return f"{done['dataset']}, {scenario}, {len(done['tasks'])} tasks"
+    count = len(done["tasks"])
+    return f"{done['dataset']}, {scenario}, {count} task{'s' * (count != 1)}"
 
 
 def _of_data(settings: Settings) -> dict[str, Any]:
@@ -231,8 +260,7 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(map(shown, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float | None) -> float:
-    return 0.0 if value is None else value
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)

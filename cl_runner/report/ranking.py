@@ -47,7 +47,8 @@ def rank(section: Section) -> Ranking:
     places = [Place(groups[0], None, None)]
     for group, found, p in zip(groups[1:], behind, corrected, strict=True):
         places.append(Place(group, found, p))
-    return Ranking(places, [*_order(section, places), *_selection(section)])
+    told = [*_order(section, places), *_selection(section), *_contradictions(section)]
+    return Ranking(places, told)
 
 
 def _candidates(section: Section) -> list[Group]:
@@ -74,7 +75,7 @@ def _order(section: Section, places: list[Place]) -> list[str]:
                 "concluded. Run more seeds, such as seed=0,1,2,3,4,5."]  # fmt: skip
     untested = [place for place in places[1:] if place.p is None]
     if untested:
-        told.append(f"Not tested, for want of two shared seeds: {_names(untested)}.")
+        told.append(f"Not tested, for want of two shared seeds: {_labels(untested)}.")
     return [*told, *(_no_power(tested) or _tests(tested))]
 
 
@@ -83,9 +84,9 @@ def _tests(tested: list[Place]) -> list[str]:
     level = [place for place in tested if (place.p or 0) >= LEVEL]
     told = []
     if ahead:
-        told.append(f"It is ahead of {_names(ahead)} (p < {LEVEL:g} after Holm's correction).")
+        told.append(f"It is ahead of {_labels(ahead)} (p < {LEVEL:g} after Holm's correction).")
     if level:
-        told.append(f"It can't be told apart from {_names(level)}.")
+        told.append(f"It can't be told apart from {_labels(level)}.")
     return told
 
 
@@ -99,9 +100,9 @@ def _no_power(tested: list[Place]) -> list[str]:
     comparisons = "one comparison" if count == 1 else f"{count} comparisons"
     corrected = "" if count == 1 else f", {min(1.0, smallest * count):.2g} after the correction"
     return [
-        f"That order is an observation and no conclusion: with {n} seeds the smallest p that the "
-        f"test can give is {smallest:.2g}{corrected}, so that no difference, however large, is "
-        f"significant. For {comparisons} it takes {seeds_needed(count)} seeds."
+        f"That order is an observation and no conclusion: with {n} shared seeds the smallest p "
+        f"that the test can give is {smallest:.2g}{corrected}, so that no difference, however "
+        f"large, is significant. For {comparisons} it takes {seeds_needed(count)} seeds."
     ]
 
 
@@ -112,16 +113,35 @@ def _selection(section: Section) -> list[str]:
     )
     if not several:
         return []
-    if section.chosen(section.measured) is None:
+    chosen = section.chosen(section.measured)
+    if chosen is None:
         return ["No data was held out (dataset.validation_fraction is 0), so no setting was "
                 "chosen: to take the best row of this table would be to select on test "
                 "data."]  # fmt: skip
-    return ["Settings are chosen by their mean over the tasks on validation data after the last "
-            "task; the numbers shown are of test data."]  # fmt: skip
+    eligible = section.eligible(section.measured)
+    left_out = [group for group in section.measured if group not in eligible]
+    fewer = f"; left out, for want of as many seeds: {_names(left_out)}" if left_out else ""
+    return [f"Chosen is {chosen.label}: of {len(eligible)} settings it has the best mean over the "
+            f"tasks on validation data after the last task{fewer}. The order above is of test "
+            "data, which chooses nothing."]  # fmt: skip
 
 
-def _names(places: list[Place]) -> str:
-    labels = [place.group.label for place in places]
+def _contradictions(section: Section) -> list[str]:
+    """Equal settings and seeds give equal results, of one version on one machine."""
+    names = [run.name for group in section.groups for run in group.contradicted]
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"Not counted, as a run with the same settings and seed is, with other results: "
+            f"{'; '.join(names[:3])}{more}. Are they of another version or machine?"]  # fmt: skip
+
+
+def _labels(places: list[Place]) -> str:
+    return _names([place.group for place in places])
+
+
+def _names(groups: list[Group]) -> str:
+    labels = [group.label for group in groups]
     if len(labels) > 4:
         return f"{'; '.join(labels[:3])} and {len(labels) - 3} more"
     return "; ".join(labels)

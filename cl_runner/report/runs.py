@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from cl_runner.errors import CheckpointError, ConfigError
-from cl_runner.resume import fixed, read_config, read_status
+from cl_runner.resume import GROUPS, fixed, read_config, read_status
 from cl_runner.sweep.jobs import read_ledger, state_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 COMPLETE = "complete"
+NEEDED = ("metrics_are_of", "strategy", "dataset", "tasks", "conventions", "cost")
+"""What a report cannot do without in `results.json`."""
 NOT_A_SETTING = ("seed", "reference", "environment")
 """What runs of the same setting may differ in."""
 
@@ -33,7 +35,11 @@ class Run:
     varied: Mapping[str, str] = field(
         default_factory=dict
     )  # in a sweep, as typed, without the seed
-    names: Mapping[str, str] = field(default_factory=dict)  # of its parts, once it has begun
+    names: Mapping[str, str] = field(default_factory=dict)  # of its parts, where they are known
+
+    @property
+    def name(self) -> str:
+        return printable(self.folder.name)
 
     @property
     def complete(self) -> bool:
@@ -45,9 +51,14 @@ class Run:
 
     @property
     def strategy(self) -> str:
-        """The name of its option; of a job that was never begun it is known if it is swept."""
-        named = self.results.get("strategy") or self.names.get("strategy")
-        return str(named or self.varied.get("strategy", "not known"))
+        return self.option("strategy") or "not known"
+
+    def option(self, part: str) -> str | None:
+        """The name of its strategy, model or optimizer: of the option, else of the class; None of
+        a job that was never begun and does not name it."""
+        named = self.results.get(part) or self.names.get(part) or self.varied.get(part)
+        target = str(self.settings.get(f"{part}._target_", "")).rpartition(".")[2]
+        return str(named or target) or None
 
     @property
     def validation(self) -> float | None:
@@ -68,9 +79,9 @@ def read(folders: Sequence[Path]) -> list[Run]:
     check_folders(folders)
     found: dict[Path, Run] = {}
     for folder in folders:
-        jobs = dict(_jobs(folder))
+        jobs = {place: (varied, chosen) for place, varied, chosen in _jobs(folder)}
         for place in {*begun([folder]), *jobs}:
-            found[place.resolve()] = _read(place, jobs.get(place, {}))
+            found[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [found[place] for place in sorted(found, key=_natural)]
@@ -89,32 +100,61 @@ def begun(folders: Sequence[Path]) -> list[Path]:
     return sorted(found, key=_natural)
 
 
-def _read(folder: Path, varied: Mapping[str, str]) -> Run:
-    status = read_status(folder)
-    state = state_of(folder)
-    lines = str(status.get("error") or "").splitlines()
+def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
+    status, state = read_status(folder), state_of(folder)
+    error = next(iter(str(status.get("error") or "").splitlines()), "")
+    config: Mapping[str, Any] = {}
     results: dict[str, Any] = {}
     try:
         config = read_config(folder) or {}
-        if state == COMPLETE:
-            results = json.loads((folder / "results.json").read_text())
-            if "metrics_are_of" not in results:
-                raise LookupError
-    except (OSError, ValueError, LookupError, TypeError, CheckpointError):
-        config, results, state, lines = {}, {}, "damaged", ["config.yaml or results.json"]
-    flat = fixed(config) if config else {}
-    settings = {k: v for k, v in flat.items() if k not in NOT_A_SETTING}
+        results = _results(folder) if state == COMPLETE else {}
+    except CheckpointError:
+        state, error = "damaged", "config.yaml cannot be read"
+    except (OSError, ValueError, LookupError, TypeError):
+        state, error = "damaged", "results.json cannot be read, or lacks what a report needs"
+    flat = {key: _number(value) for key, value in fixed(dict(config)).items()} if config else {}
+    settings = {key: value for key, value in flat.items() if key not in NOT_A_SETTING}
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
-    error = lines[0] if lines and state != COMPLETE else ""
-    return Run(folder, settings, results, seed, state, error, swept, status.get("names") or {})
+    names = status.get("names")
+    names = {**chosen, **(names if isinstance(names, dict) else {})}
+    return Run(folder, settings, results, seed, state, error, swept, names)
 
 
-def _jobs(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The jobs that sweeps below this folder know of, with what varies in each."""
+def _results(folder: Path) -> dict[str, Any]:
+    """`results.json`, and in regression the fits beside it. Raises an error if it is damaged."""
+
+    def refused(constant: str) -> None:
+        raise ValueError(constant)  # NaN: no run that ended well has it
+
+    found: dict[str, Any] = json.loads(
+        (folder / "results.json").read_text(), parse_constant=refused
+    )
+    if missing := [key for key in NEEDED if key not in found]:
+        raise LookupError(missing)
+    if found["metrics_are_of"] == "mse" and not (folder / "predictions.npz").is_file():
+        raise LookupError("predictions.npz")
+    return found
+
+
+def _number(value: Any) -> Any:
+    """2.0 is the setting 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _jobs(folder: Path) -> Iterator[tuple[Path, dict[str, str], dict[str, str]]]:
+    """The jobs that sweeps below this folder know of, with what varies in each and the options
+    that it names."""
     for file in folder.rglob("sweep.json"):
         for job in read_ledger(file.parent)["jobs"]:
-            yield file.parent / job["folder"], job["varied"]
+            given = dict(override.partition("=")[::2] for override in job["overrides"])
+            chosen = {part: given[part] for part in GROUPS if part in given}
+            yield file.parent / job["folder"], job["varied"], chosen
+
+
+def printable(name: str) -> str:
+    """The name of a folder, which need not be UTF-8, as text."""
+    return name.encode(errors="replace").decode()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -102,7 +102,8 @@ def ranking(section: Section, found: Ranking) -> Table:
     notes = [
         "Differences are taken seed by seed; p is two-sided, of a permutation test of their signs "
         "(above 13 seeds Wilcoxon's), corrected after Holm; the effect size is their mean over "
-        "their standard deviation. The first was found on these same seeds, which favours it.",
+        "their standard deviation. Intervals are Student's t, each for itself: they are not "
+        "corrected. The first was found on these same seeds, which favours it.",
     ]
     return Table("Ranking", columns, rows, notes)
 
@@ -125,11 +126,11 @@ def sensitivity(section: Section) -> Table:
                 Cell(_difference(high - low, section), high - low),
                 Cell("–" if noise is None else _difference(noise, section), noise),
             ])  # fmt: skip
-    columns = ["strategy", "setting", "values", "best of them", "moves the mean by",
+    columns = ["strategy", "setting", "values", "best on test data", "moves the mean by",
                "seeds move it by"]  # fmt: skip
-    notes = [f"Of {_words(section.metric)} on test data: the largest minus the smallest mean over "
-             "all runs with that value; beside it the standard deviation over the seeds of one "
-             "setting."]  # fmt: skip
+    notes = [f"Of {_words(section.metric)} on test data: the largest minus the smallest of the "
+             "values' means, each over all settings with that value; beside it the standard "
+             "deviation over the seeds of one setting."]  # fmt: skip
     return Table("Sensitivity to each setting", columns, rows, notes)
 
 
@@ -192,7 +193,7 @@ def runs(section: Section) -> Table:
             value = run.results.get(section.metric)
             seconds = run.results.get("cost", {}).get("seconds")
             rows.append([
-                Cell(run.folder.name),
+                Cell(run.name),
                 Cell(group.label),
                 Cell(shown(run.seed)),
                 Cell(run.state),
