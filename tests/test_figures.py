@@ -15,8 +15,8 @@ from PIL import Image
 from test_report import run_folder
 
 from cl_runner.report import animation, command, drawings, figures
-from cl_runner.report.groups import sections
 from cl_runner.report.runs import read
+from cl_runner.report.sorting import sections
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
 SMALL = ("experiment=regression", "model.widths=[16]", "epochs=6")

@@ -21,9 +21,10 @@ import yaml
 
 from cl_runner.report import command, formats
 from cl_runner.report.formats import latex, markdown
-from cl_runner.report.groups import Section, sections
+from cl_runner.report.groups import Section
 from cl_runner.report.ranking import rank
 from cl_runner.report.runs import read
+from cl_runner.report.sorting import sections
 from cl_runner.report.tables import Cell, Table, runs, sensitivity
 
 PLANTED = "<script>document.title='owned'</script>"

@@ -14,11 +14,12 @@ from typing import NoReturn
 from cl_runner.errors import RunError, StorageError
 from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
 from cl_runner.report.drawings import Drawing
-from cl_runner.report.groups import Section, sections
+from cl_runner.report.groups import Section
 from cl_runner.report.of_suite import OfSuite
 from cl_runner.report.page import Best, Page, Part, Picture, frames, inline
 from cl_runner.report.ranking import rank
 from cl_runner.report.runs import Run, printable, read
+from cl_runner.report.sorting import sections
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
 from cl_runner.storage import make, write

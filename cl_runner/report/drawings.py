@@ -12,7 +12,7 @@ from cl_runner.report import figures, settings_figures
 from cl_runner.report.figures import Point
 from cl_runner.report.groups import Group, Section, shown
 from cl_runner.report.runs import Arrays, Run
-from cl_runner.report.tables import by_strategy, swept
+from cl_runner.report.swept import by_strategy, swept
 from cl_runner.reproduce.suite import Suite
 from cl_runner.sweep.jobs import plain_name
 

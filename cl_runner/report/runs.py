@@ -32,9 +32,8 @@ class Run:
     seed: Any
     state: str = COMPLETE  # or failed, interrupted, killed, running, missing
     error: str = ""  # its first line
-    varied: Mapping[str, str] = field(
-        default_factory=dict
-    )  # in a sweep, as typed, without the seed
+    # In a sweep: what varies, as typed, without the seed.
+    varied: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)  # of its parts, where they are known
 
     @property

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from cl_runner.report.figures import plain, styled, styles
 from cl_runner.report.groups import Group, Section, shown
 from cl_runner.report.runs import Run
-from cl_runner.report.tables import by_strategy, in_order, swept
+from cl_runner.report.swept import by_strategy, in_order, swept
 
 MOST_LINES = 8
 

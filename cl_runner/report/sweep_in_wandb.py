@@ -97,8 +97,8 @@ def _figures(folder: Path) -> dict[str, Any]:
 
     from cl_runner.report.drawings import of_section
     from cl_runner.report.figures import picture
-    from cl_runner.report.groups import sections
     from cl_runner.report.runs import read
+    from cl_runner.report.sorting import sections
 
     found = [section for section in sections(read([folder])) if section.measured]
     return {

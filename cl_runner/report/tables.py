@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from cl_runner.metrics import METRICS as DEFINITIONS
 from cl_runner.report.groups import Group, Section, shown
 from cl_runner.report.ranking import Ranking
 from cl_runner.report.statistics import Spread
+from cl_runner.report.swept import by_strategy, mean_by_value, seed_deviation, swept
 from cl_runner.report.table import number
 
 OF_CLASSES = (
@@ -204,43 +205,6 @@ def runs(section: Section) -> Table:
     columns = ["run", "strategy", "seed", "state", _words(section.metric), "seconds",
                "error or alarm"]  # fmt: skip
     return Table("Runs", columns, rows)
-
-
-def by_strategy(section: Section) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = {}
-    for group in section.measured:
-        found.setdefault(group.strategy, []).append(group)
-    return found
-
-
-def swept(groups: Sequence[Group]) -> list[str]:
-    """The settings in which these groups differ among themselves."""
-    keys = dict.fromkeys(key for group in groups for key in group.varied)
-    return [key for key in keys if len({shown(g.varied.get(key)) for g in groups}) > 1]
-
-
-def mean_by_value(groups: Sequence[Group], key: str, metric: str) -> dict[str, float]:
-    """Value of the setting → mean of the metric over the groups with it, in the values' order."""
-    ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
-    found: dict[str, list[float]] = {}
-    for group in ordered:
-        mean = group.spread(metric).mean
-        if mean is not None:
-            found.setdefault(shown(group.varied.get(key)), []).append(mean)
-    return {value: fmean(means) for value, means in found.items()}
-
-
-def seed_deviation(groups: Sequence[Group], metric: str) -> float | None:
-    """The standard deviation over seeds, averaged (as variance) over groups with several."""
-    variances = [stdev(v) ** 2 for g in groups if len(v := list(g.by_seed(metric).values())) > 1]
-    return fmean(variances) ** 0.5 if variances else None
-
-
-def in_order(value: Any) -> tuple[int, float, str]:
-    """Numbers by size, before all else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 0, float(value), ""
-    return 1, 0.0, shown(value)
 
 
 def _who(group: Group, keys: Iterable[str]) -> list[Cell]:
