@@ -2,9 +2,11 @@
 
 A crash point is before, half-way through or after each write, before each fsync, before and after
 each rename and removal of a file, and around each step, Fisher estimate, memory update, evaluation
-and the making of the results. After every kill the run is continued; at the end weights, buffers,
-teacher, Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json
-(without its seconds and its peak of memory) must have the bytes of a run that nobody killed.
+and the making of the results. (The short form kills at three points of each run; at all others of
+two runs it copies the folder, as a kill would leave it.) After every kill the run is continued; at
+the end weights, buffers, teacher, Fisher information, memory, optimizer, metrics.jsonl,
+predictions.npz and results.json (without its seconds and its peak of memory) must have the bytes of
+a run that nobody killed.
 
     python scripts/kill_campaign.py                     # the short form, which is part of the tests
     python scripts/kill_campaign.py --long              # every point, every strategy; random times
@@ -29,6 +31,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from kill_points import Case, Killer, attempt, differences, fingerprint, prepared
 from kill_sabotage import sabotage
+from kill_states import Recorder
 
 EVERY = 2  # steps between checkpoints
 COMMON = [
@@ -99,8 +102,8 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
         which = [o for o in STRATEGIES[name] if o.startswith("strategy=")] or [f"strategy={name}"]
         overrides = [*COMMON, *(LARGE if long else SMALL), *which, *STRATEGIES[name]]
         case = prepared(f"{name} {optimizer}", [*overrides, *OPTIMIZERS[optimizer]])
-        points = None if long or (name, optimizer) in EVERYWHERE else 3
-        tally = kill_everywhere(case, folder / case.name, points, chains=10 if long else 0)
+        points, chains = (None, 10) if long else (3, 0)
+        tally = kill(case, folder / case.name, points, chains, (name, optimizer) in EVERYWHERE)
         kills, mismatches = kills + tally.kills, mismatches + len(tally.mismatches)
         print(f"{name:22}{optimizer:11}{tally.points:7}{tally.kills:7}"
               f"{len(tally.mismatches):12}{tally.most_redone:8}", flush=True)  # fmt: skip
@@ -110,21 +113,32 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
     return mismatches == 0
 
 
-def kill_everywhere(case: Case, folder: Path, points: int | None, chains: int) -> Tally:
-    """Kill at (some of) the enumerated points, then in chains at random times."""
+def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: bool) -> Tally:
+    """Kill at (some of) the enumerated points, then in chains at random times; everywhere: and go
+    on from what a kill at each other point leaves."""
     folder.mkdir()
+    recorder = Recorder(folder / "whole", folder / "left") if everywhere else None
     begun = time.monotonic()
-    names = attempt(case, folder / "whole", Killer()).points
+    names = attempt(case, folder / "whole", Killer(watch=recorder)).points
     seconds = time.monotonic() - begun
     whole = fingerprint(folder / "whole")
     tally = Tally(len(names))
     draw = random.Random(case.name)
-    chosen = range(1, len(names) + 1)
-    for at in chosen if points is None else sorted(draw.sample(chosen, min(points, len(names)))):
+    chosen = list(range(1, len(names) + 1))
+    if points is not None:
+        chosen = sorted(draw.sample(chosen, min(points, len(names))))
+    for at in chosen:
         run = folder / f"point-{at}"
         killed = attempt(case, run, Killer(at))
         assert killed.signal == signal.SIGKILL, (names[at - 1], killed)
         compare(case, run, whole, f"{case.name}, point {at}: {names[at - 1]}", tally)
+    for left in recorder.left(without=chosen) if recorder is not None else []:
+        run = folder / f"left-{min(left.points)}"
+        left.put(run)
+        run.with_suffix(".steps").write_bytes(b"." * max(left.points.values()))
+        what = f"{case.name}, points {[names[at - 1] for at in left.points]}"
+        compare(case, run, whole, what, tally)
+        tally.kills += len(left.points) - 1  # `compare` counts one
     for chain in range(chains):
         run, killed_there = folder / f"chain-{chain}", 0
         while killed_there < 12:

@@ -87,14 +87,17 @@ def prepared(name: str, overrides: list[str]) -> Case:
 
 
 class Killer:
-    """Counts crash points and kills this process at one of them (None: at none)."""
+    """Counts crash points and kills this process at one of them (None: at none); watch: called
+    at each."""
 
-    def __init__(self, at: int | None = None) -> None:
-        self.at = at
+    def __init__(self, at: int | None = None, watch: Callable[[], None] | None = None) -> None:
+        self.at, self.watch = at, watch
         self.points: list[str] = []
 
     def point(self, name: str) -> None:
         self.points.append(name)
+        if self.watch is not None:
+            self.watch()
         if len(self.points) == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,17 @@ def sabotage(folder: Path, common: list[str]) -> bool:
     }
     patches["offset in metrics.jsonl"] = (kd, leaving_out_the_offset)
     good = True
-    whole = {case.name: _whole(case, folder) for case in (kd, ewc)}
+    whole, steps = {}, {}
+    for case in (kd, ewc):
+        whole[case.name], steps[case.name] = _whole(case, folder)
     for item, (case, patch) in patches.items():
-        different = _killed_and_continued(case, folder / item, whole[case.name], patch)
+        step = KILL_AFTER_A_LINE if patch is leaving_out_the_offset else KILL_AT_STEP
+        killed = folder / f"{case.name} killed at step {step}"
+        if not killed.exists():
+            attempt(case, killed, Killer(steps[case.name][step - 1]))
+        shutil.copytree(killed, folder / item)
+        different = attempt(case, folder / item, Killer(), patch=patch).error
+        different = different or differences(whole[case.name], folder / item)
         expected = bool(different) == (patch is not None)
         good &= expected
         verdict = different[:70] or "the same"
@@ -75,18 +84,12 @@ def sabotage(folder: Path, common: list[str]) -> bool:
     return good
 
 
-def _whole(case: Case, folder: Path) -> dict[str, str]:
-    assert attempt(case, folder / case.name, Killer()).code == 0
-    return fingerprint(folder / case.name)
-
-
-def _killed_and_continued(case: Case, run: Path, whole: dict[str, str], patch: Patch | None) -> str:
-    """What differs from the whole run, or the error that ended the continued one."""
-    names = attempt(case, run.with_name(f"{run.name} counted"), Killer()).points
-    steps = [number for number, name in enumerate(names, 1) if name == "after after_step"]
-    step = KILL_AFTER_A_LINE if patch is leaving_out_the_offset else KILL_AT_STEP
-    attempt(case, run, Killer(steps[step - 1]))
-    return attempt(case, run, Killer(), patch=patch).error or differences(whole, run)
+def _whole(case: Case, folder: Path) -> tuple[dict[str, str], list[int]]:
+    """The run that nobody kills, and the crash points at the end of its steps."""
+    ended = attempt(case, folder / case.name, Killer())
+    assert ended.code == 0
+    steps = [number for number, name in enumerate(ended.points, 1) if name == "after after_step"]
+    return fingerprint(folder / case.name), steps
 
 
 def leaving_out(item: str) -> Patch:
