@@ -14,8 +14,8 @@ from cl_runner.report.runs import read
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 
 
-def test_a_run_prints_its_matrix_and_its_folder(cl_train, tmp_path: Path) -> None:
-    done = cl_train(*TINY, "strategy=lwf")
+def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here(*TINY, "strategy=lwf")
     assert done.returncode == 0, done.stderr
     assert "lwf on digits, seed 0: accuracy in %" in done.stdout
     assert done.stdout.rstrip().endswith(f"run folder: {tmp_path / 'run'}")
@@ -60,10 +60,11 @@ def test_help_shows_how_without_importing_torch(cl_train) -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_shell_completion_is_offered(cl_train) -> None:
-    script = cl_train("-sc", "install=bash").stdout
+def test_shell_completion_is_offered(cl_train_here, monkeypatch) -> None:
+    script = cl_train_here("-sc", "install=bash").stdout
     assert "hydra_bash_completion" in script
-    options = cl_train("-sc", "query=bash", _CL_LINE="x", COMP_LINE="cl-train strategy=re")
+    monkeypatch.setenv("COMP_LINE", "cl-train strategy=re")
+    options = cl_train_here("-sc", "query=bash")
     assert options.returncode == 0
     assert "strategy=rehearsal" in options.stdout
 

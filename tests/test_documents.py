@@ -69,12 +69,12 @@ def test_every_command_that_a_document_names_is_installed() -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_the_commands_on_real_data_compose(tmp_path: Path) -> None:
+def test_the_commands_on_real_data_compose(cl_train_here) -> None:
     lines = [line for block in blocks("README.md") for line in block.splitlines()]
     commands = [c for c in lines if c.startswith("cl-train") and "dataset.root" in c]
     assert len(commands) == 2
     for command in commands:
-        assert shell(f"{command} --cfg job", tmp_path).returncode == 0
+        assert cl_train_here("--cfg", "job", *shlex.split(command)[1:]).returncode == 0
 
 
 def test_the_readme_lists_every_option() -> None:
@@ -96,11 +96,16 @@ def test_the_additions_of_contributing_work(tmp_path: Path) -> None:
     assert len(examples) == 6
     for name, content in examples:
         (tmp_path / name).write_text(content)
-    for added in ("strategy=l2", "model=linear", "dataset=wine"):
-        command = f"{sys.executable} -m cl_runner.train {added} epochs=1 threads=1"
-        done = shell(command, tmp_path, PYTHONPATH=str(tmp_path))
-        assert done.returncode == 0, done.stderr
-        assert "ALARM" not in done.stdout
+    driver = (
+        "import sys; from cl_runner.train import main\n"
+        "for added in ('strategy=l2', 'model=linear', 'dataset=wine'):\n"
+        "    sys.argv[1:] = [added, 'epochs=1', 'threads=1']\n"
+        "    main()\n"
+    )
+    (tmp_path / "all_three.py").write_text(driver)
+    done = shell(f"{sys.executable} all_three.py", tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run folder: ") == 3 and "ALARM" not in done.stdout
     lint = shell("ruff check --config pyproject.toml .", ROOT)
     assert lint.returncode == 0, lint.stdout
 

@@ -49,8 +49,8 @@ numbers = st.one_of(
     st.floats(0, 2),
 )
 values = st.one_of(numbers, st.lists(numbers, max_size=3), st.sampled_from(["''", "null", "true"]))
-TAKES_AGES = {"epochs": 3}
-"""What is valid, and would only train longer than a test may."""
+TAKES_AGES = {"epochs": 3, "strategy.buffer_size": 10**5}
+"""What is valid, and would only train longer or store more than a test may."""
 
 
 @pytest.mark.parametrize("case", CASES)

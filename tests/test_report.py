@@ -83,6 +83,12 @@ NEW = [0.90, 0.80, 0.85]
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a report whose words alone are looked at: drawing takes a second."""
+    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
+
+
+@pytest.fixture
 def two_strategies(tmp_path: Path) -> Path:
     """ewc with three seeds; lwf with two, and a third that failed."""
     folder = tmp_path / "sweep"
@@ -106,6 +112,7 @@ def test_means_deviations_and_intervals_are_over_seeds(two_strategies) -> None:
     assert float(lwf["forgetting"]) == pytest.approx(0.4)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> None:
     jobs = [
         {"folder": "006_never", "varied": {"strategy": "si", "seed": "4"}, "overrides": []},
@@ -137,6 +144,7 @@ DAMAGE = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_run_is_shown_as_such_in_its_group(two_strategies, tmp_path, damage) -> None:
     file = two_strategies / "000_ewc" / "results.json"
@@ -221,6 +229,7 @@ def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) 
     assert not list((tmp_path / "empty").iterdir()) and not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     """The one that is best there is the worst on test data."""
     for seed in range(2):
@@ -240,6 +249,7 @@ def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     assert f"--config-dir &#39;{tmp_path}/the page&#39;" in files[0].read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
     for alpha in (1, 2):
         run_folder(tmp_path / f"{alpha}", "lwf", 0, (0.5, 0.5), alpha=alpha)
@@ -250,6 +260,7 @@ def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
     assert not any(file.name == "best.yaml" for file in files)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
     """Bit for bit, from another data set's defaults on."""
     common = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.validation_fraction=0.2")
@@ -275,6 +286,7 @@ def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
         assert first.read_bytes() == (tmp_path / "outputs" / "again" / name).read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_best_yaml_says_nothing_that_was_masked(tmp_path) -> None:
     run = run_folder(
         tmp_path / "a", "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5), alpha="${oc.env:X}"
@@ -336,6 +348,7 @@ def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
     assert [cell.text for cell in T[2:5]] == ["1, 2", "2", "1.0"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_streams_are_not_mixed(two_strategies, tmp_path) -> None:
     run_folder(two_strategies / "other", "ewc", 0, (0.1, 0.1), dataset="gtsrb")
     found = sections(read([two_strategies]))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code
+from conftest import exit_code, until
 
 from cl_runner.errors import CheckpointError
 from cl_runner.resume import read_metrics, with_its_own_settings
@@ -153,8 +152,7 @@ def test_two_processes_on_one_folder(cl_train_beside, cl_train_here, tmp_path: P
     """The second: exit code 6, with the owner's process and host; the first is unharmed."""
     arguments = ["epochs=9999", *TINY[1:], *HERE]
     first = cl_train_beside(*arguments)
-    while not (tmp_path / "run" / "metrics.jsonl").exists():
-        time.sleep(0.02)
+    until((tmp_path / "run" / "metrics.jsonl").exists, first)
     second = cl_train_here(*arguments, "resume=auto")
     os.kill(first, signal.SIGTERM)
     assert second.returncode == 6

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from conftest import until
 
 from cl_runner.errors import ConfigError
 from cl_runner.resume import read_status
@@ -354,9 +354,7 @@ def test_a_killed_search_is_taken_up_again(cl_search, cl_train_here, tmp_path: P
     words = (*TINY[1:], LR, "epochs=40", "--trials", "1", "--jobs", "1")
     program = [sys.executable, "-m", "cl_runner.search.command", *words]
     searching = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    while not list(tmp_path.glob("outputs/searches/*/0*/checkpoint/*")):
-        assert searching.poll() is None
-        time.sleep(0.01)
+    until(lambda: list(tmp_path.glob("outputs/searches/*/0*/checkpoint/*")), searching.pid)
     searching.kill()
     assert searching.wait() == -signal.SIGKILL
     folder = the_folder(tmp_path)
@@ -450,8 +448,11 @@ def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     below = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while len(below.read_text().split()) < 2:  # multiprocessing's tracker, and the server
-        time.sleep(0.01)
-    time.sleep(0.5)
+
+    def imports_torch() -> bool:  # multiprocessing's tracker does not, the server does
+        return any("libtorch" in Path(f"/proc/{child}/maps").read_text()
+                   for child in below.read_text().split())  # fmt: skip
+
+    until(imports_torch, process.pid)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60)[1] == ""

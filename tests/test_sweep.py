@@ -7,12 +7,11 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code, fork, run_and_exit
+from conftest import exit_code, fork, run_and_exit, until
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -140,9 +139,7 @@ def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
 def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
     command = ("-m", *TINY, *TWICE_TWO, "epochs=12")
     child = cl_train_beside(*command)
-    while len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) < 3:
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
-        time.sleep(0.01)
+    until(lambda: len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) >= 3, child)
     os.kill(child, signal.SIGKILL)
     assert exit_code(child) == -signal.SIGKILL
     again = cl_train_here(*command)
