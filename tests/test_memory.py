@@ -94,7 +94,7 @@ def reservoir_p_value(off_by_one: bool, monkeypatch: pytest.MonkeyPatch) -> floa
         )
     network, counts = tiny_network(), np.zeros(n)
     for seed in range(repetitions):
-        memory = Memory(k, tiny_network(), "reservoir")
+        memory = Memory(k, network, "reservoir")
         for index in range(4):
             memory.learn(plain_task(index, [0] * (n // 4), seed), network)
         held = memory.images[:, 0, 0, 0] + (memory.groups >> 32) * (n // 4)
