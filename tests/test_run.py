@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_bits_however_it_is_watched(
         assert np.array_equal(predictions[0][key], predictions[1][key])
     assert plain["accuracy"] == watched["accuracy"] != other["accuracy"]
     assert plain["min_accuracy"] is None
-    assert watched["min_accuracy"] <= min(watched["accuracy"][t][t] for t in range(4))
+    assert watched["min_accuracy"] <= fmean(watched["accuracy"][4][:4])
 
 
 def _task_losses(folder: Path) -> list[float]:
@@ -297,7 +298,7 @@ def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path, monkeypatch) -> None:
 def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
     """One an epoch and one after each task; the last of a task is of the same weights as that."""
     results = run_here(tmp_path / "run", "epochs=[2,3]", "batch_size=64", "model.widths=[8]",
-                       "dataset.tasks=2", "evaluate_every=epoch")  # fmt: skip
+                       "optimizer.lr=0.01", "dataset.tasks=2", "evaluate_every=epoch")  # fmt: skip
     curve = results["accuracy_curve"]
     assert [point["task"] for point in curve] == [0] * (2 + 1) + [1] * (3 + 1)
     assert curve[1] == curve[2] and curve[5] == curve[6] != curve[3]

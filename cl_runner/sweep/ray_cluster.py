@@ -38,7 +38,7 @@ def connect(settings: DictConfig) -> None:
             remedy = "a cluster that was started with a token needs RAY_AUTH_MODE=token here, too"
             raise ConfigError.of(f"{KEY}.init.address", init["address"], allowed, remedy) from None
     try:
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes: list[dict[str, Any]] = ray.nodes()
         _has(remote, [node["Resources"] for node in nodes if node["Alive"]])
     except ConfigError:
         ray.shutdown()
