@@ -28,7 +28,7 @@ def test_logits_of_classes_not_born_are_minus_infinity(name: str) -> None:
 
 
 def test_the_network_of_experiment_1() -> None:
-    network = composed("model=cnn").model((1, 28, 28), 10)
+    network = composed("experiment=fashion_mnist_6_4").model((1, 28, 28), 10)
     sizes = [tuple(p.shape) for p in network.parameters()]
     assert sizes == [(16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (512, 6272), (512,),
                      (10, 512), (10,)]  # fmt: skip
