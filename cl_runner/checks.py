@@ -24,9 +24,10 @@ def check_network(network: object, outline: Outline) -> None:
     name = type(network).__name__
     if not isinstance(network, Network):
         raise ConfigError.of("model", name, "is no Network (cl_runner.models.network)")
-    rows = len(network.classifier.weight)
-    if rows != outline.classes:
-        allowed = f"its classifier has {rows} outputs, the data set {outline.classes} classes"
+    if network.classes != outline.classes:
+        allowed = (
+            f"its classifier has {network.classes} outputs, the data set {outline.classes} classes"
+        )
         raise ConfigError.of("model", name, allowed)
     network.eval()
     try:

@@ -235,11 +235,10 @@ def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ..
 
 def _ones(network: Network) -> Tensor:
     """Of all parameters that are there: not of unborn rows, nor of a layer not inserted yet."""
-    ones = {name: torch.ones_like(p).detach() for name, p in network.named_parameters()}
-    unborn = network.classifier.unborn.isinf()
-    for name, parameter in ones.items():
-        if name.startswith("classifier."):
-            parameter[unborn] = 0
-        if name.startswith("inserted.") and not network.stage.later:
-            parameter.zero_()
-    return parameters_to_vector(ones.values())
+    classifier = network.classifier
+    rows = [*classifier.weights][classifier.born :] + [*classifier.biases][classifier.born :]
+    absent: set[nn.Parameter] = set(rows)
+    if network.inserted is not None and not network.stage.later:
+        absent |= set(network.inserted.parameters())
+    parameters = network.parameters()
+    return parameters_to_vector([torch.full_like(p, float(p not in absent)) for p in parameters])

@@ -38,7 +38,7 @@ class Memory(nn.Module):
 
     def __init__(self, buffer_size: int, network: Network, policy: Policy) -> None:
         super().__init__()
-        classes = len(network.classifier.weight)
+        classes = network.classes
         if policy != "reservoir" and buffer_size < classes:
             allowed = (
                 f"leaves some of the {classes} classes without a slot, policy={policy} needs all"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from cl_runner.types import Fraction, NonNegative, PerTask, Positive, at_task
 
+Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""What torch's optimizers take: parameters, or groups of them."""
+
 
 def sgd(
-    parameters: Iterable[nn.Parameter],
+    parameters: Parameters,
     task: int,
     *,
     lr: PerTask[NonNegative],
@@ -31,7 +35,7 @@ def sgd(
 
 
 def adam(
-    parameters: Iterable[nn.Parameter],
+    parameters: Parameters,
     task: int,
     *,
     lr: PerTask[NonNegative],
@@ -52,7 +56,7 @@ def adam(
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter],
+    parameters: Parameters,
     task: int,
     *,
     lr: PerTask[NonNegative],

@@ -47,7 +47,9 @@ class Phases:
 
     def fresh_optimizer(self, task: int, epoch: int = 0) -> torch.optim.Optimizer:
         """The optimizer with which the phase of this epoch begins."""
-        optimizer: torch.optim.Optimizer = self.settings.optimizer(self.parameters, task)
+        # In groups, as torch's fused SGD cannot mix parameters with and without momentum so far.
+        groups = [{"params": group} for group in self.network.by_age(self.parameters)]
+        optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
         decay = self._at(task, epoch).weight_decay
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]

@@ -104,6 +104,7 @@ def build_strategy(settings: Settings) -> Strategy:
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
+    network.classifier.split(outline.births(settings.ce_scope))
     strategy: Strategy = settings.strategy(network)
     return strategy
 
@@ -219,6 +220,8 @@ class Training:
         self.watch.look(terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        classifier = self.strategy.network.classifier
+        classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
         self.strategy.after_backward()
         values = checks.finite(terms, self.parameters, batch, self.cost.steps)
         if self.settings.clip_gradient is not None:

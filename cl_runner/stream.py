@@ -100,6 +100,18 @@ class Outline:
             range(end - len(labels), end) for end, labels in zip(ends, self.labels, strict=True)
         ]
 
+    def born(self, index: int, scope: Scope) -> range:
+        """The classes whose rows of the classifier are drawn when this task begins: its own, or all
+        at once where all compete from the start."""
+        if scope == "all" or self.scenario in SHARED:
+            return range(self.classes) if index == 0 else range(0)
+        return self.ranges()[index]
+
+    def births(self, scope: Scope) -> list[int]:
+        """How many rows are drawn together, in their order."""
+        born = [self.born(index, scope) for index in range(len(self.labels))]
+        return [len(rows) for rows in born if len(rows) > 0]
+
 
 def assemble(
     outline: Outline,
@@ -127,7 +139,7 @@ def assemble(
             classes=classes,
             old=0 if index == 0 else max(r.stop for r in ranges[:index]),
             seen=max(r.stop for r in ranges[: index + 1]),
-            born=_born(outline, ranges, index, scope),
+            born=outline.born(index, scope),
             candidates=_candidates(outline, ranges, index, scope),
             old_groups=_old_groups(outline, ranges[:index]),
             competing=_competing(outline, ranges, scope, device),
@@ -146,13 +158,6 @@ def assemble(
 def _samples(cut: Cut, pixels: Preparation, device: str) -> Samples:
     index = torch.arange(len(cut.labels), device=device)
     return Samples(cut.images.to(device), cut.labels.to(device), index, pixels)
-
-
-def _born(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:
-    """All at once where all compete from the start, else the task's own classes."""
-    if scope == "all" or outline.scenario in SHARED:
-        return range(outline.classes) if index == 0 else range(0)
-    return ranges[index]
 
 
 def _candidates(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:

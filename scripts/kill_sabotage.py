@@ -35,8 +35,9 @@ class Planted(RehearsalKD):
 
 
 STRATEGY_ITEMS: dict[str, Callable[[str], bool]] = {
-    "weights": lambda k: k.startswith("network.") and k.endswith(("weight", "bias")),
-    "mask of unborn classes": lambda k: k == "network.classifier.unborn",
+    "weights": lambda k: k.startswith("network.body.") and k.endswith(("weight", "bias")),
+    "rows of the classifier": lambda k: "network.classifier.weights" in k,
+    "which rows are born": lambda k: k == "network.classifier._extra_state",
     "BatchNorm's statistics": lambda k: k.startswith("network.") and "running" in k,
     "teacher": lambda k: k.startswith("teacher."),
     "memory: pictures": lambda k: k == "memory.images",

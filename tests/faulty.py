@@ -88,7 +88,7 @@ class Failing(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         loss = cross_entropy(self.network(batch.x), batch)
         if batch.position[1:] == (1, 0, 2):
-            theta = self.network.classifier.weight
+            theta = self.network.classifier.weights[0]
             if self.fault == "no memory":
                 torch.empty(1 << 50)
             loss = (
@@ -103,7 +103,7 @@ class Failing(Strategy):
 
     def predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x)
-        dead = self.fault == "output NaN" and not self.network.classifier.unborn[3]
+        dead = self.fault == "output NaN" and self.network.classifier.born > 1
         return logits * torch.nan if dead else logits
 
 

@@ -195,7 +195,7 @@ def test_a_dead_model_is_not_right_about_class_0() -> None:
     stream, strategy = tiny_stream(), Finetune(tiny_network())
     strategy.network.grow(stream.tasks[0])
     with torch.no_grad():
-        strategy.network.classifier.weight.fill_(torch.nan)
+        strategy.network.classifier.weights[0].fill_(torch.nan)
     with pytest.raises(Diverged, match="task 1"):
         predict(strategy, stream.test[0], stream.tasks[0], 2)
 

@@ -119,9 +119,9 @@ def test_the_distillation_term_and_its_gradient_vanish_at_the_teacher(name: str)
     strategy.begin_task(task)
     strategy.train()
     term = strategy.objective(first_batch(stream, 1))["distillation"]
-    gradients = torch.autograd.grad(term, list(strategy.network.parameters()))
+    gradients = torch.autograd.grad(term, list(strategy.network.parameters()), allow_unused=True)
     assert abs(term.item()) < 1e-6
-    assert all(g.abs().max() < 1e-6 for g in gradients)
+    assert all(g.abs().max() < 1e-6 for g in gradients if g is not None)
 
 
 @pytest.mark.parametrize("half", [True, False])
@@ -178,15 +178,14 @@ def test_joint_from_scratch_begins_each_task_with_the_first_weights() -> None:
     stream, strategy = tiny_stream(), make("joint from scratch")
     body = {n: p.clone() for n, p in strategy.network.body.state_dict().items()}
     train(strategy, stream, 1)
-    strategy.network.grow(stream.tasks[0])
     first_rows = tiny_network()
     first_rows.grow(stream.tasks[0])
     strategy.network.grow(stream.tasks[1])
     strategy.begin_task(stream.tasks[1])
     state = strategy.network.state_dict()
     assert all(torch.equal(state[f"body.{n}"], p) for n, p in body.items())
-    assert torch.equal(state["classifier.weight"][:2], first_rows.classifier.weight[:2])
-    assert (state["classifier.unborn"] == 0).tolist() == [True] * 4 + [False] * 2
+    assert torch.equal(state["classifier.weights.0"], first_rows.classifier.weights[0])
+    assert strategy.network.classifier.born == 2
 
 
 @pytest.mark.parametrize(("on", "rows"), [("current", slice(16)), ("memory", slice(16, None)),

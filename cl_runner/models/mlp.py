@@ -41,7 +41,8 @@ def mlp(
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = prod(shape)
     for width in widths:
-        layers.append(nn.Linear(inputs, width))
+        # BatchNorm takes a bias away again: its gradient is noise, of which Adam makes steps.
+        layers.append(nn.Linear(inputs, width, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm1d(width))
         layers.append(ACTIVATIONS[activation]())
