@@ -31,33 +31,12 @@ DATA = os.environ.get("CL_DATA", "")
 real_data = pytest.mark.skipif(not Path(DATA, "MNIST").is_dir(), reason="CL_DATA is not set")
 
 
-SKIPPED = "cl_runner/skipped"  # in pytest's cache: what the last run skipped
-skipped: list[str] = []
+pytest_plugins = ["skipped"]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "only what the last run skipped, for want of an extra, of data, of a browser"
-    parser.addoption("--skipped-before", action="store_true", help=told)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that in the end no worker waits for another that has just begun one."""
     items.sort(key=lambda item: "test_kill_campaign" not in item.nodeid)
-    if config.getoption("--skipped-before") and config.cache is not None:
-        wanted = set(config.cache.get(SKIPPED, []))
-        config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in wanted])
-        items[:] = [item for item in items if item.nodeid in wanted]
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped:
-        skipped.append(report.nodeid)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    of_worker = hasattr(session.config, "workerinput")  # pytest-xdist's, which sees but a part
-    if session.config.cache is not None and not of_worker:
-        session.config.cache.set(SKIPPED, skipped)
 
 
 def tiny_stream(

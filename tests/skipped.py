@@ -1,0 +1,31 @@
+"""`pytest --skipped-before`: only what the last run skipped, for want of an extra or of data."""
+
+from __future__ import annotations
+
+import pytest
+
+IN_CACHE = "cl_runner/skipped"
+skipped: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "only what the last run skipped, for want of an extra, of data, of a browser"
+    parser.addoption("--skipped-before", action="store_true", help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--skipped-before") and config.cache is not None:
+        wanted = set(config.cache.get(IN_CACHE, []))
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped:
+        skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    of_worker = hasattr(session.config, "workerinput")  # pytest-xdist's, which sees but a part
+    if session.config.cache is not None and not of_worker:
+        session.config.cache.set(IN_CACHE, skipped)
