@@ -14,7 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--skipped-before") and config.cache is not None:
+    if config.getoption("--skipped-before"):
+        assert config.cache is not None
         wanted = set(config.cache.get(IN_CACHE, []))
         config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in wanted])
         items[:] = [item for item in items if item.nodeid in wanted]
@@ -26,6 +27,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    cache = getattr(session.config, "cache", None)  # -p no:cacheprovider
     of_worker = hasattr(session.config, "workerinput")  # pytest-xdist's, which sees but a part
-    if session.config.cache is not None and not of_worker:
-        session.config.cache.set(IN_CACHE, skipped)
+    if cache is not None and not of_worker:
+        cache.set(IN_CACHE, skipped)
