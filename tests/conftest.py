@@ -221,16 +221,12 @@ def exit_code(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def until(
-    condition: Callable[[], object], child: int | None = None, seconds: float = 120.0
-) -> None:
-    """Wait for what another process is to bring about; fail if it never does, or, being a child of
-    ours, ends before."""
+def until(condition: Callable[[], object], child: int, seconds: float = 120.0) -> None:
+    """Wait for what a child process of ours is to bring about; fail if it ends before, or never."""
     end = time.monotonic() + seconds
     over = None
     while not condition():
         assert over is None, f"the child is over: {over}"
         assert time.monotonic() < end, f"not within {seconds:g} seconds"
-        if child is not None:
-            over = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        over = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         time.sleep(0.0 if over else 0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import run_here, until
+from conftest import run_here
 from wandb_files import inspect, read_offline
 
 from cl_runner.errors import ConfigError, RunError, StorageError
@@ -72,8 +72,10 @@ def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: 
     summary = live[2]
     assert (summary["job_type"], summary["run_group"]) == ("sweep", "study")
     media = [v for item in summary["history"] for k, v in item.items() if k.endswith(".path")]
-    (files,) = (folder / "wandb").glob("*-sweep/files")
-    until(lambda: media and all((files / name).exists() for name in media))
+    # Not by the folder's name: of two runs of one id within a second W&B calls the later one …-1.
+    (file,) = (folder / "wandb").glob("offline-run-*/run-*-sweep.wandb")
+    files = file.with_name("files")
+    assert media and all((files / name).exists() for name in media)
     (table,) = (files / name for name in media if name.endswith(".table.json"))
     content = json.loads(table.read_text())
     rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
