@@ -29,7 +29,12 @@ RUNS = {
     "regression": ("regression", "rbf, fine-tuning"),
 }  # fmt: skip
 HEAD, ALL = (
-    {"_target_": "cl_runner.phases.Phase", "epochs": epochs, "layers": layers, "weight_decay": decay}
+    {
+        "_target_": "cl_runner.phases.Phase",
+        "epochs": epochs,
+        "layers": layers,
+        "weight_decay": decay,
+    }
     for epochs, layers, decay in ((3, "head", None), (1, "all", 0.0))
 )
 PLAIN = {"mean": [0.0], "std": [1.0], "crop_padding": 0, "flip": False, "per_picture": False}
