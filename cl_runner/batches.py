@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, draws, generator, seed_of
+from cl_runner.targets import target
 from cl_runner.types import NonNegativeInt, Positive
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Preparation(Protocol):
         """The same on this device."""
 
 
+@target
 class Pixels:
     """From stored uint8 pictures to what the network sees: (pixel / 255 − mean) / std.
 

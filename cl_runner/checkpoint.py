@@ -23,6 +23,7 @@ from cl_runner.errors import CheckpointError, StorageError, first_line
 from cl_runner.interrupt import Signals
 from cl_runner.state import State
 from cl_runner.storage import PART, write
+from cl_runner.targets import target
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.types import Positive, PositiveInt
 
@@ -30,6 +31,7 @@ SCHEMA = 1
 KEEP = 2  # the newest, and the one before in case the newest is damaged
 
 
+@target
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How often to save within a task, whichever comes first; at task ends it is always done."""

@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from cl_runner.targets import target
 from cl_runner.types import Fraction, NonNegative, PerTask, Positive, at_task
 
 Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 """What torch's optimizers take: parameters, or groups of them."""
 
 
+@target
 def sgd(
     parameters: Parameters,
     task: int,
@@ -34,6 +36,7 @@ def sgd(
     )
 
 
+@target
 def adam(
     parameters: Parameters,
     task: int,
@@ -55,6 +58,7 @@ def adam(
     )
 
 
+@target
 def adamw(
     parameters: Parameters,
     task: int,

@@ -11,12 +11,14 @@ from torch import nn
 
 from cl_runner.models.network import Network
 from cl_runner.schedules import learning_rate
+from cl_runner.targets import target
 from cl_runner.types import NonNegative, PositiveInt, at_task
 
 if TYPE_CHECKING:
     from cl_runner.settings import Settings
 
 
+@target
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """A part of a task's training. Each but the first begins with a fresh optimizer; the first as

@@ -23,6 +23,7 @@ from cl_runner.errors import MISSING, ConfigError, Problem, first_line
 from cl_runner.phases import Phase
 from cl_runner.schedules import LrSchedule
 from cl_runner.stream import Outline, Scope, Stream
+from cl_runner.targets import is_target
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.types import (
     Folder,
@@ -104,7 +105,7 @@ def read(config: Mapping[str, Any]) -> Settings:
 
     config: plain containers, interpolations resolved. Raises ConfigError with every problem.
     """
-    node = {"_target_": "cl_runner.settings.Settings", **config}
+    node = dict(config)
     if not config.get("tracker"):
         node["tracker"] = None
     trusted = ["cl_runner", *config.get("trusted_targets", [])]
@@ -123,7 +124,7 @@ def check(values: Mapping[str, Any]) -> None:
 
 def _build(node: Mapping[str, Any], key: str, trusted: list[str]) -> Any:
     """Call what the node describes, or make it a Part if the run has to add something."""
-    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
+    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted) if key else Settings
     given = {name: value for name, value in node.items() if name != "_target_"}
     parameters = inspect.signature(target).parameters.values()
     wanted = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -170,7 +171,8 @@ def _is_item(item: Any, hint: Any) -> bool:
 
 
 def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
-    """The class or function at this dotted path, if its package is trusted."""
+    """The class or function at this dotted path, if its package is trusted and it is declared to be
+    a target."""
     package, _, _ = path.partition(".")
     if package not in trusted:
         raise ConfigError.of(
@@ -188,6 +190,9 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
         raise ConfigError.of(key, path, "is neither a class nor a function")
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
         raise ConfigError.of(key, path, f"is of {target.__module__}, which is not trusted")
+    if not is_target(target):
+        hint = "if it is yours, put @target above it (from cl_runner.targets import target)"
+        raise ConfigError.of(key, path, "is not declared to be a target", hint)
     return target
 
 

@@ -14,6 +14,7 @@ from cl_runner.errors import FolderInUse, StorageError
 
 PART = ".part"
 """Ends the name of a file that is being written; after a kill one may be left."""
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -25,7 +26,7 @@ def write(path: Path, content: bytes | str) -> None:
     part = path.with_name(path.name + PART)
     try:
         _check_space(path, len(data))
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(part, _FRESH, 0o644)
         try:
             _write_all(descriptor, data)
             os.fsync(descriptor)
@@ -64,6 +65,14 @@ def make(folder: Path) -> None:
         raise StorageError.of(folder, error) from None
 
 
+def refuse_links(*paths: Path) -> None:
+    """Raise StorageError if one is a link: a folder may have come from someone else, and what is
+    written into it would be elsewhere."""
+    for path in paths:
+        if path.is_symlink():
+            raise StorageError(f"storage error: {path} is a link, which could lead anywhere")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and hold its lock, which the kernel frees however this process ends.
@@ -71,6 +80,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises FolderInUse, which names the owner, or StorageError.
     """
     make(folder)
+    refuse_links(*folder.glob("*"), *folder.glob("checkpoint/*"))
     try:
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

@@ -25,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner import masking, resume
+from cl_runner import loader, masking, resume
 from cl_runner.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
+    loader.install(CONF)
     try:
         sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
     except RunError as error:
@@ -188,7 +189,8 @@ def from_hydra(error: Exception) -> ConfigError:
         # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
         typed = [a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")]
         typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
-        return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
+        if typed:  # else it stands in a file
+            return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
         key, values = several.groups()

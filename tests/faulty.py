@@ -16,6 +16,7 @@ from cl_runner.losses import cross_entropy
 from cl_runner.models.network import Network
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.targets import target
 
 
 def _with(images: Tensor, row: int, value: float) -> Tensor:
@@ -37,6 +38,7 @@ FAULTS: dict[str, Callable[[Split], Split]] = {
 }
 
 
+@target
 class Source:
     """The digits, with a fault in the training or the test split."""
 
@@ -54,15 +56,18 @@ class Source:
         return train, self.change(test)
 
 
+@target
 def eleven_outputs(shape: tuple[int, int, int], classes: int) -> Network:
     return Network(nn.Flatten(), shape, 64, classes + 1, init="default", new_rows="zero")
 
 
+@target
 def colour_only(shape: tuple[int, int, int], classes: int) -> Network:
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
     return Network(body, shape, 144, classes, init="default", new_rows="zero")
 
 
+@target
 def no_network(shape: tuple[int, int, int], classes: int) -> nn.Module:
     return nn.Linear(64, classes)
 

@@ -245,8 +245,8 @@ def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     assert told[-1].startswith("Chosen is lwf, alpha 1: of 2 settings")
     assert "want of as many seeds: lwf, alpha 3." in told[-1]
     _, files = command.report([tmp_path], tmp_path / "the page")
-    assert "(2 settings compared)" in files[-1].read_text()
-    assert f"--config-dir &#39;{tmp_path}/the page&#39;" in files[0].read_text()
+    assert "(2 settings compared)" in files[0].read_text()
+    assert f"--config-dir &#39;{tmp_path}/the page/best&#39;" in files[0].read_text()
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -278,7 +278,7 @@ def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
     assert [file.name for file in files].count("best.yaml") == 1
     rows = {run.strategy: run.results["accuracy_validation"][-1] for run in read([both])}
     strategy = max(rows, key=lambda name: fmean(rows[name]))
-    command_line = ("--config-dir", str(tmp_path / "out"), "experiment=best", "name=again")
+    command_line = ("--config-dir", str(tmp_path / "out" / "best"), "experiment=best", "name=again")
     done = cl_train_here(*command_line)
     assert done.returncode == 0, done.stderr
     for name in ("metrics.jsonl", "predictions.npz"):

@@ -310,7 +310,7 @@ def test_a_search_and_the_same_with_a_larger_budget(cl_search, tmp_path: Path) -
     best = max(found, key=lambda trial: trial.values[0])
     assert f"best: trial {best.number}, {100 * best.values[0]:.1f} %" in more.stdout
     assert f"its folder: {folder / best.user_attrs['folder']}" in more.stdout
-    chosen = yaml.safe_load((folder / "experiment" / "best.yaml").read_text())
+    chosen = yaml.safe_load((folder / "best" / "experiment" / "best.yaml").read_text())
     assert chosen["optimizer"]["lr"] == best.params["optimizer.lr"]
     ledger = json.loads((folder / "sweep.json").read_text())
     assert [job["folder"] for job in ledger["jobs"]] == [t.user_attrs["folder"] for t in found]

@@ -188,17 +188,7 @@ def test_a_disk_that_is_full_at_a_checkpoint(cl_train_here, tmp_path: Path) -> N
     assert cl_train_here("resume=kept/run").returncode == 0
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_disk_that_is_full_at_a_line_of_the_log(cl_train_here, tmp_path: Path) -> None:
-    """Exit code 5, the file named."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "log.txt").symlink_to("/dev/full")
-    done = cl_train_here(*TINY)
-    assert done.returncode == 5
-    assert done.stderr.splitlines()[-1].endswith("log.txt: No space left on device")
-
-
-@pytest.mark.parametrize("file", ["metrics.jsonl", "predictions.npz", "results.json"])
+@pytest.mark.parametrize("file", ["metrics.jsonl", "predictions.npz", "results.json", "log.txt"])
 def test_a_disk_that_is_full_at_another_file(
     file, cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,3 +221,21 @@ def test_a_run_folder_that_is_a_link_is_refused(cl_train_here, tmp_path: Path) -
     done = cl_train_here(*TINY)
     assert done.returncode == 2 and "is a link" in done.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("link", [".lock", "log.txt", "metrics.jsonl", "checkpoint", "wandb"])
+def test_nothing_is_written_behind_a_link_in_a_run_folder(link, cl_train_here, tmp_path) -> None:
+    """A run folder may come from someone else: exit code 5, and what the link leads to is whole."""
+    assert cl_train_here(*TINY).returncode == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    is_folder = link in ("checkpoint", "wandb")
+    place = tmp_path / "run" / link
+    if place.exists():
+        place.rename(tmp_path / "moved")
+    place.symlink_to(tmp_path / "mine" / ("" if is_folder else "file"))
+    status = json.loads((tmp_path / "run" / "status.json").read_text()) | {"status": "failed"}
+    (tmp_path / "run" / "status.json").write_text(json.dumps(status))
+    done = cl_train_here("resume=run")
+    assert done.returncode == 5 and done.stderr.startswith(f"storage error: {place} is a link, ")
+    assert [(p.name, p.read_text()) for p in (tmp_path / "mine").iterdir()] == [("file", "mine")]

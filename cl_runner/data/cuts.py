@@ -13,9 +13,11 @@ from cl_runner.data.source import Source, Split, read
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import generator
 from cl_runner.stream import Cut, Outline, Scenario, Scope, Stream, assemble
+from cl_runner.targets import target
 from cl_runner.types import Fraction, NonNegativeInt, PerTask, PositiveInt, TaskCount, at_task
 
 
+@target
 class ByClass:
     """One data set, each task some of its classes (split MNIST and its kin).
 
@@ -75,6 +77,7 @@ class ByClass:
         return Cut(split.images, number_of[split.labels], task_of[split.labels], _groups(split))
 
 
+@target
 class ByPermutation:
     """One data set; each task shows all classes with its pixels in another fixed order.
 
@@ -116,6 +119,7 @@ class ByPermutation:
         return Split(flat[:, :, order].view(split.images.shape), split.labels, split.groups)
 
 
+@target
 class BySource:
     """Several data sets with pictures and classes of the same number, one a task."""
 

@@ -11,8 +11,10 @@ import torch
 from cl_runner.data.source import Split
 from cl_runner.errors import DataError
 from cl_runner.randomness import generator
+from cl_runner.targets import target
 
 
+@target
 class Digits:
     """UCI's optical recognition of handwritten digits (Alpaydin & Kaynak 1998), test part.
 

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from cl_runner.data.source import Split, remedy
 from cl_runner.errors import DataError
+from cl_runner.targets import target
 
 SIZE = 32
 PICTURES = {"train": 26_640, "test": 12_630}
 
 
+@target
 class GTSRB:
     """The German traffic sign recognition benchmark (Stallkamp et al. 2012).
 

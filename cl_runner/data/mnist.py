@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_runner.data.source import Split, remedy, verify
+from cl_runner.targets import target
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -42,6 +43,7 @@ class FourFiles:
         return Path(root) / self.torchvision_class / "raw"
 
 
+@target
 def mnist() -> FourFiles:
     """Handwritten digits (LeCun et al. 1998)."""
     return FourFiles(
@@ -56,6 +58,7 @@ def mnist() -> FourFiles:
     )
 
 
+@target
 def fashion_mnist() -> FourFiles:
     """Articles of clothing (Xiao et al. 2017)."""
     return FourFiles(

@@ -13,6 +13,7 @@ from cl_runner.batches import Preparation
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, generator
 from cl_runner.stream import Cut, Outline, Scope, Stream, assemble
+from cl_runner.targets import target
 from cl_runner.types import Fraction, NonNegative, PositiveInt
 
 GRID = 200  # test inputs of a task, evenly spaced over its interval
@@ -33,6 +34,7 @@ class AsItIs:
         return self
 
 
+@target
 class Regression:
     """A task an interval: `samples` inputs drawn uniformly from it, targets f(x) + noise · N(0, 1).
 

@@ -6,9 +6,11 @@ from torch import nn
 
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
+from cl_runner.targets import target
 from cl_runner.types import Fraction, NonNegative, PositiveInt
 
 
+@target
 def cnn(
     shape: tuple[int, int, int],
     classes: int,
@@ -38,6 +40,7 @@ def cnn(
     )
 
 
+@target
 def cnn_leaky(
     shape: tuple[int, int, int],
     classes: int,

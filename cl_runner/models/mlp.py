@@ -9,6 +9,7 @@ from torch import nn
 
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
+from cl_runner.targets import target
 from cl_runner.types import PositiveInt
 
 ACTIVATIONS = {
@@ -19,6 +20,7 @@ ACTIVATIONS = {
 }
 
 
+@target
 def mlp(
     shape: tuple[int, int, int],
     classes: int,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.targets import target
 
 
+@target
 def resnet18(
     shape: tuple[int, int, int],
     classes: int,

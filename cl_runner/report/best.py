@@ -1,80 +1,104 @@
-"""`best.yaml`: the setting that did best on validation data, as an experiment for `cl-train`."""
+"""`best.yaml`: the setting that did best on validation data, as an experiment for `cl-train`.
+
+The run may have come from someone else, and a file of a folder that `--config-dir` names is taken
+for settings. So the file is plain data, of known settings alone, and is in a folder of its own, in
+which there is nothing that was not written here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cl_runner.report.runs import Run
-from cl_runner.resume import GROUPS, MAY_CHANGE, key_of, read_config
+from cl_runner.resume import GROUPS, changes_no_result, key_of, read_config
 from cl_runner.storage import make, write
 from cl_runner.train import CONF
 
 NAME = "best"
-NOT_IN_IT = (*MAY_CHANGE, "environment", "sweep", "hydra", "defaults")
-"""Besides what changes no result: what a folder from someone else could say to Hydra itself."""
+PACKAGE = "# @package _global_\n"
+NOT_IN_IT = ("hydra", "defaults", "reference")
+"""What Hydra would take for itself, at whatever depth; and a path of whoever made the run."""
 
 
-def write_best(run: Run, folder: Path, why: str) -> Path:
-    """Write `FOLDER/experiment/best.yaml` with all settings of this run; `cl-train --config-dir
-    FOLDER experiment=best` is that run again. Values that its folder keeps masked are left out."""
-    config = read_config(run.folder) or {}
+def write_best(run: Run, output: Path) -> Path:
+    """Write a file with all settings of this run that change its results, and return the folder
+    with which `cl-train --config-dir FOLDER experiment=best` is that run again.
+
+    Left out is what the run's folder keeps masked, and what is no plain value.
+    """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
-    defaults = [{f"override /{group}": name} for group, name in options.items() if name]
-    settings = {key: value for key, value in config.items() if key not in NOT_IN_IT}
-    settings["dataset"] = {k: v for k, v in settings["dataset"].items() if k != "root"}
-    body = yaml.safe_dump(_unmasked(settings), sort_keys=False, allow_unicode=True)
-    head = [
-        "# @package _global_",
-        *(f"# {' '.join(line.split())}" for line in why.splitlines()),
-        "# cl-train --config-dir FOLDER experiment=best; FOLDER is the one above `experiment/`.",
-        *_trusted(settings),
-        "defaults:",
-        *(f"  - {key}: {value}" for entry in defaults for key, value in entry.items()),
-        "",
-    ]
+    chosen = [{f"override /{group}": name} for group, name in options.items() if name]
+    known = {*yaml.safe_load((CONF / "config.yaml").read_text()), *GROUPS}
+    config = read_config(run.folder) or {}
+    settings = _plain({key: value for key, value in config.items() if key in known}, "")
+    folder = _own_folder(output)
     file = folder / "experiment" / f"{NAME}.yaml"
     make(file.parent)
-    text = "\n".join(head) + "\n" + body
+    text = PACKAGE + yaml.safe_dump({"defaults": chosen, **settings}, sort_keys=False)
     if not file.exists() or file.read_text() != text:
         write(file, text)
-    return file
+    return folder
+
+
+def _own_folder(output: Path) -> Path:
+    """`output`/best, or best_2 and so on where somebody has put other things there."""
+    for number in count(1):
+        folder = output / (NAME if number == 1 else f"{NAME}_{number}")
+        ours = {folder: "dir", folder / "experiment": "dir"}
+        ours[folder / "experiment" / f"{NAME}.yaml"] = "file"
+        there = [folder, *folder.rglob("*")] if os.path.lexists(folder) else []
+        if all(ours.get(path) == _kind(path) for path in there):
+            return folder
+    raise AssertionError
+
+
+def _kind(path: Path) -> str:
+    return "link" if path.is_symlink() else "dir" if path.is_dir() else "file"
 
 
 def _option(group: str, run: Run) -> str | None:
-    """The option that this part was composed of: what the results name, if it is one; where the
-    command line chose a class, the option that it was put into."""
+    """The option of ours that this part was composed of: what the results name, if it is one; where
+    the command line chose a class, the option that it was put into."""
     named = str(run.results.get(group, ""))
-    if named.isidentifier() and (CONF / group / f"{named}.yaml").is_file():
+    if _is_ours(group, named):
         return named
     try:
         given = yaml.safe_load((run.folder / "overrides.yaml").read_text())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     chosen = [str(o).partition("=")[2] for o in given or [] if key_of(str(o)) == group]
-    return chosen[-1] if chosen and chosen[-1].isidentifier() else None
+    return chosen[-1] if chosen and _is_ours(group, chosen[-1]) else None
 
 
-def _unmasked(node: Any) -> Any:
-    """Without what a run folder masks: secrets and values of the environment."""
-    if isinstance(node, dict):
-        return {k: _unmasked(v) for k, v in node.items() if not _masked(v)}
+def _is_ours(group: str, option: str) -> bool:
+    return option.isidentifier() and (CONF / group / f"{option}.yaml").is_file()
+
+
+def _plain(node: Any, key: str) -> Any:
+    """What of a node changes results and is a plain value. key: where it stands."""
     if isinstance(node, list):
-        return [_unmasked(value) for value in node if not _masked(value)]
-    return node
+        return [_plain(value, key) for value in node if _is_plain(value)]
+    if not isinstance(node, dict):
+        return node
+    names = [name for name in node if isinstance(name, str) and _is_plain(name)]
+    below = {f"{key}.{name}" if key else name: name for name in names}
+    return {
+        name: _plain(node[name], path)
+        for path, name in below.items()
+        if name not in NOT_IN_IT and not changes_no_result(path) and _is_plain(node[name])
+    }
 
 
-def _masked(value: Any) -> bool:
-    return isinstance(value, str) and any(mark in value for mark in ("<masked>", "<env:", "${"))
-
-
-def _trusted(settings: dict[str, Any]) -> Sequence[str]:
-    """A class from elsewhere has to be trusted on the command line."""
-    targets = [
-        str(part.get("_target_", "")) for part in settings.values() if isinstance(part, dict)
-    ]
-    foreign = sorted({t.partition(".")[0] for t in targets} - {"cl_runner", ""})
-    return [f"# It needs trusted_targets=[{','.join(foreign)}] as well."] if foreign else []
+def _is_plain(value: Any) -> bool:
+    """Not masked, no interpolation, nothing that Hydra would ask for."""
+    if isinstance(value, str):
+        return value != "???" and not any(mark in value for mark in ("<masked>", "<env:", "${"))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int | list | dict)

@@ -22,7 +22,7 @@ from cl_runner.report.runs import Run, printable, read
 from cl_runner.report.sorting import sections
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
-from cl_runner.storage import make, write
+from cl_runner.storage import make, refuse_links, write
 
 
 def main() -> None:
@@ -56,11 +56,12 @@ def _end(error: RunError) -> NoReturn:
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
     """Write what these runs say: `report.html`, tables, figures and, where data was held out,
-    `experiment/best.yaml`. Returns what a terminal should show, and the files. Raises ConfigError
-    if there is no run."""
+    `best/experiment/best.yaml`. Returns what a terminal should show, and the files. Raises
+    ConfigError if there is no run, StorageError if the files would be elsewhere, behind a link."""
     runs = read(folders)
     suite = OfSuite.read(folders)
     found = sections(runs, suite.labels(runs) if suite else None)
+    refuse_links(output, *output.rglob("*"))
     make(output)
     pictures, files = _draw(suite.drawings(runs) if suite else [], output)
     parts, told = [], list[str]()
@@ -136,9 +137,9 @@ def _best(section: Section, output: Path) -> tuple[Path, Best] | None:
         f"{group.label} is best on validation data after the last task: {measure}, mean over tasks "
         f"and {seeds}, {value} ({compared} compared)."
     )
-    file = best.write_best(group.complete[0], output, why)
-    place = shlex.quote(str(output))
-    return file, Best(why, f"cl-train --config-dir {place} experiment={best.NAME}")
+    folder = best.write_best(group.complete[0], output)
+    command = f"cl-train --config-dir {shlex.quote(str(folder))} experiment={best.NAME}"
+    return folder / "experiment" / f"{best.NAME}.yaml", Best(why, command)
 
 
 def _counts(runs: Sequence[Run]) -> str:

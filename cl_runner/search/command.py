@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 
 from cl_runner import storage
@@ -76,9 +77,8 @@ def search(arguments: argparse.Namespace) -> bool:
             raise RunError("no trial is complete")
         print(table.verdict(chosen, first.measure, folder))
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
-        told = table.verdict(chosen, first.measure, folder).splitlines()[0]
-        best.write_best(run, folder, told)
-        print(f"again: cl-train --config-dir {folder} experiment={best.NAME}")
+        place = shlex.quote(str(best.write_best(run, folder)))
+        print(f"again: cl-train --config-dir {place} experiment={best.NAME}")
     failed = [trial for trial in study.trials() if table.state(trial) == "failed"]
     return not failed and under_way.unfinished == 0
 

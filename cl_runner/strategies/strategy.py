@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from cl_runner.batches import Batch, Samples
 from cl_runner.models.network import Network
 from cl_runner.stream import Stream, Task
+from cl_runner.targets import target
 
 
+@target
 class Strategy(nn.Module, ABC):
     """All that a strategy remembers between tasks is in its `state_dict`.
 

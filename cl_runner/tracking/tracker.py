@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.resume import Attempt
+from cl_runner.targets import target
 
 Record = dict[str, Any]
 """One logged event: `event` is `step`, `evaluation` or `alarm`; plain JSON values."""
@@ -31,6 +32,7 @@ class RunInfo:
     masks: dict[str, str] = field(default_factory=dict)  # secret values, what to write instead
 
 
+@target
 class Tracker(ABC):  # noqa: B024
     """Told of each event in turn. None of them can change a result."""
 

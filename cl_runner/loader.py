@@ -1,0 +1,82 @@
+"""Hydra's loader of configurations, with one rule: to Hydra itself speak the command line and our
+own `conf/`, no other file.
+
+What stands below `hydra.` is built and called by Hydra before a run begins (callbacks, launchers,
+handlers of logs), and decides which files Hydra writes. A folder that is named with `--config-dir`
+may come from someone else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.hydra as hydra_itself
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
+from hydra.core.default_element import ResultDefault
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf
+
+from cl_runner.errors import ConfigError
+
+SWEEPER = "hydra_plugins.cl_runner_sweep.Sweep"
+WITHOUT_FILES = ("none", "disabled", "stdout")
+"""Options of `hydra/job_logging` that write no file."""
+_HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
+
+
+def install(conf: Path) -> None:
+    """Let Hydra load by this rule. conf: our own folder of configurations."""
+    Loader.conf = str(conf)
+    hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+
+
+class Loader(ConfigLoaderImpl):
+    conf: str
+
+    def load_configuration(self, *given: Any, **named: Any) -> DictConfig:
+        config = super().load_configuration(*given, **named)
+        if config.hydra.job.config_name is not None:  # None: Hydra's own help
+            _refuse_files(config.hydra)
+        return config
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        result = super()._load_single_config(default, repo)
+        # By its keys: `in` would look behind an interpolation, which may lead nowhere as yet.
+        told = isinstance(result.config, DictConfig) and "hydra" in list(result.config.keys())
+        for name in filter(None, (default.config_path, default.parent)):
+            found = repo.load_config(name) if repo.config_exists(name) else None
+            file = None if found is None else _file(found, name)
+            if found is None or file is None or Path(file).is_relative_to(self.conf):
+                continue
+            if told or any(_HYDRA.search(str(vars(d))) for d in found.defaults_list or []):
+                allowed = (
+                    "is taken from the command line and our own conf/, never from another file"
+                )
+                raise ConfigError.of("hydra", file, allowed, "type what is wanted: hydra/...=...")
+        return result
+
+
+def _file(found: ConfigResult, name: str) -> str | None:
+    """The file that it was read from, with `..` followed; None if it is part of a package."""
+    scheme, _, folder = found.path.partition("://")
+    if scheme != "file":
+        return None
+    return os.path.normpath(os.path.join(folder, ConfigSource._normalize_file_name(name)))
+
+
+def _refuse_files(node: DictConfig) -> None:
+    """Raise ConfigError if Hydra would write settings as they are: secrets would be among them."""
+    own = "is written by Hydra with all secrets"
+    if OmegaConf.is_interpolation(node, "output_subdir") or node.output_subdir is not None:
+        said = node._get_node("output_subdir")
+        raise ConfigError.of("hydra.output_subdir", said, own, "config.yaml has it all, masked")
+    logging = node.runtime.choices.get("hydra/job_logging")
+    if logging not in WITHOUT_FILES:
+        raise ConfigError.of("hydra/job_logging", logging, own, "log.txt has it all, masked")
+    if node.sweeper._target_ != SWEEPER:
+        hint = "leave it out: cl-train -m writes sweep.json, masked"
+        raise ConfigError.of("hydra.sweeper", node.sweeper._target_, own, hint)
