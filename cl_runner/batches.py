@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, draws, generator, seed_of
 from cl_runner.targets import target
-from cl_runner.types import NonNegativeInt, Positive
+from cl_runner.types import NonNegativeInt, Positive, Real
 
 if TYPE_CHECKING:
     from cl_runner.stream import Task
@@ -50,7 +50,7 @@ class Pixels:
     def __init__(
         self,
         *,
-        mean: list[float],
+        mean: list[Real],
         std: list[Positive],
         crop_padding: NonNegativeInt,
         flip: bool,
@@ -59,6 +59,9 @@ class Pixels:
         if not mean or not std or len({1, len(mean), len(std)}) > 2:
             allowed = f"needs one value, or as many as std, which has {len(std)}"
             raise ConfigError.of("mean", mean, allowed)
+        if per_picture and (any(mean) or set(std) != {1.0}):
+            allowed = "takes mean and standard deviation of each picture, not those of mean and std"
+            raise ConfigError.of("per_picture", per_picture, allowed, "mean=[0.0] and std=[1.0]")
         self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
         self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
         self.crop_padding = crop_padding

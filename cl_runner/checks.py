@@ -17,6 +17,8 @@ from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Outline, Stream, Task
 
 log = logging.getLogger("cl_runner")
+SMALLEST_LR = 1e-12
+"""A weight of 0.01 in single precision has no neighbour nearer than 1e-9."""
 
 
 def check_network(network: object, outline: Outline) -> None:
@@ -40,23 +42,38 @@ def check_network(network: object, outline: Outline) -> None:
 
 
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
-    """Raise ConfigError if BatchNorm would be given a last batch of one, which has no variance."""
+    """Raise ConfigError if BatchNorm would be given a batch of one, which has no variance."""
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
         return
-    for task in stream.tasks:
-        samples = strategy.training_size(stream, task)
-        if samples % batch_size == 1:
-            allowed = (
-                f"leaves a last batch of one of {samples} samples to BatchNorm, which needs two"
-            )
-            hint = f"batch_size={batch_size + 1} or {max(2, batch_size - 1)}, or a model without it"
-            raise ConfigError.of("batch_size", batch_size, allowed, hint)
+    sizes = [strategy.training_size(stream, task) for task in stream.tasks]
+    if not any(_leaves_one(samples, batch_size) for samples in sizes):
+        return
+    samples = next(samples for samples in sizes if _leaves_one(samples, batch_size))
+    last = "a last batch of one" if batch_size > 1 else "batches of one"
+    allowed = f"leaves {last} of {samples} samples to BatchNorm, which needs two"
+    around = (range(batch_size - 1, 1, -1), range(batch_size + 1, max(sizes) + 2))
+    good = [
+        next((b for b in side if not any(_leaves_one(n, b) for n in sizes)), None)
+        for side in around
+    ]
+    others = " or ".join(str(b) for b in good if b is not None)
+    hint = f"batch_size={others}, or a model without it" if others else "a model without it"
+    raise ConfigError.of("batch_size", batch_size, allowed, hint)
+
+
+def _leaves_one(samples: int, batch_size: int) -> bool:
+    """Whether an epoch over so many samples has a batch of one."""
+    return batch_size == 1 or samples % batch_size == 1
 
 
 def warn_if_nothing_learns(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """One warning if the learning rate is zero at every task."""
-    if all(group["lr"] == 0 for optimizer in optimizers for group in optimizer.param_groups):
+    """One warning if at every task the learning rate is zero, or too small for steps of its size
+    to change a number in single precision next to a usual weight."""
+    highest = max(group["lr"] for optimizer in optimizers for group in optimizer.param_groups)
+    if highest == 0:
         log.warning("optimizer.lr=0: no weight will change")
+    elif highest < SMALLEST_LR:
+        log.warning("optimizer.lr=%g: hardly any weight will change", highest)
 
 
 def finite(

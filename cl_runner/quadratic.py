@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 
 class Quadratic(nn.Module):
@@ -23,9 +22,9 @@ class Quadratic(nn.Module):
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         super().__init__()
-        theta = parameters_to_vector(parameters).detach()
-        self.register_buffer("weight", torch.zeros_like(theta))
-        self.register_buffer("anchor", torch.zeros_like(theta))
+        size, device = sum(p.numel() for p in parameters), parameters[0].device
+        self.register_buffer("weight", torch.zeros(size, device=device))
+        self.register_buffer("anchor", torch.zeros(size, device=device))
         self.register_buffer("offset", torch.zeros(()))
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:

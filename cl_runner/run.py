@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cl_runner import checks, environment, results, resume, state
+from cl_runner import checks, environment, results, resume, sizes, state
 from cl_runner.alarm import Watch, message
 from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
@@ -101,11 +101,13 @@ def run(
 def build_strategy(settings: Settings) -> Strategy:
     """Network and strategy as they are before the first task, a function of the seed."""
     outline = settings.dataset.outline(settings.seed)
+    sizes.check_parts(settings, outline, environment.choose_device(settings.device))
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
     network.classifier.split(outline.births(settings.ce_scope))
     strategy: Strategy = settings.strategy(network)
+    settings.optimizer([p for p in strategy.parameters() if p.requires_grad], 0)  # it must be one
     return strategy
 
 

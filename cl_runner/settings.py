@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import reduce
 from importlib import import_module
-from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from operator import or_
+from typing import Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+import torch
+from pydantic import TypeAdapter, ValidationError
 
+from cl_runner import contradictions
+from cl_runner.annotations import allowed, items, kind, options
 from cl_runner.checkpoint import Schedule
-from cl_runner.errors import MISSING, ConfigError, Problem, first_line
+from cl_runner.errors import MISSING, ConfigError, Problem
+from cl_runner.models.network import Network
+from cl_runner.parts import PLAIN, Part, hints_of, path_of, refuse_other
 from cl_runner.phases import Phase
 from cl_runner.schedules import LrSchedule
+from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Outline, Scope, Stream
 from cl_runner.targets import is_target
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.types import (
+    Device,
     Folder,
     NonNegative,
     PerTask,
@@ -33,6 +40,7 @@ from cl_runner.types import (
     PositiveInt,
     RunName,
     Seed,
+    Threads,
 )
 
 
@@ -44,44 +52,20 @@ class Dataset(Protocol):
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream: ...
 
 
-@dataclass(frozen=True)
-class Part:
-    """A validated call that still waits for what the run gives it."""
-
-    key: str
-    target: Callable[..., Any]
-    settings: dict[str, Any]
-
-    def __call__(self, *given: Any) -> Any:
-        try:
-            return self.target(*given, **self.settings)
-        except ConfigError as error:
-            raise error.under(self.key) from None
-        except (RuntimeError, OverflowError) as error:  # sizes that torch cannot make
-            path = f"{self.target.__module__}.{self.target.__qualname__}"
-            raise ConfigError.of(self.key, path, f"cannot be built: {first_line(error)}") from None
-
-    def conventions(self) -> dict[str, Any]:
-        """The settings that choose a formula, not a number: those with named values."""
-        hints = get_type_hints(_callable(self.target), include_extras=True)
-        chosen = {k: v for k, v in self.settings.items() if hints[k] is bool or _literals(hints[k])}
-        return {f"{self.key}.{name}": value for name, value in chosen.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """A run, validated. The parts are described in `conf/config.yaml`."""
 
     dataset: Dataset
-    model: Part
-    strategy: Part
-    optimizer: Part
+    model: Part[Network]
+    strategy: Part[Strategy]
+    optimizer: Part[torch.optim.Optimizer]
     tracker: Tracker | None
     seed: Seed
-    device: str
-    threads: PositiveInt | None
+    device: Device
+    threads: Threads | None
     epochs: PerTask[PositiveInt]
-    later_phases: Annotated[list[Phase], Field(min_length=1)] | None
+    later_phases: list[Phase] | None
     batch_size: PositiveInt
     lr_schedule: LrSchedule
     min_lr: NonNegative
@@ -106,29 +90,54 @@ def read(config: Mapping[str, Any]) -> Settings:
     config: plain containers, interpolations resolved. Raises ConfigError with every problem.
     """
     node = dict(config)
-    if not config.get("tracker"):
+    if node.get("tracker") == {}:
         node["tracker"] = None
-    trusted = ["cl_runner", *config.get("trusted_targets", [])]
-    settings = _build(node, "", trusted)
-    assert isinstance(settings, Settings)
+    given = node.get("trusted_targets")
+    trusted = ["cl_runner", *map(str, given if isinstance(given, list) else [])]
+    hints = hints_of(Settings, "")
+    settings = Settings(**_values(node, hints, [f.name for f in fields(Settings)], "", trusted))
+    contradictions.refuse(settings)
     return settings
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Of settings of a run, `name` for one, before it is known as a whole: raises ConfigError, as
     `read` does."""
-    hints = get_type_hints(Settings.__init__, include_extras=True)
+    hints = hints_of(Settings, "")
     for name, value in values.items():
         _value(value, hints[name], name, trusted=[])
 
 
-def _build(node: Mapping[str, Any], key: str, trusted: list[str]) -> Any:
-    """Call what the node describes, or make it a Part if the run has to add something."""
-    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted) if key else Settings
-    given = {name: value for name, value in node.items() if name != "_target_"}
+def _build(node: Mapping[str, Any], key: str, kinds: list[Any], trusted: list[str]) -> Any:
+    """Call what the node describes, or make it a Part if the run has to add something.
+
+    kinds: of which it must be one; empty: anything."""
+    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
     parameters = inspect.signature(target).parameters.values()
+    is_part = any(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters)
+    products = [get_args(k)[0] if get_origin(k) is Part else k for k in kinds]
+    hints = hints_of(target, key)
+    result = target if inspect.isclass(target) else hints.get("return")
+    if inspect.isclass(result):  # before all else: its settings are of no use if it is not
+        refuse_other(key, target, result, products)
+    if kinds and is_part != (get_origin(kinds[0]) is Part):
+        allowed = "must take what the run gives it, such as the network, by position, and settings"
+        allowed = f"{allowed} by keyword" if not is_part else "takes settings by keyword alone"
+        raise ConfigError.of(key, path_of(target), allowed)
     wanted = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    hints = get_type_hints(_callable(target), include_extras=True)
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    part: Part[Any] = Part(key, target, _values(given, hints, wanted, key, trusted), products)
+    return part if is_part else part()
+
+
+def _values(
+    given: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    wanted: list[str],
+    key: str,
+    trusted: list[str],
+) -> dict[str, Any]:
+    """All settings of a node. Raises ConfigError with every problem."""
     problems = [_unknown(name, wanted, key, given[name]) for name in given if name not in wanted]
     values: dict[str, Any] = {}
     for name in wanted:
@@ -136,38 +145,29 @@ def _build(node: Mapping[str, Any], key: str, trusted: list[str]) -> Any:
             problems.append(Problem(_join(key, name), MISSING, "is missing, give it a value"))
             continue
         try:
-            values[name] = _value(given[name], hints[name], _join(key, name), trusted)
+            values[name] = _value(given[name], hints.get(name, Any), _join(key, name), trusted)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
-    if any(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters):
-        return Part(key, target, values)
-    return Part(key, target, values)() if key else target(**values)
+    return values
 
 
 def _value(value: Any, hint: Any, key: str, trusted: list[str]) -> Any:
     """One setting: a nested call, a list of them, or a plain value of the annotated type."""
-    if isinstance(value, Mapping) and "_target_" in value:
-        return _build(value, key, trusted)
-    if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        items = [_value(item, Any, f"{key}[{i}]", trusted) for i, item in enumerate(value)]
-        if any(isinstance(item, Mapping) or not _is_item(item, hint) for item in items):
-            raise ConfigError.of(key, value, f"must be {allowed(hint)}")
-        return items
-    plain = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    kinds = [kind(option) for option in options(hint) if kind(option) is not None]
+    lists = [items(option) for option in options(hint) if items(option) is not None]
+    if isinstance(value, Mapping) and "_target_" in value and (kinds or hint is Any):
+        return _build(value, key, kinds, trusted)
+    if isinstance(value, list) and value and lists:
+        return [_value(item, lists[0], f"{key}[{i}]", trusted) for i, item in enumerate(value)]
+    plain = [o for o in options(hint) if kind(o) is None and items(o) is None]
     try:
-        return TypeAdapter(hint, config=plain).validate_python(value)
+        if plain:
+            return TypeAdapter(reduce(or_, plain), config=PLAIN).validate_python(value)
     except ValidationError:
-        raise ConfigError.of(key, value, f"must be {allowed(hint)}") from None
-
-
-def _is_item(item: Any, hint: Any) -> bool:
-    """Whether it may be in a list of this type. What a protocol asks for shows when it is used."""
-    if get_origin(hint) is list:
-        (wanted,) = get_args(hint)
-        return getattr(wanted, "_is_protocol", False) or isinstance(item, wanted)
-    return not get_args(hint) or any(_is_item(item, h) for h in get_args(hint) if get_args(h))
+        pass
+    raise ConfigError.of(key, value, f"must be {allowed(hint)}")
 
 
 def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
@@ -196,38 +196,6 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
     return target
 
 
-def allowed(hint: Any) -> str:
-    """A type annotation in plain words: `a number ≥ 0`, `one of all, seen, new`."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        told = [extra.description for extra in arguments[1:] if isinstance(extra, FieldInfo)]
-        if any(told):
-            return f"{allowed(arguments[0])} {told[-1]}"
-        limits = [_limit(m) for extra in arguments[1:] for m in _metadata(extra)]
-        return f"{allowed(arguments[0])} {' and '.join(filter(None, limits))}".rstrip()
-    if origin in (Union, types.UnionType):
-        return " or ".join(allowed(argument) for argument in arguments)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin is list:
-        return f"a list, each {allowed(arguments[0])}"
-    names = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
-    return names.get(hint, "null" if hint is type(None) else "a node with a _target_")
-
-
-def _metadata(extra: Any) -> list[Any]:
-    return list(extra.metadata) if isinstance(extra, FieldInfo) else [extra]
-
-
-def _limit(constraint: Any) -> str:
-    words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    for attribute, word in words.items():
-        limit = getattr(constraint, attribute, None)
-        if limit is not None:
-            return f"{word} {limit}"
-    return ""
-
-
 def _unknown(name: str, wanted: list[str], key: str, value: Any) -> Problem:
     return Problem(_join(key, name), value, f"no such setting{_below(key)}", nearest(name, wanted))
 
@@ -251,11 +219,3 @@ def _below(key: str) -> str:
 
 def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
-
-
-def _callable(target: Callable[..., Any]) -> Callable[..., Any]:
-    return target.__init__ if inspect.isclass(target) else target
-
-
-def _literals(hint: Any) -> bool:
-    return get_origin(hint) is Literal or any(get_origin(a) is Literal for a in get_args(hint))

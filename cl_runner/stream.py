@@ -7,6 +7,7 @@ before a task are the slice [0, old). C is the number of classes of the whole st
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from cl_runner.batches import Preparation, Samples
-from cl_runner.errors import DataError
+from cl_runner.errors import ConfigError, DataError
 from cl_runner.randomness import generator
+from cl_runner.sizes import refuse_too_large
 
 Scenario = Literal["class_incremental", "task_incremental", "domain_incremental"]
 SHARED = ("domain_incremental", "regression")  # kinds of streams whose tasks share their outputs
@@ -128,6 +130,7 @@ def assemble(
     training = _samples(train, pixels, device)
     testing = _samples(test, pixels, device)
     ranges = outline.ranges()
+    competing = _competing(outline, ranges, scope, device)
     tasks, tests = [], []
     for index, classes in enumerate(ranges):
         mine = torch.nonzero(train.tasks == index).flatten()
@@ -142,7 +145,7 @@ def assemble(
             born=outline.born(index, scope),
             candidates=_candidates(outline, ranges, index, scope),
             old_groups=_old_groups(outline, ranges[:index]),
-            competing=_competing(outline, ranges, scope, device),
+            competing=competing,
             train=training[kept.to(device)],
             validation=training[held_out.to(device)],
             seed=seed,
@@ -152,6 +155,8 @@ def assemble(
         tests.append(testing[torch.nonzero(test.tasks == index).flatten().to(device)])
         _check_samples(task, "training", task.train)
         _check_samples(task, "test", tests[-1])
+    if outline.validation_fraction > 0:
+        _check_validation(outline.validation_fraction, tasks)
     return Stream(outline.scenario, tasks, tests)
 
 
@@ -183,6 +188,7 @@ def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str)
         return None
     if outline.scenario == "class_incremental" and scope != "new":
         return None
+    refuse_too_large("dataset.tasks", len(ranges), 4 * outline.classes**2)
     table = torch.full((outline.classes, outline.classes), -math.inf)
     for r in ranges:
         table[r.start : r.stop, r.start : r.stop] = 0.0
@@ -210,8 +216,27 @@ def _split(cut: Cut, index: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     return index[~held_out], index[held_out]
 
 
+def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
+    """Raise ConfigError if of some task nothing is held out, with the smallest fraction that
+    holds out a sample of each."""
+    without = [task for task in tasks if len(task.validation) == 0]
+    if not without:
+        return
+    largest = min(  # class of a task
+        len(task.train) if task.regression else int(task.train.y.bincount().max())
+        for task in without
+    )
+    names = f"task {without[0].index + 1} ({without[0].name})"
+    allowed = f"holds out no sample of {names}, whose largest class has {largest}"
+    enough = math.ceil(1000 / largest) / 1000
+    hint = f"dataset.validation_fraction={enough:g}" if enough < 1 else ""
+    raise ConfigError.of("dataset.validation_fraction", fraction, allowed, hint)
+
+
 def _check_samples(task: Task, kind: str, samples: Samples) -> None:
     if task.regression:
+        if len(samples) == 0:
+            raise DataError(f"data error: task {task.index + 1} ({task.name}) has no {kind} sample")
         return
     present = set(samples.y.unique().tolist())
     missing = [

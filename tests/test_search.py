@@ -322,7 +322,7 @@ def test_what_diverges_is_told_and_what_is_complete_is_only_read(
     cl_search, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(optuna.samplers, "TPESampler", InTurn)
-    done = cl_search(*TINY, "optimizer=sgd", "optimizer.lr=0.01,1e30", "--trials", "3",
+    done = cl_search(*TINY, "optimizer=sgd", "optimizer.lr=0.01,1e18", "--trials", "3",
                      "--jobs", "1", "--name", "mine")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 complete, 1 diverged" in done.stdout and "not finite" in done.stdout

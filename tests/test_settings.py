@@ -11,7 +11,7 @@ import yaml
 from conftest import composed
 
 from cl_runner.errors import ConfigError
-from cl_runner.settings import _callable, _find
+from cl_runner.settings import _find
 from cl_runner.train import CONF
 
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
@@ -44,7 +44,7 @@ def test_every_experiment_is_built(experiment: str) -> None:
 def test_every_yaml_lists_exactly_the_parameters_of_its_target(group: str, option: str) -> None:
     node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
     target = _find(node.pop("_target_"), "", ["cl_runner"])
-    parameters = inspect.signature(_callable(target)).parameters.values()
+    parameters = inspect.signature(target).parameters.values()
     assert set(node) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert all(p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY)
 

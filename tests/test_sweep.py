@@ -126,7 +126,7 @@ def test_results_are_those_of_single_runs_without_the_store(
 
 
 def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
-    done = cl_train_here("-m", *TINY, "optimizer=sgd", "optimizer.lr=0.01,1e30,-1")
+    done = cl_train_here("-m", *TINY, "optimizer=sgd", "optimizer.lr=0.01,1e18,-1")
     assert done.returncode == 1
     assert states(done.stdout) == ["done", "failed", "failed"] and "2 failed" in done.stdout
     rows = [line for line in done.stdout.splitlines() if " failed " in line]

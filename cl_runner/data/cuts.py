@@ -12,9 +12,18 @@ from cl_runner.batches import Pixels
 from cl_runner.data.source import Source, Split, read
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import generator
+from cl_runner.sizes import refuse_too_large
 from cl_runner.stream import Cut, Outline, Scenario, Scope, Stream, assemble
 from cl_runner.targets import target
-from cl_runner.types import Fraction, NonNegativeInt, PerTask, PositiveInt, TaskCount, at_task
+from cl_runner.types import (
+    Fraction,
+    NonNegativeInt,
+    PerTask,
+    PositiveInt,
+    TaskCount,
+    at_most_one_a_task,
+    at_task,
+)
 
 
 @target
@@ -105,9 +114,12 @@ class ByPermutation:
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
+        splits = read(self.source, self.root)
+        once = sum(split.images.nbytes for split in splits)
+        refuse_too_large("dataset.tasks", self.tasks, 2 * once * self.tasks)
         train, test = (
             _one_after_another([self._permuted(split, t, seed) for t in range(self.tasks)], outline)
-            for split in read(self.source, self.root)
+            for split in splits
         )
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
 
@@ -172,9 +184,7 @@ def _sizes(
     tasks: int, classes_per_task: PerTask[int], source: Source, scenario: Scenario
 ) -> list[int]:
     """Classes of each task. Raises ConfigError if the data set has not so many."""
-    if isinstance(classes_per_task, list) and len(classes_per_task) > tasks:
-        allowed = f"has {len(classes_per_task)} values for {tasks} tasks; give at most one a task"
-        raise ConfigError.of("classes_per_task", classes_per_task, allowed)
+    at_most_one_a_task("classes_per_task", classes_per_task, tasks)
     sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]
     if sum(sizes) > source.classes:
         allowed = f"is too many, with {classes_per_task} classes a task; {source.name} has"

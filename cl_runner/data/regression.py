@@ -12,9 +12,10 @@ from torch import Tensor
 from cl_runner.batches import Preparation
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, generator
+from cl_runner.sizes import refuse_too_large
 from cl_runner.stream import Cut, Outline, Scope, Stream, assemble
 from cl_runner.targets import target
-from cl_runner.types import Fraction, NonNegative, PositiveInt
+from cl_runner.types import Fraction, NonNegative, PositiveInt, Real
 
 GRID = 200  # test inputs of a task, evenly spaced over its interval
 Function = Callable[[Tensor], Tensor]
@@ -57,7 +58,7 @@ class Regression:
         basis: Literal["polynomial", "rbf", "sigmoid", "fourier"],
         terms: Terms,
         function: Literal["one", "per_task"],
-        intervals: list[list[float]],
+        intervals: list[list[Real]],
         samples: PositiveInt,
         noise: NonNegative,
         validation_fraction: Fraction,
@@ -67,6 +68,8 @@ class Regression:
         if not intervals or not pairs or sorted(set(ends)) != ends:
             allowed = "must be pairs of numbers, from left to right without overlap"
             raise ConfigError.of("intervals", intervals, allowed, "such as [[-4,-0.5],[0.5,4]]")
+        # Inputs, targets and noise of all tasks, and the functions of the basis at those of one.
+        refuse_too_large("samples", samples, 8 * samples * (4 * len(intervals) + 2 * terms))
         self.basis, self.terms, self.function = BASES[basis], terms, function
         self.intervals, self.samples, self.noise = intervals, samples, noise
         self.validation_fraction = validation_fraction
