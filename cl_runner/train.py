@@ -25,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner import loader, masking, resume
+from cl_runner import loader, masking, resume, terminal
 from cl_runner.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -38,42 +38,30 @@ CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yam
 
 def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-    # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
-    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
-    loader.install(CONF)
-    try:
+    with terminal.command():
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+        # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
+        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
+        loader.install(CONF)
         sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    try:
-        _hydra_main()
-    except RunError as error:  # of a sweep; those of its jobs are in their folders
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (HydraException, OmegaConfBaseException) as error:
-        told = from_hydra(error)
-        print(told, file=sys.stderr)
-        sys.exit(told.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        try:
+            _hydra_main()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise from_hydra(error) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(config: DictConfig) -> float:
     """One job: a run of its own, or one of a sweep. Returns what a sweeper maximises."""
+    terminal.never_fail()  # a launcher's worker comes here without `main`
     job = HydraConfig.get()
     try:
         return _job(config, job)
     except Exception as error:
+        if job.mode == RunMode.RUN:
+            raise
         if isinstance(error, RunError):
             print(error, file=sys.stderr)
-        if job.mode == RunMode.RUN:
-            if isinstance(error, RunError):
-                sys.exit(error.exit_code)
-            raise
         from cl_runner.tracking.local import write_status
 
         folder = Path(job.runtime.output_dir)
