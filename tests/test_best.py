@@ -10,9 +10,9 @@ import pytest
 import yaml
 from test_report import run_folder
 
+from cl_runner.config.paths import CONF
 from cl_runner.errors import StorageError
 from cl_runner.report import command
-from cl_runner.train import CONF
 
 CALLBACK = "hydra:\n  callbacks:\n    x: {_target_: os.mkdir, _args_: [planted]}\n"
 NASTY: list[Any] = [

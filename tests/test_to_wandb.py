@@ -12,12 +12,12 @@ import yaml
 from conftest import run_here
 from wandb_files import inspect, read_offline
 
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, RunError, StorageError
 from cl_runner.report import command
 from cl_runner.report.to_wandb import rebuild
 from cl_runner.storage import locked
 from cl_runner.tracking.late_mirror import tracker_of
-from cl_runner.train import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2", "log_every=2")
 pytestmark = pytest.mark.usefixtures("no_wandb_account")

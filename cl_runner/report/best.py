@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from cl_runner.config.paths import CONF
 from cl_runner.report.runs import Run
 from cl_runner.resume import GROUPS, changes_no_result, key_of, read_config
 from cl_runner.storage import make, write
-from cl_runner.train import CONF
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"
