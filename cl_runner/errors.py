@@ -90,6 +90,6 @@ def first_line(error: BaseException) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as typed on a command line, cut to stay on one line."""
+    """The value as typed on a command line, on one line and not too long; a path stays whole."""
     text = "null" if value is None else str(value).replace("\n", " ")
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 or isinstance(value, Path) else text[:77] + "..."

@@ -56,7 +56,9 @@ class Loader(ConfigLoaderImpl):
                 allowed = (
                     "is taken from the command line and our own conf/, never from another file"
                 )
-                raise ConfigError.of("hydra", file, allowed, "type what is wanted: hydra/...=...")
+                raise ConfigError.of(
+                    "hydra", Path(file), allowed, "type what is wanted: hydra/...=..."
+                )
         return result
 
 
