@@ -134,7 +134,7 @@ def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path
         for line in rebuild([killed], tmp_path):
             told.append(line)
     assert f"{killed / 'killed'}: still running, left alone" in told
-    assert any("results.json is damaged" in line for line in told)
+    assert any("results.json is damaged: " in line for line in told)
 
 
 def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
