@@ -77,20 +77,20 @@ def run(
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
                 training.first_task = FirstTask(settings.first_task_cache, config, saver)
+            if saved is not None:  # before anything of the folder is changed
+                state.put_back(training, saved)
             info = RunInfo(
                 folder,
                 config,
                 names,
                 task_names=[task.name for task in stream.tasks],
                 steps=training.total_steps(),
-                steps_done=saved["cost"]["steps"] if saved else 0,
+                steps_done=training.cost.steps,
                 earlier=earlier,
                 attempt=attempt,
                 overrides=list(overrides),
                 masks=masks or {},
             )
-            if saved is not None:  # before anything of the folder is changed
-                state.put_back(training, saved)
             with trackers.following(info), checks.out_of_memory_in_one_line():
                 for warning in warnings:
                     log.warning("%s", warning)
