@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,6 @@ from cl_runner.errors import ConfigError, Diverged, RunError, first_line
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Outline, Stream, Task
-
-log = logging.getLogger("cl_runner")
 
 
 def check_network(network: object, outline: Outline) -> None:
@@ -51,12 +48,6 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
             )
             hint = f"batch_size={batch_size + 1} or {max(2, batch_size - 1)}, or a model without it"
             raise ConfigError.of("batch_size", batch_size, allowed, hint)
-
-
-def warn_if_nothing_learns(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """One warning if the learning rate is zero at every task."""
-    if all(group["lr"] == 0 for optimizer in optimizers for group in optimizer.param_groups):
-        log.warning("optimizer.lr=0: no weight will change")
 
 
 def finite(
