@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from cl_runner import checks, environment, results, resume, sizes, state
-from cl_runner.alarm import Watch, message
+from cl_runner.alarm import Watch
 from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
@@ -189,10 +189,7 @@ class Training:
         if not self.settings.reset_optimizer:
             fresh.state = self.optimizer.state
         self.optimizer = fresh
-        if task.first:
-            optimizers = [self.phases.fresh_optimizer(t.index) for t in self.stream.tasks]
-            checks.warn_if_nothing_learns(optimizers)
-        else:
+        if not task.first:
             weight = self.settings.strategy.settings.get("weight")
             checks.check_stability(self.strategy, self.optimizer, task, weight)
         self.watch = Watch(task, self.parameters)
@@ -235,6 +232,7 @@ class Training:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
         self.optimizer.step()
         self.strategy.after_step()
+        self.watch.after_step()
         return values
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
@@ -275,11 +273,10 @@ class Training:
         log.info("task %s (%s): %s %s", place, task.name, measure, told)
 
     def _raise_alarms(self, task: Task) -> None:
-        for term in self.watch.inert():
-            text = message(self.name, term, task)
+        for inert, text in self.watch.alarms(self.name):
             log.warning("%s", text)
             self.alarms.append(text)
-            where = {"task": task.index, "term": term}
+            where = {"task": task.index, "term": inert}
             self.trackers.log({"event": "alarm", **where, "message": text})
 
     def total_steps(self) -> int:

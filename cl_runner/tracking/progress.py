@@ -60,7 +60,7 @@ class Progress(Tracker):
             row = " ".join(number(value, measure) for value in record[measure])
             self.accuracy = f"{measure} {row}"
         if record["event"] == "alarm":
-            self.alarms.append(harmless(f"ALARM: {record['term']} is inert"))
+            self.alarms.append(harmless(f"ALARM: {record['term']} inert"))
 
     def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
         self.bar.close()
