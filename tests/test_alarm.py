@@ -41,6 +41,22 @@ def test_a_term_that_lives_is_left_alone(strategy: str, scenario: str, tmp_path:
     assert run(settings, tmp_path / "run", config={}, names=NAMES)["alarms"] == []
 
 
+@pytest.mark.parametrize("strategy", ["finetune", "ewc", "lwf"])
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+def test_a_task_of_one_class_alone_asks_for_nothing(
+    strategy: str, scenario: str, tmp_path: Path
+) -> None:
+    """Cross-entropy over a single class is zero, and so is its gradient."""
+    one_by_one = (
+        "dataset.classes_per_task=1",
+        f"dataset.scenario={scenario}",
+        f"strategy={strategy}",
+    )
+    settings = composed(*TINY, *one_by_one)
+    results = run(settings, tmp_path / "run", config={}, names=NAMES)
+    assert results["alarms"] == [] and results["accuracy"][0][0] == 1.0
+
+
 def watched(*scales: float) -> Watch:
     """Three steps of two terms, the second so many times the first."""
     network, task = tiny_network(), tiny_stream().tasks[1]
