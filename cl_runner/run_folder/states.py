@@ -15,7 +15,8 @@ class _Position(Strict):
 
 
 class _Watch(Strict):
-    alive: dict[str, bool]
+    largest: dict[str, Error]
+    moved: bool
     steps: Count
 
 
