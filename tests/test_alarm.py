@@ -41,8 +41,9 @@ def test_a_term_that_lives_is_left_alone(strategy: str, scenario: str, tmp_path:
     assert run(settings, tmp_path / "run", config={}, names=NAMES)["alarms"] == []
 
 
-@pytest.mark.parametrize("strategy", ["finetune", "ewc", "lwf"])
-@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+@pytest.mark.parametrize(("strategy", "scenario"), [
+    ("finetune", "class_incremental"), ("lwf", "task_incremental"), ("ewc", "task_incremental"),
+])  # fmt: skip
 def test_a_task_of_one_class_alone_asks_for_nothing(
     strategy: str, scenario: str, tmp_path: Path
 ) -> None:
