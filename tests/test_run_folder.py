@@ -228,18 +228,17 @@ def test_a_checkpoint_with_a_right_digest_and_other_content(change, trained, tmp
     assert {k: v for k, v in whole(folder).items() if "status" not in k} == before
 
 
-def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch) -> None:
+def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch, capsys) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\r\x9b1m\u202e"
     monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
     folder = copy / fuzz_folders.CLASSES
     for name in ("results.json", "status.json"):
         text = (folder / name).read_text().replace(': "test"', ": " + json.dumps(evil))
         (folder / name).write_text(text)
-    told, _ = command.report([copy], copy / "report")
     monkeypatch.setattr(sys, "argv", ["cl-report", str(copy)])
-    assert "\\x1b[2J" in "\n".join(told) and not set(evil) - set("[]0;owned2J1m") & set(
-        "".join(told)
-    )
+    command.main()
+    told = capsys.readouterr().out
+    assert "\\x1b[2J" in told and not (set(evil) - set("[]0;owned2J1m")) & set(told)
     assert str(Damaged(Path(evil), evil)).isprintable()
     assert harmless("a\tb\nc") == "a\tb\nc" and one_line("a\nb") == "a\\nb"
     assert harmless(evil).isprintable() and harmless("é – \u4e2d") == "é – \u4e2d"

@@ -223,6 +223,7 @@ def points(study: studies.Study, budget: int) -> list[tuple[float, str]]:
     found = []
     while (trial := study.next(budget)) is not None:
         x, k = trial.params["x"], trial.params["k"]
+        study.note(trial, folder=f"trial_{trial.number}")
         study.complete(trial, [x], x if k == "a" else -x)
         found.append((x, k))
     return found

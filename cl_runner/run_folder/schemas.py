@@ -225,7 +225,7 @@ class Ledger(Strict):
     """sweep.json."""
 
     sweep: str
-    id: str | None = None
+    id: str | None
     jobs: list[Job]
 
 
