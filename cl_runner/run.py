@@ -25,6 +25,7 @@ from cl_runner.models.network import Network
 from cl_runner.phases import Phases
 from cl_runner.randomness import seed_of, seeded
 from cl_runner.report.table import number
+from cl_runner.run_folder import read
 from cl_runner.settings import Settings
 from cl_runner.state import Position
 from cl_runner.storage import locked
@@ -67,21 +68,25 @@ def run(
             attempt = resume.next_attempt(folder, config)
             checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
             saved, warnings = checkpoints.load()
-            files = LocalFiles(folder, saved["metrics_size"] if saved else 0)
+            durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
+            earlier = read.metrics(folder, *durable)
+            files = LocalFiles(folder, durable[0])
             mirror = [settings.tracker] if settings.tracker else []
             trackers = Trackers([files, Progress(), *mirror])
             saver = Saver(checkpoints, settings.checkpoint, files, signals)
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
                 training.first_task = FirstTask(settings.first_task_cache, config, saver)
+            if saved is not None:  # before anything of the folder is changed
+                state.put_back(training, saved)
             info = RunInfo(
                 folder,
                 config,
                 names,
                 task_names=[task.name for task in stream.tasks],
                 steps=training.total_steps(),
-                steps_done=saved["cost"]["steps"] if saved else 0,
-                earlier=resume.read_metrics(folder / "metrics.jsonl", files.metrics_size),
+                steps_done=training.cost.steps,
+                earlier=earlier,
                 attempt=attempt,
                 overrides=list(overrides),
                 masks=masks or {},
@@ -90,7 +95,7 @@ def run(
                 for warning in warnings:
                     log.warning("%s", warning)
                 if saved is not None:
-                    state.put_back(training, saved)
+                    state.warn_if_other(training, saved)
                     done = training.cost.steps
                     log.info("attempt %d: going on after step %d", attempt.number, done)
                 trackers.results = training.to_the_end(files, checkpoints, names, reference)
