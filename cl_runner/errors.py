@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cl_runner.text import harmless
+
 MISSING = object()
 """The value of a setting that has none."""
 
 
 class RunError(Exception):
-    """An error that is told in one line, without a traceback."""
+    """An error that is told in one line, without a traceback. It may hold text of others."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return harmless(super().__str__())
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,6 @@ def first_line(error: BaseException) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as typed on a command line, cut to stay on one line."""
+    """The value as typed on a command line, on one line and not too long; a path stays whole."""
     text = "null" if value is None else str(value).replace("\n", " ")
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 or isinstance(value, Path) else text[:77] + "..."

@@ -20,6 +20,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 
 SWEEPER = "hydra_plugins.cl_runner_sweep.Sweep"
@@ -28,14 +29,13 @@ WITHOUT_FILES = ("none", "disabled", "stdout")
 _HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
 
 
-def install(conf: Path) -> None:
-    """Let Hydra load by this rule. conf: our own folder of configurations."""
-    Loader.conf = str(conf)
+def install() -> None:
+    """Let Hydra load by this rule."""
     hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
 
 
 class Loader(ConfigLoaderImpl):
-    conf: str
+    """Refuses what a file that is not ours says to Hydra."""
 
     def load_configuration(self, *given: Any, **named: Any) -> DictConfig:
         config = super().load_configuration(*given, **named)
@@ -50,13 +50,15 @@ class Loader(ConfigLoaderImpl):
         for name in filter(None, (default.config_path, default.parent)):
             found = repo.load_config(name) if repo.config_exists(name) else None
             file = None if found is None else _file(found, name)
-            if found is None or file is None or Path(file).is_relative_to(self.conf):
+            if found is None or file is None or Path(file).is_relative_to(CONF):
                 continue
             if told or any(_HYDRA.search(str(vars(d))) for d in found.defaults_list or []):
                 allowed = (
                     "is taken from the command line and our own conf/, never from another file"
                 )
-                raise ConfigError.of("hydra", file, allowed, "type what is wanted: hydra/...=...")
+                raise ConfigError.of(
+                    "hydra", Path(file), allowed, "type what is wanted: hydra/...=..."
+                )
         return result
 
 

@@ -26,14 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import loader, masking, resume, terminal
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from cl_runner.settings import Settings
-
-HERE = Path(__file__).resolve().parent
-# In a checkout conf/ is beside the package, in a wheel inside it.
-CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
 
 
 def main() -> None:
@@ -42,7 +39,7 @@ def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
         warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
-        loader.install(CONF)
+        loader.install()
         sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
         try:
             _hydra_main()

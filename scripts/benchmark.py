@@ -36,6 +36,7 @@ from cl_runner import state
 from cl_runner.alarm import Watch
 from cl_runner.batches import Batch, Pixels, batches
 from cl_runner.checkpoint import Checkpoints, Saver
+from cl_runner.config.paths import CONF
 from cl_runner.fisher import fisher_diagonal
 from cl_runner.interrupt import Signals
 from cl_runner.run import Training, build_strategy
@@ -45,7 +46,6 @@ from cl_runner.stream import Cut, Outline, Stream, Task, assemble
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
-from cl_runner.train import CONF
 
 PAIRS = 21
 MLP = ["model=mlp", "model.widths=[256,128]", "model.batch_norm=true", "optimizer=adam"]

@@ -23,13 +23,13 @@ from omegaconf import OmegaConf
 
 from cl_runner import memory, results, storage
 from cl_runner.checkpoint import Checkpoints, unpacked
+from cl_runner.config.paths import CONF
 from cl_runner.evaluator import Evaluator
 from cl_runner.memory import Memory
 from cl_runner.run import Training, run
 from cl_runner.settings import Settings, read
 from cl_runner.strategies import ewc
 from cl_runner.tracking import local
-from cl_runner.train import CONF
 
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]

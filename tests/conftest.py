@@ -18,12 +18,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cl_runner.batches import Batch, Pixels, batches
+from cl_runner.config.paths import CONF
 from cl_runner.models.mlp import mlp
 from cl_runner.models.network import Network
 from cl_runner.run import run
 from cl_runner.settings import Settings, read
 from cl_runner.stream import Cut, Outline, Stream, assemble
-from cl_runner.train import CONF, main
+from cl_runner.train import main
 
 torch.set_num_threads(1)
 SHAPE = (1, 4, 4)

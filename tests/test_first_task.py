@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from cl_runner import first_task
 from cl_runner.checkpoint import unpacked
-from cl_runner.train import CONF
+from cl_runner.config.paths import CONF
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=32", "log_every=7", "evaluate_every=epoch")
 SHARED = ("ewc", "lwf", "kd", "rehearsal", "rehearsal_kd", "joint", "finetune")

@@ -15,7 +15,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cl_runner.train import CONF, main
+from cl_runner.config.paths import CONF
+from cl_runner.train import main
 
 TINY = ("threads=1", "output_root=.", "name=run", "dataset.tasks=2", "batch_size=400",
         "model.widths=[8]", "epochs=1")  # fmt: skip

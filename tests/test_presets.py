@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from cl_runner.config.paths import CONF
 from cl_runner.reproduce import suite
-from cl_runner.train import CONF
 
 Settings = dict[str, Any]
 PRESETS = {file.stem for file in (CONF / "experiment").glob("*.yaml")}

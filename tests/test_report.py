@@ -26,6 +26,7 @@ from cl_runner.report.ranking import rank
 from cl_runner.report.runs import read
 from cl_runner.report.sorting import sections
 from cl_runner.report.tables import Cell, Table, runs, sensitivity
+from cl_runner.results import MEASURED
 
 PLANTED = "<script>document.title='owned'</script>"
 FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
@@ -52,18 +53,22 @@ def run_folder(
         "seed": seed, "device": "cpu",
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    error = None if state == "complete" else f"diverged: {PLANTED}\nand more"
-    (folder / "status.json").write_text(json.dumps({"status": state, "error": error}))
+    error = {} if state == "complete" else {"error": f"diverged: {PLANTED}\nand more"}
+    (folder / "status.json").write_text(json.dumps({"status": state, **error}))
     if state == "complete":
         cost = {"seconds": 2.0 + seed, "steps": 5, "samples_forward": 7, "samples_backward": 6,
                 "peak_memory_bytes": 10**8, "state_bytes": {"memory": memory}}  # fmt: skip
+        task = {"name": "t", "classes": [0, 1], "train": 9, "test": 9}
+        parts = dict.fromkeys(("experiment", "model", "optimizer"), "")
         results = {
+            **dict.fromkeys(MEASURED), **parts,
             "strategy": strategy, "dataset": dataset, "seed": seed, "metrics_are_of": "accuracy",
-            "tasks": [{}, {}], "accuracy": [[0.9, None], [old, new]], "accuracy_curve": None,
+            "tasks": [task, task], "accuracy": [[0.9, None], [old, new]], "accuracy_curve": None,
             "accuracy_validation": validation and [[0.9, None], list(validation)],
             "average_accuracy": (old + new) / 2, "forgetting": 0.9 - old, "mse_curve": None,
             "conventions": {"scenario": "class_incremental", "mixing": "additive"},
             "alarms": [], "cost": cost,
+            "environment": {"versions": {}, "device": "cpu", "threads": 1},
         }  # fmt: skip
         (folder / "results.json").write_text(json.dumps(results))
     return folder

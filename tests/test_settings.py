@@ -10,9 +10,9 @@ import pytest
 import yaml
 from conftest import composed
 
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 from cl_runner.settings import _find
-from cl_runner.train import CONF
 
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
 OPTIONS = [(g, f.stem) for g in GROUPS for f in sorted((CONF / g).glob("*.yaml"))]

@@ -259,7 +259,7 @@ def test_finetune_is_the_plain_loss() -> None:
 def test_a_strategy_file_is_short() -> None:
     folder = Path(__file__).parent.parent / "cl_runner" / "strategies"
     lengths = {f.name: len(f.read_text().splitlines()) for f in folder.glob("*.py")}
-    assert max(lengths.values()) <= 60, lengths
+    assert max(lengths.values()) <= 75, lengths
 
 
 def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> None:

@@ -17,8 +17,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
+from cl_runner.config.paths import CONF
 from cl_runner.sweep.composition import Composition
-from cl_runner.train import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]")
 TWICE_TWO = ("strategy=lwf", "strategy.alpha=0.5,1", "seed=0,1")

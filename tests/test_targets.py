@@ -14,8 +14,8 @@ from conftest import composed
 
 import cl_runner
 from cl_runner import targets
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
-from cl_runner.train import CONF
 
 ROOT = Path(__file__).parent.parent
 BASES = {"cl_runner.strategies.strategy.Strategy", "cl_runner.tracking.tracker.Tracker"}

@@ -13,7 +13,7 @@ from conftest import composed
 from hydra import compose, initialize_config_dir
 from wandb_files import inspect
 
-from cl_runner.train import CONF
+from cl_runner.config.paths import CONF
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2")
 ROOT = Path(__file__).parent.parent

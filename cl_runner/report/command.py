@@ -19,7 +19,9 @@ from cl_runner.report.runs import Run, printable, read
 from cl_runner.report.sorting import sections
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.storage import make, refuse_links, write
+from cl_runner.text import harmless
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
             return
         folders = arguments.folders
         told, files = report(folders, arguments.output or folders[0] / "report")
-        print("\n".join([*told, *map(str, files)]))
+        print(harmless("\n".join([*told, *map(str, files)])))
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
@@ -45,12 +47,16 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     `best/experiment/best.yaml`. Returns what a terminal should show, and the files. Raises
     ConfigError if there is no run, StorageError if the files would be elsewhere, behind a link."""
     runs = read(folders)
-    suite = OfSuite.read(folders)
+    suite, told = None, list[str]()
+    try:
+        suite = OfSuite.read(folders)
+    except Damaged as damaged:  # its runs are reported all the same
+        told = [str(damaged), ""]
     found = sections(runs, suite.labels(runs) if suite else None)
     refuse_links(output, *output.rglob("*"))
     make(output)
     pictures, files = _draw(suite.drawings(runs) if suite else [], output)
-    parts, told = [], list[str]()
+    parts = []
     for place, section in enumerate(found, start=1):
         where = output if len(found) == 1 else output / f"stream_{place}"
         part, written = _part(section, where, [] if suite else drawings.of_section(section))

@@ -21,6 +21,8 @@ from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
 from cl_runner.resume import changes_no_result, key_of
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 
 Job = tuple[str, int]  # a run and a seed
 
@@ -110,7 +112,10 @@ def run_one(
             return None, f"failed with exit code {code}: {complaint(Path(told))}"
         printed = (Path(told) / "stdout").read_text("utf-8")
     complete = Path(printed.strip().splitlines()[-1].partition("run folder: ")[2])
-    results: dict[str, Any] = json.loads((complete / "results.json").read_text())
+    try:
+        results = read.results(complete)
+    except Damaged as damaged:
+        return None, str(damaged)
     again = printed.startswith("already complete")
     return results, "already complete" if again else f"{results['cost']['seconds']:.0f} s"
 

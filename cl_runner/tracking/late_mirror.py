@@ -49,7 +49,7 @@ def tracker_of(
 
 
 def _preset() -> dict[str, Any]:
-    from cl_runner.train import CONF
+    from cl_runner.config.paths import CONF
 
     preset: dict[str, Any] = yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text("utf-8"))
     return preset

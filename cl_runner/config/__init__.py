@@ -1,0 +1,1 @@
+"""Configuration: where it is, and what may be said in it."""
