@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from cl_runner.errors import RunError, StorageError
 
@@ -31,12 +31,12 @@ def command(goes_on: str = "") -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        _end(str(error), error.exit_code)
+        end(str(error), error.exit_code)
     except OSError as error:
         told = [str(part) for part in (error.filename, error.strerror or error) if part is not None]
-        _end(f"storage error: {': '.join(told)}", StorageError.exit_code)
+        end(f"storage error: {': '.join(told)}", StorageError.exit_code)
     except KeyboardInterrupt:
-        _end("; ".join(filter(None, ("interrupted", goes_on))), 130)
+        end("; ".join(filter(None, ("interrupted", goes_on))), 130)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -102,6 +102,7 @@ def _transliterated(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(ERRORS, _transliterated)
 
 
-def _end(told: str, exit_code: int) -> None:
+def end(told: str, exit_code: int) -> NoReturn:
+    """End the process with this line and this exit code."""
     print(told, file=sys.stderr)
     sys.exit(exit_code)

@@ -136,7 +136,7 @@ def test_other_commands_end_as_they_should(kind: str, end_of) -> None:
 def test_what_an_encoding_lacks_is_written_in_ascii(end_of, tmp_path: Path) -> None:
     assert end_of("ascii", "cl-train", "epochs=²") == 2
     (line,) = (tmp_path / "told").read_text("ascii").splitlines()
-    assert line.startswith("config error: epochs=^2: ")
+    assert line.startswith("config error: command line=epochs=^2: ")
     assert end_of("latin-1", "cl-reproduce", "--list") == 0
     assert "alpha and T" in (tmp_path / "told").read_text("latin-1")
 
@@ -188,7 +188,8 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_p
     look = (
         "import os, sys; from cl_runner import run, train; inner = run.run\n"
         "def seen(*given, **named):\n"
-        "    open('led', 'w').write(' '.join(os.readlink(f'/proc/self/fd/{n}') for n in range(3)))\n"
+        "    led = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        "    open('led', 'w').write(' '.join(led))\n"
         "    return inner(*given, **named)\n"
         "run.run = seen; train.main()"
     )

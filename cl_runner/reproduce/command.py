@@ -15,6 +15,7 @@ from typing import Any
 
 from cl_runner import storage, terminal
 from cl_runner.child import cl_train, complaint
+from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError
 from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
@@ -103,8 +104,9 @@ def run_one(
 ) -> tuple[dict[str, Any] | None, str]:
     """Start or continue one run in a process with one thread; its results and a word on it."""
     run, seed = job
-    place = [f"output_root={parent}", f"name={suite.folder_name(run, seed)}", "resume=auto"]
-    shared = f"first_task_cache={parent / 'first_tasks'}"
+    name = suite.folder_name(run, seed)
+    place = [f"output_root={quoted(parent)}", f"name={quoted(name)}", "resume=auto"]
+    shared = f"first_task_cache={quoted(parent / 'first_tasks')}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
     with TemporaryDirectory() as told:
         code = cl_train([*words, *overrides, *place], Path(told))
