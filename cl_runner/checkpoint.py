@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 
 from cl_runner.errors import CheckpointError, StorageError, first_line
 from cl_runner.interrupt import Signals
+from cl_runner.run_folder.plain import of_json
 from cl_runner.state import State
 from cl_runner.storage import PART, write
 from cl_runner.targets import target
@@ -111,13 +111,10 @@ class Checkpoints:
         manifest, archive = unpacked(file)
         if manifest.get("settings") != self.settings:
             raise Unusable("is of a run with other settings")
-        try:
-            state: State = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-            if not isinstance(state, dict) or "metrics_size" not in state:
-                raise Unusable("is not the state of a run")
-        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, LookupError) as error:
-            reason = first_line(error)
-            raise Unusable(f"holds more than tensors and plain values ({reason})") from None
+        state = loaded(archive)
+        size, digest = state.get("metrics_size"), state.get("metrics_sha256")
+        if type(size) is not int or size < 0 or not isinstance(digest, str):
+            raise Unusable("is not the state of a run")
         return state
 
 
@@ -139,8 +136,8 @@ class Saver:
             self.save(state)
 
     def save(self, state: Callable[[], State]) -> None:
-        """Save now. The metrics are made durable first: the state says how many belong to it."""
-        self.checkpoints.save({**state(), "metrics_size": self.files.durable_size()})
+        """Save now. The metrics are made durable first: the state says which belong to it."""
+        self.checkpoints.save({**state(), **self.files.durable()})
         self.steps, self.time = 0, time.monotonic()
         self.signals.obey(self.files.folder)
 
@@ -156,6 +153,18 @@ def packed(state: State, manifest: dict[str, Any]) -> bytes:
     return b"".join([digest.hexdigest().encode(), b"\n", head, content])
 
 
+def loaded(archive: bytes) -> State:
+    """The state in an archive. Raises Unusable."""
+    try:
+        state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    except Exception as error:  # nobody can list what torch raises on what it did not write
+        reason = first_line(error)
+        raise Unusable(f"holds more than tensors and plain values ({reason})") from None
+    if not isinstance(state, dict):
+        raise Unusable("is not the state of a run")
+    return state
+
+
 def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
     """Manifest and archive of a checkpoint file. Raises Unusable for any that is not whole."""
     try:
@@ -166,8 +175,8 @@ def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
         raise Unusable("is damaged (its SHA-256 differs)")
     head, _, archive = rest.partition(b"\n")
     try:
-        manifest: dict[str, Any] = dict(json.loads(head))
-    except (ValueError, TypeError):
+        manifest: dict[str, Any] = dict(of_json(head))
+    except (ValueError, TypeError, RecursionError):
         raise Unusable("has no manifest") from None
     if manifest.get("schema") != SCHEMA:
         raise Unusable(f"has schema {manifest.get('schema')}, this version reads schema {SCHEMA}")

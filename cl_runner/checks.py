@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,6 @@ from cl_runner.errors import ConfigError, Diverged, RunError, first_line
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.stream import Outline, Stream, Task
-
-log = logging.getLogger("cl_runner")
-SMALLEST_LR = 1e-12
-"""A weight of 0.01 in single precision has no neighbour nearer than 1e-9."""
 
 
 def check_network(network: object, outline: Outline) -> None:
@@ -64,16 +59,6 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
 def _leaves_one(samples: int, batch_size: int) -> bool:
     """Whether an epoch over so many samples has a batch of one."""
     return batch_size == 1 or samples % batch_size == 1
-
-
-def warn_if_nothing_learns(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """One warning if at every task the learning rate is zero, or too small for steps of its size
-    to change a number in single precision next to a usual weight."""
-    highest = max(group["lr"] for optimizer in optimizers for group in optimizer.param_groups)
-    if highest == 0:
-        log.warning("optimizer.lr=0: no weight will change")
-    elif highest < SMALLEST_LR:
-        log.warning("optimizer.lr=%g: hardly any weight will change", highest)
 
 
 def finite(

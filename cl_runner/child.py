@@ -49,16 +49,16 @@ def cl_train(words: Sequence[str], told: Path) -> int | None:
 def complaint(told: Path) -> str:
     """The line that says why a child failed."""
     file = told / "stderr"
-    lines = (file.read_text() if file.exists() else "").strip().splitlines() or ["no word"]
+    lines = (file.read_text("utf-8") if file.exists() else "").strip().splitlines() or ["no word"]
     return next((line for line in lines if " error: " in line), lines[-1])
 
 
 def _cl_train(words: list[str], told: Path) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = (told / name).open("w")
-        os.dup2(stream.fileno(), number)
-        setattr(sys, name, stream)
+        with (told / name).open("w") as file:
+            os.dup2(file.fileno(), number)
+        setattr(sys, name, None)  # made anew for this descriptor by `terminal`
     Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = ["cl-train", *words]
     train.main()

@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cl_runner.text import harmless
+
 MISSING = object()
 """The value of a setting that has none."""
 
 
 class RunError(Exception):
-    """An error that is told in one line, without a traceback."""
+    """An error that is told in one line, without a traceback. It may hold text of others."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return harmless(super().__str__())
 
 
 @dataclass(frozen=True)

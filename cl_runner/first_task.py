@@ -8,9 +8,9 @@ results are those of a run without it, bit for bit (but for its seconds: those o
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import hashlib
-import io
 import json
 import logging
 import os
@@ -21,12 +21,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from cl_runner import environment, state
-from cl_runner.checkpoint import SCHEMA, Saver, Unusable, packed, unpacked
+from cl_runner.checkpoint import SCHEMA, Saver, Unusable, loaded, packed, unpacked
 from cl_runner.errors import StorageError, first_line
 from cl_runner.resume import Config, fixed
+from cl_runner.run_folder.read import are_events
 from cl_runner.state import State
 from cl_runner.storage import write
 from cl_runner.stream import Stream
@@ -56,8 +55,7 @@ class FirstTask:
         entry = self.folder / f"{self._digest(training)}.ckpt"
         with self._alone(entry):
             saved = _read(entry)
-            if saved is not None:
-                _take_over(training, saved)
+            if saved is not None and _take_over(training, saved, entry):
                 log.info("task 1 was trained before: %s", entry)
                 return
             with training.trackers.recording() as records:
@@ -141,9 +139,24 @@ def _left(training: Training, records: list[dict[str, Any]]) -> State:
     return full | {"records": records}
 
 
-def _take_over(training: Training, saved: State) -> None:
-    """Go on as if this run had trained: same state, same lines in metrics.jsonl."""
-    before = state.take(training)
+def _take_over(training: Training, saved: State, entry: Path) -> bool:
+    """Go on as if this run had trained: same state, same lines in metrics.jsonl. Whether the entry
+    is of use: if not, the run is as it was."""
+    before = copy.deepcopy(state.take(training))  # its tensors are those that are written over
+    try:
+        are_events(saved["records"])
+        state.put_back(training, _merged(training, before, saved))
+    except Exception as error:  # it has the right digest and holds something else
+        log.warning("%s does not fit (%s); training task 1 again", entry, first_line(error))
+        state.put_back(training, before)
+        return False
+    for record in saved["records"]:
+        training.trackers.log(record)
+    return True
+
+
+def _merged(training: Training, before: State, saved: State) -> State:
+    """The entry's state where it is of what all such runs share, else this run's own."""
     # What an evaluation before the task has found is this run's own, what was found within is not.
     within = {k: v for k, v in saved["evaluator"].items() if k in ("curve", "fits")}
     own = {"evaluator": {**before["evaluator"], **within}}
@@ -152,9 +165,7 @@ def _take_over(training: Training, saved: State) -> None:
     own["strategy"] = {**before["strategy"], **there}
     if training.settings.reset_optimizer:
         own["optimizer"] = before["optimizer"]
-    state.put_back(training, {**saved, **own})
-    for record in saved["records"]:
-        training.trackers.log(record)
+    return {**saved, **own}
 
 
 def _read(entry: Path) -> State | None:
@@ -163,11 +174,11 @@ def _read(entry: Path) -> State | None:
         return None
     try:
         _, archive = unpacked(entry)
+        saved = loaded(archive)
     except Unusable as problem:
         log.warning("%s %s; training task 1 again", entry, problem)
         return None
     os.utime(entry)
-    saved: State = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     return saved
 
 

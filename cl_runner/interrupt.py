@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Self
 
+from cl_runner.config.command_line import typed
+
 log = logging.getLogger("cl_runner")
 EXIT_CODES = {
     signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143,
@@ -66,7 +68,7 @@ class Signals:
         """Raise Interrupted if one was noted, saying how the run in this folder goes on."""
         if self.received is not None:
             name = self.received.name
-            log.warning("%s: saved; continue with: cl-train resume=%s", name, folder)
+            log.warning("%s: saved; continue with: cl-train %s", name, typed("resume", folder))
             raise Interrupted(self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -58,6 +58,8 @@ class Memory(nn.Module):
         return {"stored": self.stored, "seen": self.seen}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
+        if not 0 <= state["stored"] <= len(self.labels) or state["seen"] < state["stored"]:
+            raise ValueError(f"{state['stored']} of {len(self.labels)} slots cannot be filled")
         self.stored, self.seen = state["stored"], state["seen"]
 
     def draw(self, batch: Batch, size: int) -> Batch:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import Matrix
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.settings import Settings
 from cl_runner.stream import Stream
 
@@ -72,11 +73,11 @@ def reference_matrix(settings: Settings) -> Matrix | None:
     if settings.reference is None:
         return None
     try:
-        results = json.loads((Path(settings.reference) / "results.json").read_text())
+        results = read.results(Path(settings.reference))
         matrix: Matrix = results[results["metrics_are_of"]]
         if results["metrics_are_of"] == "mse":
             raise KeyError
-    except (OSError, ValueError, KeyError):
+    except (Damaged, KeyError):
         allowed = "is no folder of a finished run"
         raise ConfigError.of("reference", settings.reference, allowed) from None
     tasks = len(settings.dataset.outline(settings.seed).labels)

@@ -6,17 +6,20 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cl_runner.config.command_line import text_of, typed
 from cl_runner.errors import CheckpointError, ConfigError, FolderInUse
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
+from cl_runner.text import one_line
 
 Config = dict[str, Any]
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a report reads hundreds of files
 MAY_CHANGE = (
     "tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name", "resume",
     "trusted_targets", "plan",
@@ -26,7 +29,9 @@ device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
 """The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
 OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "plan")
-"""Overrides that are not taken from a run folder: whoever continues it says them again."""
+"""Overrides that are of one call: whoever continues the run says them again."""
+PLACES = ("first_task_cache", "reference")
+"""Settings that name a folder, beside each `root` of data."""
 
 
 def settings_digest(config: Config) -> str:
@@ -56,10 +61,11 @@ def find(output_root: Path, config: Config) -> Path | None:
     """The run below `output_root` with these settings: a complete one, else the newest."""
     digest, found = settings_digest(config), []
     for file in output_root.glob("*/status.json"):
-        status = read_status(file.parent)
-        if status.get("settings") == digest:
-            complete = status.get("status") == "complete"
-            found.append((complete, file.stat().st_mtime, file.parent))
+        with suppress(Damaged):  # of what is damaged nothing is known
+            status = read.status(file.parent)
+            if status.get("settings") == digest:
+                complete = status["status"] == "complete"
+                found.append((complete, file.stat().st_mtime, file.parent))
     return max(found)[2] if found else None
 
 
@@ -74,7 +80,7 @@ class Attempt:
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
     """The attempt that is about to begin in this folder."""
-    before = {} if read_config(folder) is None else read_status(folder)
+    before = {} if read.config(folder) is None else read.status(folder)
     run_id = before.get("run_id") or secrets.token_hex(4)
     return Attempt(run_id, before.get("attempt", 0) + 1, settings_digest(config))
 
@@ -83,66 +89,22 @@ def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any]
     """The results of the complete run in this folder; None if it is to be started or continued.
 
     wanted: the setting `resume`. Raises FolderInUse if the folder holds a run that is not to be
-    continued, ConfigError if that run has other settings.
+    continued, ConfigError if that run has other settings, Damaged if its files contradict each
+    other or cannot be read.
     """
-    old = read_config(folder)
+    old = read.config(folder)
     if old is None:
         return None
     if wanted is None:
         there = f"run folder error: {folder} already holds a run"
-        raise FolderInUse(f"{there}; resume={folder} continues it, another name= starts anew")
+        raise FolderInUse(
+            f"{there}; {typed('resume', folder)} continues it, another name= starts anew"
+        )
+    status = read.status(folder)
+    if status.get("settings", "") not in ("", settings_digest(old)):
+        raise Damaged(folder / "config.yaml", "status.json has the digest of other settings")
     refuse_changes(folder, old, config)
-    if read_status(folder).get("status") != "complete":
-        return None
-    try:
-        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
-        damaged = f"{folder} is complete, but its results.json is missing or damaged"
-        raise CheckpointError(f"checkpoint error: {damaged}") from None
-    return results
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """What status.json says; empty if there is none."""
-    try:
-        status = json.loads((folder / "status.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
-
-
-def read_config(folder: Path) -> Config | None:
-    """The settings that the run in this folder was started with; None if there is no run."""
-    try:
-        config = yaml.load((folder / "config.yaml").read_text(), Loader=_SafeLoader)
-    except OSError:
-        return None
-    except (ValueError, yaml.YAMLError):
-        config = None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"checkpoint error: {folder / 'config.yaml'} is damaged")
-    return config
-
-
-def read_metrics(file: Path, size: int | None = None) -> list[dict[str, Any]]:
-    """The events in the first `size` bytes (None: all) of a metrics.jsonl. A torn last line,
-    which a kill leaves, is dropped.
-
-    Raises CheckpointError, with the line's number, if another line cannot be read.
-    """
-    if size == 0:
-        return []
-    try:
-        *lines, _torn = file.read_bytes()[:size].split(b"\n")
-    except OSError as error:
-        raise CheckpointError(f"checkpoint error: {file}: {error.strerror}") from None
-    events = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            raise CheckpointError(f"checkpoint error: {file}, line {number} is damaged") from None
-    return events
+    return read.results(folder) if status.get("status") == "complete" else None
 
 
 def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
@@ -151,28 +113,35 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     Raises CheckpointError if the folder holds no run.
     """
     given = {key_of(argument): argument for argument in arguments}
-    folder = given.get("resume", "").partition("=")[2].strip("'\"")
+    folder = text_of(given.get("resume", ""))
     if folder in ("", "auto", "null"):
         return list(arguments)
-    try:
-        own = yaml.safe_load((Path(folder) / "overrides.yaml").read_text())
-        mine = [o for o in map(str, list(own)) if _is_harmless(o) and key_of(o) not in given]
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
-        raise CheckpointError(f"checkpoint error: {folder} holds no run to continue") from None
+    own = read.overrides(Path(folder))
+    if own is None:
+        raise CheckpointError(f"checkpoint error: {folder} holds no run to continue")
+    theirs = [o for o in own if key_of(o) not in given and not _is_of_one_call(key_of(o))]
+    mine = [override for override in theirs if _stays_inside(override)]
+    for override in theirs:
+        if override not in mine:
+            told = "is not taken from a run folder; type it again if it is wanted"
+            print(one_line(f"resume: {override} {told}"), file=sys.stderr)
     return [*mine, *arguments]
 
 
-def _is_harmless(override: str) -> bool:
-    """A folder may come from someone else: it says settings of the run and nothing more. Not what
-    code to trust, no setting of Hydra's own, no option that is a path to a file of theirs, and
-    nothing from the environment for W&B."""
+def _is_of_one_call(key: str) -> bool:
+    return key.partition(".")[0] in (*OF_ONE_CALL, "hydra") or key.startswith("hydra/")
+
+
+def _stays_inside(override: str) -> bool:
+    """Whether it names nothing outside of the run's folder, which may come from someone else: no
+    place to read or write, nothing of the environment, and no option but those of `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")
     return (
         re.fullmatch(r"[+~]{0,2}\w+(\.\w+)*(=.*)?", override, re.DOTALL) is not None
-        and not key.startswith((*OF_ONE_CALL, "hydra"))
+        and not (key in PLACES or key.endswith(".root"))
+        and not any(sign in value for sign in ("${", "/", "\\"))
         and (not group or re.fullmatch(r"\w*", value) is not None)
-        and not (key.startswith("tracker") and "$" in value)
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from cl_runner import checks, environment, results, resume, sizes, state
-from cl_runner.alarm import Watch, message
+from cl_runner.alarm import Watch
 from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.cost import Cost
@@ -25,6 +25,7 @@ from cl_runner.models.network import Network
 from cl_runner.phases import Phases
 from cl_runner.randomness import seed_of, seeded
 from cl_runner.report.table import number
+from cl_runner.run_folder import read
 from cl_runner.settings import Settings
 from cl_runner.state import Position
 from cl_runner.storage import locked
@@ -67,21 +68,25 @@ def run(
             attempt = resume.next_attempt(folder, config)
             checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
             saved, warnings = checkpoints.load()
-            files = LocalFiles(folder, saved["metrics_size"] if saved else 0)
+            durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
+            earlier = read.metrics(folder, *durable)
+            files = LocalFiles(folder, durable[0])
             mirror = [settings.tracker] if settings.tracker else []
             trackers = Trackers([files, Progress(), *mirror])
             saver = Saver(checkpoints, settings.checkpoint, files, signals)
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
                 training.first_task = FirstTask(settings.first_task_cache, config, saver)
+            if saved is not None:  # before anything of the folder is changed
+                state.put_back(training, saved)
             info = RunInfo(
                 folder,
                 config,
                 names,
                 task_names=[task.name for task in stream.tasks],
                 steps=training.total_steps(),
-                steps_done=saved["cost"]["steps"] if saved else 0,
-                earlier=resume.read_metrics(folder / "metrics.jsonl", files.metrics_size),
+                steps_done=training.cost.steps,
+                earlier=earlier,
                 attempt=attempt,
                 overrides=list(overrides),
                 masks=masks or {},
@@ -90,7 +95,7 @@ def run(
                 for warning in warnings:
                     log.warning("%s", warning)
                 if saved is not None:
-                    state.put_back(training, saved)
+                    state.warn_if_other(training, saved)
                     done = training.cost.steps
                     log.info("attempt %d: going on after step %d", attempt.number, done)
                 trackers.results = training.to_the_end(files, checkpoints, names, reference)
@@ -184,10 +189,7 @@ class Training:
         if not self.settings.reset_optimizer:
             fresh.state = self.optimizer.state
         self.optimizer = fresh
-        if task.first:
-            optimizers = [self.phases.fresh_optimizer(t.index) for t in self.stream.tasks]
-            checks.warn_if_nothing_learns(optimizers)
-        else:
+        if not task.first:
             weight = self.settings.strategy.settings.get("weight")
             checks.check_stability(self.strategy, self.optimizer, task, weight)
         self.watch = Watch(task, self.parameters)
@@ -230,6 +232,7 @@ class Training:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
         self.optimizer.step()
         self.strategy.after_step()
+        self.watch.after_step()
         return values
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
@@ -270,11 +273,10 @@ class Training:
         log.info("task %s (%s): %s %s", place, task.name, measure, told)
 
     def _raise_alarms(self, task: Task) -> None:
-        for term in self.watch.inert():
-            text = message(self.name, term, task)
+        for inert, text in self.watch.alarms(self.name):
             log.warning("%s", text)
             self.alarms.append(text)
-            where = {"task": task.index, "term": term}
+            where = {"task": task.index, "term": inert}
             self.trackers.log({"event": "alarm", **where, "message": text})
 
     def total_steps(self) -> int:

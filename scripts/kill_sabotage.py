@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,7 +130,8 @@ def leaving_out_the_offset() -> None:
 
     def sabotaged(self: Checkpoints) -> tuple[State | None, list[str]]:
         saved, warnings = load(self)
-        size = (self.folder.parent / "metrics.jsonl").stat().st_size
-        return None if saved is None else {**saved, "metrics_size": size}, warnings
+        there = (self.folder.parent / "metrics.jsonl").read_bytes()
+        other = {"metrics_size": len(there), "metrics_sha256": hashlib.sha256(there).hexdigest()}
+        return None if saved is None else {**saved, **other}, warnings
 
     Checkpoints.load = sabotaged  # type: ignore[method-assign]

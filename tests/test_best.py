@@ -13,12 +13,13 @@ from test_report import run_folder
 from cl_runner.config.paths import CONF
 from cl_runner.errors import StorageError
 from cl_runner.report import command
+from cl_runner.run_folder.plain import as_yaml
 
 CALLBACK = "hydra:\n  callbacks:\n    x: {_target_: os.mkdir, _args_: [planted]}\n"
 NASTY: list[Any] = [
     f"a\n{CALLBACK}", f"a\r{CALLBACK}", f"a\u2028{CALLBACK}", f"a\x85{CALLBACK}",
     "'\"\n# @package hydra", "${oc.env:HOME}", "\\${oc.env:HOME}", "???", "<masked>", "\x1b[2J",
-    "{a: b}", "- x", "!!python/object/apply:os.mkdir [planted]", float("nan"), b"bytes",
+    "{a: b}", "- x", "!!python/object/apply:os.mkdir [planted]", float("inf"),
     {"hydra": {"callbacks": 1}}, [["${x}"], {"defaults": 1}],
 ]  # fmt: skip
 
@@ -26,7 +27,7 @@ NASTY: list[Any] = [
 def a_run(folder: Path, config: dict[str, Any]) -> None:
     run = run_folder(folder, "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5))
     found = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump({**found, **config}))
+    (run / "config.yaml").write_text(as_yaml({**found, **config}))
 
 
 def reported(folder: Path) -> tuple[Path, str]:
@@ -48,7 +49,7 @@ def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> No
     a_run(tmp_path / "theirs" / "run", {
         **nasty, **keys, "hydra": {"callbacks": {}}, "defaults": ["/strategy: evil"],
         "strategy": {"_target_": f"cl_runner.x\n{CALLBACK}", **nasty, **keys},
-        "model": {"_target_": f"os\n{CALLBACK}", "list": NASTY}, "epochs": NASTY[0],
+        "model": {"_target_": f"os\n{CALLBACK}", "list": NASTY}, "lr_schedule": NASTY[0],
         "reference": "/etc", "output_root": "/etc", "first_task_cache": "/etc",
         "trusted_targets": ["os"], "dataset": {"root": "/etc", "source": {"_target_": "digits"}},
     })  # fmt: skip
@@ -56,7 +57,8 @@ def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> No
     first, rest = text.split("\n", 1)
     assert first == "# @package _global_" and "#" not in rest.replace("# @package hydra", "")
     said = yaml.safe_load(text)
-    assert set(said) == {"defaults", "dataset", "model", "strategy", "epochs", "seed", "device"}
+    known = {"dataset", "model", "strategy", "lr_schedule", "seed", "device"}
+    assert set(said) == {"defaults", *known}
     assert said["defaults"] == [{"override /dataset": "digits"}, {"override /strategy": "lwf"}]
     below = [leaf for key, value in said.items() if key != "defaults" for leaf in leaves(value)]
     assert not {"hydra", "defaults", "root", "/etc"} & set(map(str, below))

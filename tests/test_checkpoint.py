@@ -25,6 +25,7 @@ def state(step: int) -> dict:
         "cost": {"steps": step},
         "weights": torch.arange(1000.0) + step,
         "metrics_size": 0,
+        "metrics_sha256": "",
     }
 
 

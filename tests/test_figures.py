@@ -117,7 +117,7 @@ def two_regressions(tmp_path_factory) -> Path:
         (folder / strategy).mkdir()
         run_here(folder / strategy, *SMALL, f"strategy={strategy}")
         (folder / strategy / "results.json").write_text(
-            (folder / strategy / "results.json").read_text().replace('"test"', f'"{strategy}"')
+            (folder / strategy / "results.json").read_text().replace(': "test"', f': "{strategy}"')
         )
         (folder / strategy / "config.yaml").write_text(f"strategy: {{_target_: {strategy}}}")
     return folder

@@ -26,6 +26,7 @@ from cl_runner.report.ranking import rank
 from cl_runner.report.runs import read
 from cl_runner.report.sorting import sections
 from cl_runner.report.tables import Cell, Table, runs, sensitivity
+from cl_runner.results import MEASURED
 
 PLANTED = "<script>document.title='owned'</script>"
 FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
@@ -52,18 +53,22 @@ def run_folder(
         "seed": seed, "device": "cpu",
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    error = None if state == "complete" else f"diverged: {PLANTED}\nand more"
-    (folder / "status.json").write_text(json.dumps({"status": state, "error": error}))
+    error = {} if state == "complete" else {"error": f"diverged: {PLANTED}\nand more"}
+    (folder / "status.json").write_text(json.dumps({"status": state, **error}))
     if state == "complete":
         cost = {"seconds": 2.0 + seed, "steps": 5, "samples_forward": 7, "samples_backward": 6,
                 "peak_memory_bytes": 10**8, "state_bytes": {"memory": memory}}  # fmt: skip
+        task = {"name": "t", "classes": [0, 1], "train": 9, "test": 9}
+        parts = dict.fromkeys(("experiment", "model", "optimizer"), "")
         results = {
+            **dict.fromkeys(MEASURED), **parts,
             "strategy": strategy, "dataset": dataset, "seed": seed, "metrics_are_of": "accuracy",
-            "tasks": [{}, {}], "accuracy": [[0.9, None], [old, new]], "accuracy_curve": None,
+            "tasks": [task, task], "accuracy": [[0.9, None], [old, new]], "accuracy_curve": None,
             "accuracy_validation": validation and [[0.9, None], list(validation)],
             "average_accuracy": (old + new) / 2, "forgetting": 0.9 - old, "mse_curve": None,
             "conventions": {"scenario": "class_incremental", "mixing": "additive"},
             "alarms": [], "cost": cost,
+            "environment": {"versions": {}, "device": "cpu", "threads": 1},
         }  # fmt: skip
         (folder / "results.json").write_text(json.dumps(results))
     return folder
@@ -118,7 +123,7 @@ def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> Non
         {"folder": "006_never", "varied": {"strategy": "si", "seed": "4"}, "overrides": []},
         {"folder": "008_never", "varied": {"strategy.weight": "1e1", "seed": "4"}, "overrides": []},
     ]
-    ledger = {"sweep": "s", "jobs": jobs}
+    ledger = {"sweep": "s", "id": None, "jobs": jobs}
     (two_strategies / "sweep.json").write_text(json.dumps(ledger))
     run_folder(two_strategies / "007_killed", "joint", 0, (0, 0), state="running")
     told, _ = command.report([two_strategies], tmp_path / "out")
@@ -162,7 +167,7 @@ def test_jobs_that_were_never_begun_are_known_by_their_command(tmp_path) -> None
          "overrides": ["strategy=ewc", f"strategy.weight={10.0**n}", "seed=4"]}
         for n in range(2)
     ]  # fmt: skip
-    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "jobs": jobs}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "id": None, "jobs": jobs}))
     assert [group.label for group in section_of(tmp_path).groups] == ["ewc, weight 1",
                                                                      "ewc, weight 10"]  # fmt: skip
 

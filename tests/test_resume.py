@@ -12,7 +12,8 @@ import yaml
 from conftest import exit_code, until
 
 from cl_runner.errors import CheckpointError
-from cl_runner.resume import read_metrics, with_its_own_settings
+from cl_runner.resume import settings_digest, with_its_own_settings
+from cl_runner.run_folder import read
 
 TINY = ("epochs=2", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "strategy=lwf")
 HERE = ("output_root=.", "name=run")
@@ -92,6 +93,10 @@ def test_threads_are_a_setting_of_the_run(cl_train_here, tmp_path: Path) -> None
     cl_train_here(*TINY, *HERE)  # with threads=1
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("threads: 1", "threads: 2"))
+    done = cl_train_here("resume=run")
+    assert done.returncode == 7 and "digest of other settings" in done.stderr  # so it was changed
+    said = {**status(tmp_path / "run"), "settings": settings_digest(read.config(tmp_path / "run"))}
+    (tmp_path / "run" / "status.json").write_text(json.dumps(said))
     done = cl_train_here("resume=run")
     assert done.returncode == 2 and done.stderr.splitlines()[-1].split() == ["threads", "2", "1"]
 
@@ -191,25 +196,51 @@ def test_where_the_data_is_may_change(cl_train_here, monkeypatch) -> None:
     assert cl_train_here("resume=run").returncode == 0
 
 
-def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path) -> None:
+def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     """A run folder may come from someone else; it gives settings of the run, nothing more."""
     theirs = ["seed=3", "trusted_targets=[os]", "+trusted_targets=[os]", "strategy.alpha=2",
               "hydra.launcher=x", "hydra/launcher=x", "output_root=/", "name=x",
               "--config-dir=/", "experiment=../../evil", "model@strategy=mlp",
-              "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf"]  # fmt: skip
+              "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf",
+              "first_task_cache=here", "+first_task_cache=here", "reference=there",
+              "dataset.root=data", "+dataset.source.root=data", "model.widths=[${oc.env:SECRET}]",
+              "tracker.dir=/tmp", "dataset.class_order=../x", "checkpoint=\\\\host\\x"]  # fmt: skip
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
     assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
+    told = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("resume: ") and "; type it again" in line for line in told)
+    assert any(line.startswith("resume: first_task_cache=here is not taken") for line in told)
+
+
+def test_a_foreign_folder_makes_nothing_outside_of_itself(
+    stopped, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    """Neither a store at a place of its choice nor a folder that is called after a secret."""
+    monkeypatch.setenv("SECRET", "hunter2")
+    monkeypatch.setenv("GO_ON", "1")
+    outside = tmp_path / "outside"
+    file = stopped / "overrides.yaml"
+    own = yaml.safe_load(file.read_text())
+    theirs = [f"first_task_cache={outside}", "name=${oc.env:SECRET}", f"output_root={outside}",
+              "first_task_cache=${oc.env:SECRET}"]  # fmt: skip
+    file.write_text(yaml.safe_dump([*own, *theirs]))
+    before = sorted(tmp_path.iterdir())
+    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.iterdir()) == before and "hunter2" not in done.stderr
 
 
 def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_told(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    file.write_bytes(b'{"event": 1}\n{"event": 2}\n{"eve')
-    assert read_metrics(file) == [{"event": 1}, {"event": 2}]
-    assert read_metrics(file, 13) == [{"event": 1}]
-    file.write_bytes(b'{"event": 1}\n{"ev\n{"event": 3}\n')
-    with pytest.raises(CheckpointError, match="line 2 is damaged"):
-        read_metrics(file)
+    event = {"event": "alarm", "task": 1, "term": "penalty", "message": "inert"}
+    line = json.dumps(event).encode() + b"\n"
+    file.write_bytes(line + line + b'{"eve')
+    assert read.metrics(tmp_path) == [event, event]
+    assert read.metrics(tmp_path, len(line)) == [event]
+    file.write_bytes(line + b'{"ev\n' + line)
+    with pytest.raises(CheckpointError, match=r"damaged: line 2: "):
+        read.metrics(tmp_path)
 
 
 def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
@@ -217,7 +248,7 @@ def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
     (stopped / "metrics.jsonl").write_bytes(b"")
     done = cl_train_here("resume=run", "trusted_targets=[stopping]")
     assert done.returncode == 7
-    assert done.stderr.endswith("metrics.jsonl lacks lines of its checkpoint\n")
+    assert "metrics.jsonl is damaged: its first " in done.stderr
 
 
 def test_an_empty_folder_name_is_none(cl_train_here, tmp_path: Path) -> None:
@@ -254,7 +285,7 @@ def test_a_complete_run_without_its_results_is_told(content, cl_train_here, tmp_
     if content is not None:
         (tmp_path / "run" / "results.json").write_bytes(content)
     done = cl_train_here("resume=run")
-    assert done.returncode == 7 and "its results.json is missing or damaged" in done.stderr
+    assert done.returncode == 7 and "results.json is damaged: " in done.stderr
 
 
 def test_a_stranger_s_file_is_no_run(cl_train_here, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import yaml
 from conftest import until
 
 from cl_runner.errors import ConfigError
-from cl_runner.resume import read_status
+from cl_runner.run_folder.read import status as read_status
 from cl_runner.search import command, objective
 from cl_runner.storage import locked
 
@@ -196,18 +196,19 @@ def test_without_validation_samples_there_is_no_value() -> None:
 
 def test_the_metrics_of_a_run_under_way_may_be_torn(tmp_path: Path) -> None:
     lines = [
-        {"event": "step", "loss": 1.0},
-        {"event": "evaluation", "task": 0, "accuracy": [0.1], "accuracy_validation": [0.9]},
-        {"event": "evaluation", "task": 1, "accuracy": [0.1, 0.1],
+        {"event": "step", "task": 0, "epoch": 0, "step": 1, "loss": 1.0, "terms": {"task": 1.0}},
+        {"event": "evaluation", "task": 0, "step": 1, "accuracy": [0.1],
+         "accuracy_validation": [0.9]},
+        {"event": "evaluation", "task": 1, "step": 2, "accuracy": [0.1, 0.1],
          "accuracy_validation": [0.5, 0.7]},
     ]  # fmt: skip
     text = "\n".join(json.dumps(line) for line in lines)
     file = tmp_path / "metrics.jsonl"
-    assert objective.after_each_task(file) == []
+    assert objective.after_each_task(tmp_path) == []
     file.write_text(text[:-5])
-    assert objective.after_each_task(file) == [0.9]
+    assert objective.after_each_task(tmp_path) == [0.9]
     file.write_text(text + "\n")
-    assert objective.after_each_task(file) == [0.9, pytest.approx(0.6)]
+    assert objective.after_each_task(tmp_path) == [0.9, pytest.approx(0.6)]
 
 
 # The study
@@ -222,6 +223,7 @@ def points(study: studies.Study, budget: int) -> list[tuple[float, str]]:
     found = []
     while (trial := study.next(budget)) is not None:
         x, k = trial.params["x"], trial.params["k"]
+        study.note(trial, folder=f"trial_{trial.number}")
         study.complete(trial, [x], x if k == "a" else -x)
         found.append((x, k))
     return found
@@ -384,7 +386,7 @@ def test_a_damaged_study_is_named(cl_search, tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("no data base, " * 100)
     done = cl_search(*TINY, LR, "--name", "mine")
-    assert done.returncode == 5 and str(file) in done.stderr
+    assert done.returncode == 7 and str(file) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -106,7 +106,7 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
     """By the command, into another place, under another project. Nothing is written elsewhere."""
     (killed / "begun").mkdir()
     (killed / "begun" / "status.json").write_text('{"status": "failed", "error": "no data"}')
-    ledger = {"sweep": "s", "jobs": [{"folder": "killed", "varied": {"strategy.T": "4"},
+    ledger = {"sweep": "s", "id": None, "jobs": [{"folder": "killed", "varied": {"strategy.T": "4"},
                                      "overrides": []}]}  # fmt: skip
     (killed / "sweep.json").write_text(json.dumps(ledger))
     before = local_files(killed)
@@ -130,11 +130,11 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
 def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path, tmp_path) -> None:
     (killed / "whole" / "results.json").write_text("{")
     told = []
-    with locked(killed / "killed"), pytest.raises(RunError, match="1 runs could not be read"):
+    with locked(killed / "killed"), pytest.raises(RunError, match="1 folders could not be read"):
         for line in rebuild([killed], tmp_path):
             told.append(line)
     assert f"{killed / 'killed'}: still running, left alone" in told
-    assert any("results.json is damaged" in line for line in told)
+    assert any("results.json is damaged: " in line for line in told)
 
 
 def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -166,6 +166,8 @@ class GrowingClassifier(nn.Module):
         return torch.tensor(self.born)
 
     def set_extra_state(self, state: Tensor) -> None:
+        if not 0 <= int(state) <= len(self.sizes):
+            raise ValueError(f"{int(state)} of {len(self.sizes)} groups of rows cannot be born")
         self.born = int(state)
 
     @property

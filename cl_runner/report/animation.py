@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cl_runner.report.figures import STYLE, draw_data, in_pieces, limits, plain, task_colour
-from cl_runner.report.runs import Arrays
+from cl_runner.run_folder.read import Arrays
 
 NAME = "animation"
 FRAMES = 100

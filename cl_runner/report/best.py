@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import yaml
 
 from cl_runner.config.paths import CONF
 from cl_runner.report.runs import Run
-from cl_runner.resume import GROUPS, changes_no_result, key_of, read_config
+from cl_runner.resume import GROUPS, changes_no_result, key_of
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.storage import make, write
 
 NAME = "best"
@@ -34,8 +38,8 @@ def write_best(run: Run, output: Path) -> Path:
     """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     chosen = [{f"override /{group}": name} for group, name in options.items() if name]
-    known = {*yaml.safe_load((CONF / "config.yaml").read_text()), *GROUPS}
-    config = read_config(run.folder) or {}
+    known = {*yaml.safe_load((CONF / "config.yaml").read_text("utf-8")), *GROUPS}
+    config = read.config(run.folder) or {}
     settings = _plain({key: value for key, value in config.items() if key in known}, "")
     folder = _own_folder(output)
     file = folder / "experiment" / f"{NAME}.yaml"
@@ -68,11 +72,10 @@ def _option(group: str, run: Run) -> str | None:
     named = str(run.results.get(group, ""))
     if _is_ours(group, named):
         return named
-    try:
-        given = yaml.safe_load((run.folder / "overrides.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    chosen = [str(o).partition("=")[2] for o in given or [] if key_of(str(o)) == group]
+    given: Sequence[str] = ()
+    with suppress(Damaged):  # all that it could say is the option's name
+        given = read.overrides(run.folder) or ()
+    chosen = [override.partition("=")[2] for override in given if key_of(override) == group]
     return chosen[-1] if chosen and _is_ours(group, chosen[-1]) else None
 
 

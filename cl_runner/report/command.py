@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from cl_runner.errors import RunError, StorageError
+from cl_runner import terminal
 from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
 from cl_runner.report.drawings import Drawing
 from cl_runner.report.groups import Section
@@ -22,7 +19,9 @@ from cl_runner.report.runs import Run, printable, read
 from cl_runner.report.sorting import sections
 from cl_runner.report.table import aligned, number
 from cl_runner.report.tables import Table
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.storage import make, refuse_links, write
+from cl_runner.text import harmless
 
 
 def main() -> None:
@@ -33,25 +32,14 @@ def main() -> None:
         "--output", type=Path, help="instead of FOLDER/report (--to-wandb: FOLDER/wandb)"
     )
     to_wandb.add_options(parser)
-    arguments = parser.parse_args()
-    folders = arguments.folders
-    try:
+    with terminal.command():
+        arguments = parser.parse_args()
         if arguments.to_wandb:
             to_wandb.command(arguments)
             return
+        folders = arguments.folders
         told, files = report(folders, arguments.output or folders[0] / "report")
-        print("\n".join([*told, *map(str, files)]), flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except RunError as error:
-        _end(error)
-    except OSError as error:
-        _end(StorageError.of(Path(error.filename or folders[0]), error))
-
-
-def _end(error: RunError) -> NoReturn:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
+        print(harmless("\n".join([*told, *map(str, files)])))
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
@@ -59,12 +47,16 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     `best/experiment/best.yaml`. Returns what a terminal should show, and the files. Raises
     ConfigError if there is no run, StorageError if the files would be elsewhere, behind a link."""
     runs = read(folders)
-    suite = OfSuite.read(folders)
+    suite, told = None, list[str]()
+    try:
+        suite = OfSuite.read(folders)
+    except Damaged as damaged:  # its runs are reported all the same
+        told = [str(damaged), ""]
     found = sections(runs, suite.labels(runs) if suite else None)
     refuse_links(output, *output.rglob("*"))
     make(output)
     pictures, files = _draw(suite.drawings(runs) if suite else [], output)
-    parts, told = [], list[str]()
+    parts = []
     for place, section in enumerate(found, start=1):
         where = output if len(found) == 1 else output / f"stream_{place}"
         part, written = _part(section, where, [] if suite else drawings.of_section(section))

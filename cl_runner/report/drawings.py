@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from cl_runner.report import figures, settings_figures
 from cl_runner.report.figures import Point
 from cl_runner.report.groups import Group, Section, shown
-from cl_runner.report.runs import Arrays, Run
+from cl_runner.report.runs import Run
 from cl_runner.report.swept import by_strategy, swept
 from cl_runner.reproduce.suite import Suite
+from cl_runner.run_folder.read import Arrays
 from cl_runner.sweep.jobs import plain_name
 
 MOST_LINES = 8

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cl_runner.report.runs import Arrays
+from cl_runner.run_folder.read import Arrays
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from cl_runner.report.drawings import Drawing, of_suite
 from cl_runner.report.runs import Run
 from cl_runner.report.tables import Cell, Table
 from cl_runner.reproduce import suite as suites
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 
 COLUMNS = ["row", "published", "ours", "s.d.", "n", "verdict"]
 
@@ -25,11 +26,13 @@ class OfSuite:
 
     @classmethod
     def read(cls, folders: Sequence[Path]) -> OfSuite | None:
-        """None if this is not the folder of a suite."""
-        file = folders[0] / "verdict.json"
-        if len(folders) != 1 or not file.is_file():
+        """None if this is not the folder of a suite. Raises Damaged for one that is none of
+        ours."""
+        told = read.verdict(folders[0]) if len(folders) == 1 else None
+        if told is None:
             return None
-        told = json.loads(file.read_text())
+        if told["suite"] not in suites.names():
+            raise Damaged(folders[0] / "verdict.json", f"there is no suite {told['suite']}")
         return cls(suites.read(told["suite"]), told.get("rows", []))
 
     def labels(self, runs: Sequence[Run]) -> dict[Path, str]:

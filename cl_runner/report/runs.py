@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cl_runner.errors import CheckpointError, ConfigError
-from cl_runner.resume import GROUPS, fixed, read_config, read_status
-from cl_runner.sweep.jobs import read_ledger, state_of
+from cl_runner.errors import ConfigError
+from cl_runner.resume import GROUPS, fixed
+from cl_runner.run_folder import read as files
+from cl_runner.run_folder.plain import Damaged
+from cl_runner.sweep.jobs import DAMAGED, read_ledger, state_of
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 COMPLETE = "complete"
-NEEDED = ("metrics_are_of", "strategy", "dataset", "tasks", "conventions", "cost")
-"""What a report cannot do without in `results.json`."""
 NOT_A_SETTING = ("seed", "reference", "environment")
 """What runs of the same setting may differ in."""
 
@@ -30,7 +28,7 @@ class Run:
     settings: dict[str, Any]  # flat; empty if it failed before they were written down
     results: dict[str, Any]  # of `results.json`; empty unless it is complete
     seed: Any
-    state: str = COMPLETE  # or failed, interrupted, killed, running, missing
+    state: str = COMPLETE  # or failed, interrupted, killed, running, missing, damaged
     error: str = ""  # its first line
     # In a sweep: what varies, as typed, without the seed.
     varied: Mapping[str, str] = field(default_factory=dict)
@@ -66,10 +64,9 @@ class Run:
         rows = self.results.get(f"{self.results.get('metrics_are_of')}_validation")
         return None if not rows else float(np.mean(rows[-1]))
 
-    def predictions(self) -> Arrays:
-        """What `predictions.npz` holds."""
-        with np.load(self.folder / "predictions.npz") as arrays:
-            return dict(arrays)
+    def predictions(self) -> files.Arrays:
+        """What `predictions.npz` of a run in regression holds."""
+        return files.fits(self.folder, len(self.results["tasks"]))
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
@@ -78,7 +75,12 @@ def read(folders: Sequence[Path]) -> list[Run]:
     check_folders(folders)
     found: dict[Path, Run] = {}
     for folder in folders:
-        jobs = {place: (varied, chosen) for place, varied, chosen in _jobs(folder)}
+        jobs = dict[Path, tuple[dict[str, str], dict[str, str]]]()
+        for file in folder.rglob("sweep.json"):
+            try:
+                jobs |= _jobs(file.parent)
+            except Damaged as damaged:
+                found[file.resolve()] = Run(file.parent, {}, {}, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
             found[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
     if not found:
@@ -100,39 +102,30 @@ def begun(folders: Sequence[Path]) -> list[Path]:
 
 
 def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
-    status, state = read_status(folder), state_of(folder)
-    error = next(iter(str(status.get("error") or "").splitlines()), "")
+    state, error = state_of(folder), ""
+    status: Mapping[str, Any] = {}
     config: Mapping[str, Any] = {}
     results: dict[str, Any] = {}
     try:
-        config = read_config(folder) or {}
+        status = files.status(folder)
+        error = next(iter(status.get("error", "").splitlines()), "")
+        config = files.config(folder) or {}
         results = _results(folder) if state == COMPLETE else {}
-    except CheckpointError:
-        state, error = "damaged", "config.yaml cannot be read"
-    except (OSError, ValueError, LookupError, TypeError):
-        state, error = "damaged", "results.json cannot be read, or lacks what a report needs"
+    except Damaged as damaged:
+        state, error = DAMAGED, f"{damaged.file.name}: {damaged.reason}"
     flat = {key: _number(value) for key, value in fixed(dict(config)).items()} if config else {}
     settings = {key: value for key, value in flat.items() if key not in NOT_A_SETTING}
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
-    names = status.get("names")
-    names = {**chosen, **(names if isinstance(names, dict) else {})}
+    names = {**chosen, **status.get("names", {})}
     return Run(folder, settings, results, seed, state, error, swept, names)
 
 
 def _results(folder: Path) -> dict[str, Any]:
-    """`results.json`, and in regression the fits beside it. Raises an error if it is damaged."""
-
-    def refused(constant: str) -> None:
-        raise ValueError(constant)  # NaN: no run that ended well has it
-
-    found: dict[str, Any] = json.loads(
-        (folder / "results.json").read_text(), parse_constant=refused
-    )
-    if missing := [key for key in NEEDED if key not in found]:
-        raise LookupError(missing)
-    if found["metrics_are_of"] == "mse" and not (folder / "predictions.npz").is_file():
-        raise LookupError("predictions.npz")
+    """`results.json`; in regression the fits beside it are looked at, which figures need."""
+    found = files.results(folder)
+    if found["metrics_are_of"] == "mse":
+        files.fits(folder, len(found["tasks"]))
     return found
 
 
@@ -141,14 +134,14 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _jobs(folder: Path) -> Iterator[tuple[Path, dict[str, str], dict[str, str]]]:
-    """The jobs that sweeps below this folder know of, with what varies in each and the options
-    that it names."""
-    for file in folder.rglob("sweep.json"):
-        for job in read_ledger(file.parent)["jobs"]:
-            given = dict(override.partition("=")[::2] for override in job["overrides"])
-            chosen = {part: given[part] for part in GROUPS if part in given}
-            yield file.parent / job["folder"], job["varied"], chosen
+def _jobs(folder: Path) -> dict[Path, tuple[dict[str, str], dict[str, str]]]:
+    """The folders of a sweep's jobs, with what varies in each and the options that it names."""
+    found = {}
+    for job in read_ledger(folder)["jobs"]:
+        given = dict(override.partition("=")[::2] for override in job["overrides"])
+        chosen = {part: given[part] for part in GROUPS if part in given}
+        found[folder / job["folder"]] = job["varied"], chosen
+    return found
 
 
 def printable(name: str) -> str:

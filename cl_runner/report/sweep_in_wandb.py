@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_runner.errors import CheckpointError, first_line
-from cl_runner.resume import read_config, read_status
-from cl_runner.sweep.jobs import DONE, last_part, read_ledger, state_of
+from cl_runner.errors import first_line
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
+from cl_runner.sweep.jobs import DAMAGED, DONE, last_part, read_ledger, state_of
 from cl_runner.tracking.late_mirror import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.tracking.wandb import WandB, final_metrics
 
@@ -71,12 +71,15 @@ def _jobs(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> tuple[list[str], l
 
 def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Cell]:
     """One job's row: what varies, seed, state, strategy, final metrics."""
-    status, state = read_status(folder), state_of(folder)
+    state = state_of(folder)
+    status: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    results: dict[str, Any] | None = None
     try:
-        config = read_config(folder) or {}
-        results = json.loads((folder / "results.json").read_text()) if state == DONE else None
-    except (CheckpointError, OSError, ValueError):
-        config, results = {}, None
+        status, config = read.status(folder), read.config(folder) or {}
+        results = read.results(folder) if state == DONE else None
+    except Damaged:
+        state = DAMAGED
     fixed = {"strategy": status.get("names", {}).get("strategy"), "seed": config.get("seed")}
     metrics = final_metrics(results) if results else {}
     swept = {last_part(key): value for key, value in varied.items()}

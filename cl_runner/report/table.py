@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_runner.text import harmless, one_line
+
 
 def summary(results: dict[str, Any], folder: Path) -> str:
     """The matrix of one run, its headline metrics, alarms and folder."""
@@ -23,7 +25,7 @@ def summary(results: dict[str, Any], folder: Path) -> str:
         *(f"ALARM: {alarm}" for alarm in results["alarms"]),
         f"run folder: {folder}",
     ]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def headline(runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -47,7 +49,8 @@ def percent(value: float | None) -> str:
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of equal width: the first two of text to the left, numbers to the right."""
-    table = [list(header), *map(list, rows)]
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    table = [[one_line(cell) for cell in header], *rows]
     widths = [max(len(row[c]) for row in table) for c in range(len(header))]
     return "\n".join(
         "  ".join(

@@ -8,18 +8,20 @@ W&B runs again, under the same ids.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cl_runner.errors import CheckpointError, ConfigError, RunError, first_line
+from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.report.runs import begun, check_folders
 from cl_runner.report.sweep_in_wandb import summary_run
-from cl_runner.resume import Attempt, Config, read_config, read_metrics, read_status
+from cl_runner.resume import GROUPS, Attempt, Config
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.sweep.jobs import DONE, label, read_ledger, state_of
+from cl_runner.text import harmless
 from cl_runner.tracking.late_mirror import check_writable, replace_earlier, tracker_of
 from cl_runner.tracking.tracker import RunInfo
 from cl_runner.tracking.wandb import Mode
@@ -38,7 +40,7 @@ def command(arguments: argparse.Namespace) -> None:
     place = arguments.output or arguments.folders[0]
     told = rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project)
     for line in told:
-        print(line, flush=True)
+        print(harmless(line), flush=True)
 
 
 def rebuild(
@@ -59,29 +61,33 @@ def rebuild(
     for folder in found:
         try:
             yield f"{folder}: {_rebuild(folder, place, mode, project)}"
-        except CheckpointError as error:
+        except Damaged as error:
             damaged += 1
             yield f"{folder}: {error}"
     for folder in sorted({file.parent for f in folders for file in f.rglob("sweep.json")}):
-        tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
-        with _in_one_line(mode):
-            summary_run(folder, tracker, place)
-        yield f"{folder}: summary of the sweep"
+        try:
+            tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
+            with _in_one_line(mode):
+                summary_run(folder, tracker, place)
+            yield f"{folder}: summary of the sweep"
+        except Damaged as error:
+            damaged += 1
+            yield f"{folder}: {error}"
     if mode == "offline" and any(place.glob("wandb/offline-run-*")):
         yield f"to upload them: wandb sync {shlex.quote(str(place / 'wandb'))}/offline-run-*"
     if damaged:
-        raise RunError(f"{damaged} runs could not be read")
+        raise RunError(f"{damaged} folders could not be read")
 
 
 def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
-    """Make the W&B run of this run; what to say of it. Raises CheckpointError for a damaged one."""
-    config, status, state = read_config(folder), read_status(folder), state_of(folder)
+    """Make the W&B run of this run; what to say of it. Raises Damaged."""
+    config, status, state = read.config(folder), read.status(folder), state_of(folder)
     if config is None:
         return f"{state}, without settings: nothing to show"
     if state == "running":
         return "still running, left alone"
     info = _info(folder, config, status)
-    results = _results(folder) if state == DONE else None
+    results = read.results(folder) if state == DONE else None
     tracker = tracker_of(
         config.get("tracker"), mode=mode, project=project, name=_name_in_sweep(folder)
     )
@@ -96,33 +102,27 @@ def _info(folder: Path, config: Config, status: Mapping[str, Any]) -> RunInfo:
     """What the live mirror was told when the last attempt began, and all that was logged since."""
     try:
         attempt = Attempt(status["run_id"], status["attempt"], status["settings"])
-        names = dict(status["names"])
-    except (LookupError, TypeError, ValueError):
-        told = f"{folder / 'status.json'} does not say what the run is called"
-        raise CheckpointError(f"checkpoint error: {told}") from None
-    events = read_metrics(folder / "metrics.jsonl")
+        names = {part: status["names"][part] for part in (*GROUPS, "experiment", "group")}
+    except LookupError:
+        told = "it does not say what the run is called"
+        raise Damaged(folder / "status.json", told) from None
+    events = read.metrics(folder)
     return RunInfo(folder, config, names, [], steps=0, earlier=events, attempt=attempt)
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    try:
-        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
-        raise CheckpointError(f"checkpoint error: {folder / 'results.json'} is damaged") from None
-    return results
 
 
 def _name_in_sweep(folder: Path) -> str | None:
     """What varies, if the run is a job of a sweep."""
-    varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
+    varied: dict[str, dict[str, str]] = {}
+    with suppress(Damaged):  # the sweep itself tells of that
+        varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
     return label(varied.get(folder.name, {})) or None
 
 
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
     """That of the sweep's first job that has begun."""
     for job in read_ledger(folder)["jobs"]:
-        with suppress(CheckpointError):
-            config = read_config(folder / job["folder"])
+        with suppress(Damaged):
+            config = read.config(folder / job["folder"])
             if config is not None:
                 return config.get("tracker")
     return None

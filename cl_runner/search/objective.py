@@ -6,13 +6,13 @@ over the tasks so far: after each task, and in the end after the last one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from cl_runner.errors import ConfigError
+from cl_runner.run_folder import read
 
 
 def value(results: dict[str, Any]) -> float:
@@ -29,13 +29,12 @@ def value(results: dict[str, Any]) -> float:
     return _score(rows[-1], measure)
 
 
-def after_each_task(metrics: Path) -> list[float]:
-    """The objective after each task that a `metrics.jsonl` tells of, that of a run under way
-    included: its last line may be torn."""
-    if not metrics.exists():
+def after_each_task(folder: Path) -> list[float]:
+    """The objective after each task that the `metrics.jsonl` of a run tells of, also of one under
+    way: its last line may be torn."""
+    if not (folder / "metrics.jsonl").exists():
         return []
-    *lines, _torn = metrics.read_bytes().split(b"\n")
-    events = [json.loads(line) for line in lines if b'"evaluation"' in line]
+    events = read.metrics(folder, containing=b'"evaluation"')
     return [
         _score(event[f"{measure}_validation"], measure)
         for event in events

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,6 +11,7 @@ from threading import Event, Lock
 
 from cl_runner import child
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
+from cl_runner.run_folder import read
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.space import Space, word
@@ -94,7 +94,7 @@ class Search:
             process = child.start(self._words(job), Path(told))
             while process.exitcode is None:
                 process.join(POLL)
-                values = objective.after_each_task(job.folder / "metrics.jsonl")
+                values = objective.after_each_task(job.folder)
                 if not pruned and self.study.is_to_stop(trial, values, point.tasks):
                     process.terminate()
                     pruned = True
@@ -108,8 +108,8 @@ class Search:
         return words
 
     def _complete(self, trial: Trial, job: Job, point: Point) -> str:
-        value = objective.value(json.loads((job.folder / "results.json").read_text()))
-        values = objective.after_each_task(job.folder / "metrics.jsonl")
+        value = objective.value(read.results(job.folder))
+        values = objective.after_each_task(job.folder)
         self.study.complete(trial, values, value)
         unit = "mse" if point.measure == "mse" else "%"
         return f"{shown(value, point.measure)} {unit} on validation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cl_runner.errors import ConfigError, StorageError, first_line
+from cl_runner.errors import ConfigError, RunError, StorageError, first_line
 from cl_runner.randomness import seed_of
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.search.space import Params, Space
 
 FILE = "study.db"
 STARTUP = 5
 """No trial is pruned before so many are complete."""
+OF_THE_DISK = tuple(f"SQLITE_{word}" for word in ("FULL", "IOERR", "READONLY", "CANTOPEN", "BUSY"))
+"""What SQLite calls errors that are not the file's own."""
 
 
 class BelowTheMedian(optuna.pruners.BasePruner):
@@ -46,12 +50,27 @@ class BelowTheMedian(optuna.pruners.BasePruner):
 
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
-    """Raise StorageError where its file cannot be read or written."""
+    """Raise StorageError where there is no room or no right to read or write its file, Damaged
+    where the file is what is wrong."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
+        word = getattr(getattr(cause, "orig", None), "sqlite_errorname", "")
+        if not word.startswith(OF_THE_DISK):
+            raise Damaged(folder / FILE, first_line(cause)) from None
         raise StorageError(f"storage error: {folder / FILE}: {first_line(cause)}") from None
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Whatever else optuna raises on rows that it did not write is Damaged, too."""
+    try:
+        yield
+    except (RunError, SQLAlchemyError, StorageInternalError):
+        raise
+    except Exception as error:
+        raise Damaged(folder / FILE, first_line(error)) from None
 
 
 @dataclass
@@ -76,19 +95,23 @@ class Study:
     def __init__(self, folder: Path, space: Space, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self.seed, self.lock = space, seed, Lock()
-        self.study = optuna.create_study(
-            study_name="search",
-            storage=URL.create("sqlite", database=str(folder / FILE)).render_as_string(),
-            direction="maximize",
-            pruner=BelowTheMedian(),
-            load_if_exists=True,
-        )
-        self._refuse_changes(folder)
-        self.left = self._trials(TrialState.RUNNING)
+        self.folder = folder
+        with _readable(folder):
+            self.study = optuna.create_study(
+                study_name="search",
+                storage=URL.create("sqlite", database=str(folder / FILE)).render_as_string(),
+                direction="maximize",
+                pruner=BelowTheMedian(),
+                load_if_exists=True,
+            )
+            self._refuse_changes(folder)
+            for trial in self._trials():
+                _check(trial, space)
+            self.left = self._trials(TrialState.RUNNING)
 
     def next(self, budget: int) -> Trial | None:
         """One that was left, or a new one while there are fewer than the budget, all told."""
-        with self.lock:
+        with self.lock, _readable(self.folder):
             left = self.left.pop(0) if self.left else None
             if left is None and len(self._trials()) >= budget:
                 return None
@@ -159,6 +182,23 @@ class Study:
         if differ:
             allowed = f"holds another search, which differs in {', '.join(differ)}"
             raise ConfigError.of("--name", folder.name, allowed, "another --name")
+
+
+def _check(trial: FrozenTrial, space: Space) -> None:
+    """Raise ValueError unless it is a trial of this search, with a run beside the study."""
+    folder, error = (trial.user_attrs.get(name, "") for name in ("folder", "error"))
+    told = trial.state == TrialState.COMPLETE
+    values = [*(trial.values or ()), *trial.intermediate_values.values()]
+    if (
+        not isinstance(folder, str)
+        or Path(folder).name != folder
+        or folder == ".."
+        or not isinstance(error, str)
+        or (told and not (folder and trial.values and trial.params.keys() == space.searched.keys()))
+        or not trial.params.keys() <= space.searched.keys()
+        or not all(math.isfinite(value) for value in values)
+    ):
+        raise ValueError(f"trial {trial.number} is not of this search")
 
 
 def _suggested(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:

@@ -7,16 +7,20 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.command_line import quoted
 from cl_runner.masking import kept_overrides
 from cl_runner.report.table import aligned
-from cl_runner.resume import Config, key_of, read_status, settings_digest
+from cl_runner.resume import Config, key_of, settings_digest
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.storage import is_locked
 
-DONE = "complete"
+DONE, DAMAGED = "complete", "damaged"
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,12 @@ def label(varied: Mapping[str, str]) -> str:
 
 
 def state_of(folder: Path) -> str:
-    """`missing` if the run was never begun, `killed` if nobody works on it any more, else as in
-    its `status.json`."""
-    status = str(read_status(folder).get("status", "missing"))
+    """`missing` if the run was never begun, `killed` if nobody works on it any more, `damaged` if
+    its `status.json` is, else as it says there."""
+    try:
+        status = str(read.status(folder).get("status", "missing"))
+    except Damaged:
+        return DAMAGED
     return "killed" if status == "running" and not is_locked(folder) else status
 
 
@@ -89,14 +96,7 @@ def command(job: Job, folder: Path, shared: bool) -> list[str]:
     if (job.config["tracker"] or {}).get("name", "") is None and job.label:
         ours["tracker.name"] = job.label
     kept = [override for override in job.overrides if key_of(override) not in ours]
-    return [*kept, *(f"{key}={quoted(str(value))}" for key, value in ours.items())]
-
-
-def quoted(value: str) -> str:
-    """As one word of Hydra's grammar; plain ones stay bare, so that numbers are numbers."""
-    if value.isalnum():
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return [*kept, *(f"{key}={quoted(value)}" for key, value in ours.items())]
 
 
 def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:
@@ -128,12 +128,21 @@ def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
         state = "skipped" if job.folder in done_before else job.state
         word = "done" if state == DONE else state
         counts[word] = counts.get(word, 0) + 1
-        error = str(read_status(job.folder).get("error") or "").splitlines()
-        told = error[0] if error and state == "failed" else ""
-        rows.append([job.folder.name, *job.varied.values(), word, told])
+        rows.append([job.folder.name, *job.varied.values(), word, _complaint(job.folder, state)])
     keys = [last_part(key) for key in (jobs[0].varied if jobs else ())]
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{told}"
+
+
+def _complaint(folder: Path, state: str) -> str:
+    """The first line of what went wrong."""
+    if state not in ("failed", DAMAGED):
+        return ""
+    try:
+        error = str(read.status(folder).get("error", ""))
+    except Damaged as damaged:
+        error = str(damaged)
+    return next(iter(error.splitlines()), "")
 
 
 def ledger(folder: Path, jobs: Sequence[Job]) -> str:
@@ -147,26 +156,16 @@ def ledger(folder: Path, jobs: Sequence[Job]) -> str:
         }
         for job in jobs
     ]
-    known = read_ledger(folder)["id"] or secrets.token_hex(4)
+    known = None
+    with suppress(Damaged):  # all but the id is known
+        known = read_ledger(folder)["id"]
+    known = known or secrets.token_hex(4)
     return json.dumps({"sweep": folder.name, "id": known, "jobs": listed}, indent=1)
 
 
 def read_ledger(folder: Path) -> dict[str, Any]:
-    """The sweep.json of this folder, which may have come from someone else: its jobs are beside it,
-    whatever it says. Of one that cannot be read, a sweep without jobs."""
-    try:
-        found = json.loads((folder / "sweep.json").read_text())
-        jobs = [
-            {
-                "folder": Path(job["folder"]).name,
-                "varied": dict(job["varied"]),
-                "overrides": list(map(str, job["overrides"])),
-            }
-            for job in found["jobs"]
-        ]
-        return {"id": found.get("id"), "sweep": str(found["sweep"]), "jobs": jobs}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {"id": None, "sweep": folder.name, "jobs": []}
+    """The sweep.json of this folder; a sweep without jobs where there is none."""
+    return read.ledger(folder) or {"id": None, "sweep": folder.name, "jobs": []}
 
 
 def last_part(key: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cl_runner.errors import CheckpointError
 from cl_runner.report.table import aligned
-from cl_runner.resume import Config, fixed, read_config
+from cl_runner.resume import Config, fixed
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 from cl_runner.sweep.jobs import DONE, Job, last_part
 from cl_runner.sweep.shared import first_tasks
 
@@ -61,9 +61,9 @@ def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
     """Settings, seconds and bytes of the finished runs below this folder."""
     for file in root.rglob("results.json"):
         try:
-            seconds = float(json.loads(file.read_text())["cost"]["seconds"])
-            config = read_config(file.parent)
-        except (OSError, ValueError, LookupError, TypeError, CheckpointError):
+            seconds = read.results(file.parent)["cost"]["seconds"]
+            config = read.config(file.parent)
+        except Damaged:
             continue
         if config is not None:
             held = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())

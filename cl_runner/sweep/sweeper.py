@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cl_runner import masking, settings
+from cl_runner.config.command_line import literal
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.interrupt import Interrupted
 from cl_runner.resume import Config, changes_no_result, key_of
@@ -146,7 +147,7 @@ class Sweep(Sweeper):
             launchers.connect(self.master.hydra.launcher)
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
-            self.master.hydra.sweep.dir = str(folder)
+            self.master.hydra.sweep.dir = literal(str(folder))
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context,
             task_function=launchers.Here(self.task_function),

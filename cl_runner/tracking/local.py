@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from cl_runner.errors import CheckpointError, StorageError
 from cl_runner.interrupt import Interrupted
 from cl_runner.masking import masked
+from cl_runner.run_folder.plain import as_yaml
 from cl_runner.storage import append, sync, write
+from cl_runner.text import harmless
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 log = logging.getLogger("cl_runner")
@@ -35,6 +37,7 @@ class LocalFiles(Tracker):
     def __init__(self, folder: Path, metrics_size: int = 0) -> None:
         self.folder = folder
         self.metrics_size = metrics_size
+        self.digest = hashlib.sha256()  # of all bytes of metrics.jsonl
         self.metrics: int | None = None
         self.handler: logging.Handler | None = None
         self.who: dict[str, Any] = {}
@@ -50,8 +53,8 @@ class LocalFiles(Tracker):
             "names": run.names,
         }
         if run.attempt.number == 1:
-            write(self.folder / "overrides.yaml", yaml.safe_dump(run.overrides))
-            text = yaml.safe_dump(run.config, sort_keys=False, default_flow_style=None)
+            write(self.folder / "overrides.yaml", as_yaml(run.overrides))
+            text = as_yaml(run.config, sort_keys=False, default_flow_style=None)
             write(self.folder / "config.yaml", text)
         path = self.folder / "metrics.jsonl"
         try:
@@ -60,6 +63,7 @@ class LocalFiles(Tracker):
                 raise CheckpointError(f"checkpoint error: {path} lacks lines of its checkpoint")
             write_status(self.folder, "running", self.who)
             os.ftruncate(self.metrics, self.metrics_size)
+            self.digest.update(path.read_bytes())
             self.handler = _LogFile(self.folder / "log.txt", run.masks)
         except OSError as error:
             raise StorageError.of(path, error) from None
@@ -68,11 +72,15 @@ class LocalFiles(Tracker):
 
     def log(self, record: Record) -> None:
         if self.metrics is not None:
-            append(self.metrics, json.dumps(record, allow_nan=False), self.folder / "metrics.jsonl")
+            line = json.dumps(record, allow_nan=False)
+            append(self.metrics, line, self.folder / "metrics.jsonl")
+            self.digest.update(f"{line}\n".encode())
 
-    def durable_size(self) -> int:
-        """Bytes of metrics.jsonl, which are on the disk when this returns."""
-        return 0 if self.metrics is None else sync(self.metrics, self.folder / "metrics.jsonl")
+    def durable(self) -> dict[str, Any]:
+        """Size and digest of metrics.jsonl, which is on the disk when this returns."""
+        file = self.folder / "metrics.jsonl"
+        size = 0 if self.metrics is None else sync(self.metrics, file)
+        return {"metrics_size": size, "metrics_sha256": self.digest.hexdigest()}
 
     def save_predictions(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
         """The predicted class of every test sample after every task."""
@@ -128,7 +136,7 @@ class _LogFile(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        append(self.descriptor, masked(self.format(record), self.masks), self.path)
+        append(self.descriptor, harmless(masked(self.format(record), self.masks)), self.path)
 
     def close(self) -> None:
         os.close(self.descriptor)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
 from threading import RLock
 from typing import Any
 
 from tqdm import tqdm
 
 from cl_runner.report.table import number
+from cl_runner.text import harmless
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]{postfix}"
@@ -59,7 +59,7 @@ class Progress(Tracker):
             row = " ".join(number(value, measure) for value in record[measure])
             self.accuracy = f"{measure} {row}"
         if record["event"] == "alarm":
-            self.alarms.append(f"ALARM: {record['term']} is inert")
+            self.alarms.append(harmless(f"ALARM: {record['term']} inert"))
 
     def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
         self.bar.close()
@@ -70,5 +70,4 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
-            with suppress(OSError):  # nobody may be reading any more
-                tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+            tqdm.write(harmless(prefix + record.getMessage()), file=sys.stderr)

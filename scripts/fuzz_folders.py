@@ -1,0 +1,227 @@
+"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it.
+
+    python scripts/fuzz_folders.py [MUTATIONS]
+
+Prints a table: file, mutations, and how often each way to read it ended in which exit code. A
+traceback or a wait of more than 20 seconds is a fault of ours, shown with its seed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from damage import damaged
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cl_runner import results, settings
+from cl_runner.checkpoint import loaded, packed, unpacked
+from cl_runner.config.paths import CONF
+from cl_runner.errors import RunError
+from cl_runner.report import command
+from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.verdict import as_json, judge
+from cl_runner.resume import with_its_own_settings
+from cl_runner.run import Training, run
+from cl_runner.search import space
+from cl_runner.search.study import Study, kept_in
+from cl_runner.settings import Settings
+from cl_runner.storage import is_locked
+from cl_runner.sweep.jobs import Job, ledger, state_of, table
+from cl_runner.sweep.plan import plan
+
+TINY = ("threads=1", "batch_size=400", "model.widths=[8]", "epochs=1")
+OF_CLASSES = (*TINY, "dataset.tasks=2", "dataset.validation_fraction=0.1", "strategy=rehearsal_kd",
+              "strategy.buffer_size=40")  # fmt: skip
+OF_REGRESSION = (*TINY, "experiment=regression", "dataset.samples=20")
+SEARCHED = ("strategy.weight=choice(1,2)", "dataset.validation_fraction=0.1")
+PARTS = ("dataset", "model", "strategy", "optimizer", "tracker", "experiment", "group")
+CLASSES, LINES = "000_classes", "001_lines"
+SECONDS = 20
+Way = Callable[[Path], object]
+
+
+class Reached(Exception):
+    """The run would have gone on."""
+
+
+def composed(*words: str) -> tuple[Settings, dict[str, Any]]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain: Any = OmegaConf.to_container(compose("config", ["name=fuzz", *words]), resolve=True)
+    return settings.read(plain), plain
+
+
+def make(root: Path) -> Path:
+    """A folder that is a sweep, a suite and a search: two runs, and all files beside them."""
+    torch.set_num_threads(1)
+    for name, words in ((CLASSES, OF_CLASSES), (LINES, OF_REGRESSION)):
+        read_, plain = composed(*words)
+        names = dict.fromkeys(PARTS, "test")
+        run(read_, root / name, config=plain, names=names, overrides=words)
+    jobs = [Job(root / name, {"seed": "0"}, ["seed=0"], {}) for name in (CLASSES, LINES)]
+    (root / "sweep.json").write_text(ledger(root, jobs))
+    suite = suites.read(suites.names()[0])
+    nothing: dict[tuple[str, int], Any] = {(r, s): None for r in suite.runs for s in suite.seeds}
+    verdict = as_json(suite, [], judge(suite, nothing))
+    (root / "verdict.json").write_text(json.dumps(verdict))
+    study = Study(root, space.read(SEARCHED), 0)
+    for value in (0.25, 0.5):
+        trial = study.next(3)
+        assert trial is not None
+        study.note(trial, folder=CLASSES)
+        study.complete(trial, [value, value], value)
+    study.next(3)
+    return root
+
+
+def report(root: Path) -> object:
+    with mock.patch.object(command, "_draw", lambda wanted, output: ([], [])):
+        told, _ = command.report([root], root / "report")
+    assert "\x1b" not in "\n".join(told)
+    return told
+
+
+def resume(root: Path) -> None:
+    """Until a run that did not end would train on."""
+    for name, words in ((CLASSES, OF_CLASSES), (LINES, OF_REGRESSION)):
+        folder = root / name
+        with_its_own_settings([f"resume={folder}"])
+        read_, plain = composed(*words)
+        with mock.patch.object(Training, "to_the_end", side_effect=Reached):
+            try:
+                names = dict.fromkeys(PARTS, "test")
+                run(replace(read_, resume=str(folder)), folder, config=plain, names=names)
+            except Reached:
+                assert not is_locked(folder)
+
+
+def planned(root: Path) -> object:
+    _, plain = composed(*OF_CLASSES)
+    jobs = [Job(root / name, {"seed": "0"}, ["seed=0"], plain) for name in (CLASSES, "002_new")]
+    return plan(jobs, root), table(jobs, []), [state_of(job.folder) for job in jobs]
+
+
+def reference(root: Path) -> object:
+    return results.reference_matrix(
+        replace(composed(*OF_CLASSES)[0], reference=str(root / CLASSES))
+    )
+
+
+def search(root: Path) -> object:
+    with kept_in(root):
+        found = space.read(SEARCHED)
+        study = Study(root, found, 0)
+        from cl_runner.search.search import Search
+        from cl_runner.search.table import table as told
+
+        jobs = Search(root, found, study).jobs()
+        return study.next(3), jobs, told(study.trials(), list(found.searched), "accuracy")
+
+
+RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": reference}
+WAYS: dict[str, dict[str, Way]] = {
+    **{f"{CLASSES}/{file}": RUN for file in
+       ("config.yaml", "overrides.yaml", "status.json", "results.json")},
+    f"{CLASSES}/metrics.jsonl": {"resume": resume},
+    f"{CLASSES}/checkpoint": {"resume": resume},
+    f"{LINES}/predictions.npz": {"report": report},
+    f"{LINES}/results.json": {"report": report},
+    "sweep.json": {"report": report, "plan": planned},
+    "verdict.json": {"report": report},
+    "study.db": {"search": search},
+}  # fmt: skip
+
+
+def mutated(file: Path, seed: int) -> bytes:
+    """A checkpoint keeps a right digest: what is in it is changed."""
+    if file.suffix != ".ckpt":
+        return damaged(file.name, file.read_bytes(), seed)
+    import random
+
+    from damage import OTHERS, places
+
+    manifest, archive = unpacked(file)
+    state, draw = loaded(archive), random.Random(seed)
+    holder, key = draw.choice([place for place in places(state) if place[1] != "git"])
+    others = [*OTHERS[:5], *OTHERS[7:], torch.zeros(3), torch.zeros(2, 2, dtype=torch.int32)]
+    if isinstance(holder, dict) and draw.random() < 0.3:
+        del holder[key]
+    else:
+        holder[key] = draw.choice(others)
+    return packed(state, {key: manifest[key] for key in ("schema", "task", "step", "settings")})
+
+
+def outcomes(made: Path, name: str, seeds: range, root: Path) -> Iterator[tuple[str, str]]:
+    """For each seed and way, how it ended."""
+    for seed in seeds:
+        for word, way in WAYS[name].items():
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(made, root)
+            file = root / name
+            file = next(file.glob("*.ckpt")) if file.is_dir() else file
+            if word == "resume" and not name.endswith("results.json"):
+                status = root / CLASSES / "status.json"
+                status.write_text(status.read_text().replace("complete", "interrupted"))
+            file.write_bytes(mutated(file, seed))
+            yield word, _ended(way, root, f"{name}, seed {seed}, {word}")
+
+
+def _ended(way: Way, root: Path, which: str) -> str:
+    try:
+        with within(SECONDS):
+            way(root)
+    except RunError as error:
+        assert len(str(error)) < 3000, (which, str(error)[:500])
+        return f"exit {error.exit_code}"
+    except Exception as error:
+        import traceback
+
+        print(f"{which}: {error!r}"[:300], file=sys.stderr)
+        if os.environ.get("FUZZ_SHOW"):
+            traceback.print_exc()
+        return "traceback"
+    return "read or told"
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    def late(number: int, frame: object) -> None:
+        raise TimeoutError(f"more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    wanted = sys.argv[2:] or list(WAYS)
+    logging.getLogger("cl_runner").propagate = False
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(Path(folder) / "made")
+        for name in wanted:
+            found = Counter(outcomes(made, name, range(count), Path(folder) / "work"))
+            for (word, ended), times in sorted(found.items()):
+                print(f"| {name} | {count} | {word} | {ended} | {times} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
