@@ -1,4 +1,5 @@
-"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it.
+"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it,
+in turn.
 
     python scripts/fuzz_folders.py [MUTATIONS]
 
@@ -166,18 +167,19 @@ def mutated(file: Path, seed: int) -> bytes:
 
 
 def outcomes(made: Path, name: str, seeds: range, root: Path) -> Iterator[tuple[str, str]]:
-    """For each seed and way, how it ended."""
+    """For each seed, who read the file, and how it ended."""
+    ways = list(WAYS[name].items())
     for seed in seeds:
-        for word, way in WAYS[name].items():
-            shutil.rmtree(root, ignore_errors=True)
-            shutil.copytree(made, root)
-            file = root / name
-            file = next(file.glob("*.ckpt")) if file.is_dir() else file
-            if word == "resume" and not name.endswith("results.json"):
-                status = root / CLASSES / "status.json"
-                status.write_text(status.read_text().replace("complete", "interrupted"))
-            file.write_bytes(mutated(file, seed))
-            yield word, _ended(way, root, f"{name}, seed {seed}, {word}")
+        word, way = ways[seed % len(ways)]
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(made, root)
+        file = root / name
+        file = next(file.glob("*.ckpt")) if file.is_dir() else file
+        if word == "resume" and not name.endswith("results.json"):
+            status = root / CLASSES / "status.json"
+            status.write_text(status.read_text().replace("complete", "interrupted"))
+        file.write_bytes(mutated(file, seed))
+        yield word, _ended(way, root, f"{name}, seed {seed}, {word}")
 
 
 def _ended(way: Way, root: Path, which: str) -> str:
