@@ -20,12 +20,19 @@ def average_accuracy(R: Matrix) -> float:
 
 def overall_accuracy(R: Matrix, sizes: Sequence[int]) -> float:
     """Mean over all test samples after the last task: tasks weighted by their test samples."""
-    return sum(a * n for a, n in zip(_row(R, -1), sizes, strict=True)) / sum(sizes)
+    return fmean(_row(R, -1), sizes)
 
 
 def average_incremental_accuracy(R: Matrix) -> float:
-    """Mean over t of the mean of row t (Rebuffi et al. 2017)."""
+    """Mean over t of the mean over tasks k ≤ t of R[t][k]: each task counts the same (Wang et al.
+    2024). Not iCaRL's where tasks differ in test samples: that is overall_incremental_accuracy."""
     return fmean(fmean(_row(R, t)) for t in range(len(R)))
+
+
+def overall_incremental_accuracy(R: Matrix, sizes: Sequence[int]) -> float:
+    """Mean over t of the accuracy on all test samples of tasks k ≤ t together, after task t:
+    iCaRL's average incremental accuracy (Rebuffi et al. 2017)."""
+    return fmean(fmean(_row(R, t), sizes[: t + 1]) for t in range(len(R)))
 
 
 def learning_accuracy(R: Matrix) -> float:
@@ -96,6 +103,7 @@ METRICS = {
         average_accuracy,
         overall_accuracy,
         average_incremental_accuracy,
+        overall_incremental_accuracy,
         learning_accuracy,
         forgetting,
         backward_transfer,

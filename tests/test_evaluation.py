@@ -75,6 +75,10 @@ def test_hand_worked_numbers() -> None:
     assert metrics.backward_transfer(HAND) == pytest.approx((-0.2 - 0.3) / 2)
     assert metrics.average_accuracy(HAND) == pytest.approx(2.2 / 3)
     assert metrics.overall_accuracy(HAND, [100, 100, 800]) == pytest.approx(0.92)
+    assert metrics.average_incremental_accuracy(HAND) == pytest.approx((0.9 + 0.7 + 2.2 / 3) / 3)
+    # After each task 90 of 100, 60 + 80 of 200, 70 + 50 + 800 of 1000 are right.
+    found = metrics.overall_incremental_accuracy(HAND, [100, 100, 800])
+    assert found == pytest.approx((0.9 + 0.7 + 0.92) / 3)
     assert metrics.learning_accuracy(HAND) == pytest.approx(0.9)
     ideal: Matrix = [[1.0, None, None], [1.0, 0.9, None], [1.0, 1.0, 1.0]]
     assert metrics.intransigence(HAND, ideal) == pytest.approx((0.1 + 0.1 + 0.0) / 3)

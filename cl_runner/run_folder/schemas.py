@@ -86,6 +86,7 @@ class Task(Strict):
     classes: list[int] | None
     train: Count
     test: Count
+    test_sha256: str = ""
 
 
 class Cost(Strict):
@@ -137,6 +138,7 @@ class Results(Strict):
     average_accuracy: Share | None
     overall_accuracy: Share | None
     average_incremental_accuracy: Share | None
+    overall_incremental_accuracy: Share | None = None
     learning_accuracy: Share | None
     forgetting: Share | None
     backward_transfer: Share | None
