@@ -20,6 +20,9 @@ from cl_runner.errors import Diverged
 from cl_runner.evaluation import predict
 from cl_runner.evaluator import Evaluator
 from cl_runner.metrics import METRICS, Matrix
+from cl_runner.report.tables import OF_CLASSES, OF_REGRESSION
+from cl_runner.results import MEASURED
+from cl_runner.run_folder.schemas import Results
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.strategy import Strategy
 
@@ -101,6 +104,11 @@ def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
 
 def test_every_metric_has_its_definition() -> None:
     assert all(len(text) > 20 for text in METRICS.values())
+
+
+def test_every_metric_is_in_the_results_and_in_the_report() -> None:
+    assert {*OF_CLASSES, *OF_REGRESSION} == METRICS.keys()
+    assert METRICS.keys() <= set(MEASURED) & Results.model_fields.keys()
 
 
 class Oracle(Strategy):
