@@ -29,7 +29,7 @@ from damage import damaged
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cl_runner import results, settings
+from cl_runner import reference, settings
 from cl_runner.checkpoint import loaded, packed, unpacked
 from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
@@ -116,10 +116,10 @@ def planned(root: Path) -> object:
     return plan(jobs, root), table(jobs, []), [state_of(job.folder) for job in jobs]
 
 
-def reference(root: Path) -> object:
-    return results.reference_matrix(
-        replace(composed(*OF_CLASSES)[0], reference=str(root / CLASSES))
-    )
+def compared(root: Path) -> object:
+    read_, _ = composed(*OF_CLASSES)
+    stream = read_.dataset.load(seed=read_.seed, scope=read_.ce_scope, device="cpu")
+    return reference.matrix_of(replace(read_, reference=str(root / CLASSES)), stream)
 
 
 def search(root: Path) -> object:
@@ -133,7 +133,7 @@ def search(root: Path) -> object:
         return study.next(3), jobs, told(study.trials(), list(found.searched), "accuracy")
 
 
-RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": reference}
+RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}
 WAYS: dict[str, dict[str, Way]] = {
     **{f"{CLASSES}/{file}": RUN for file in
        ("config.yaml", "overrides.yaml", "status.json", "results.json")},

@@ -57,7 +57,7 @@ def test_what_is_whole_is_read(made: Path) -> None:
     assert states == {fuzz_folders.CLASSES: "complete", fuzz_folders.LINES: "complete"}
     assert read.predictions(made / fuzz_folders.CLASSES)
     assert len(read.metrics(made / fuzz_folders.CLASSES)) == 4
-    assert read.verdict(made) and fuzz_folders.search(made)
+    assert read.verdict(made) and fuzz_folders.search(made) and fuzz_folders.compared(made)
 
 
 FIELDS = [
