@@ -20,13 +20,17 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import exit_code, fork, run_and_exit
+from omegaconf import OmegaConf
 
-from cl_runner import child, train
+from cl_runner import train
 from cl_runner.config.command_line import quoted
+from cl_runner.config.paths import CONF
+from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
 from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
+from cl_runner.sweep import launchers
 from cl_runner.sweep.jobs import label
 
 TYPED, OTHER = 'typed-Zq7\'\\x "y"', "another-Zq7"
@@ -129,10 +133,9 @@ class Forked:
         self.number = fork()
         if self.number == 0:
             run_and_exit(told, ["cl-train", *words])
-        self.exitcode: int | None = None
 
-    def join(self, timeout: float | None = None) -> None:
-        self.exitcode = exit_code(self.number)
+    def wait(self, seconds: float | None = None) -> int:
+        return exit_code(self.number)
 
 
 def _searching() -> None:
@@ -150,7 +153,8 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
     (folder.parent / "modules").mkdir()
     (folder.parent / "modules" / "leaky.py").write_text(STRATEGY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child, "start", Forked)
+        patch.setattr(reproduce, "Child", Forked)
+        patch.setattr("cl_runner.search.search.Child", Forked)
         patch.setattr(sys, "path", [*sys.path, str(folder.parent / "modules")])
         patch.setenv("ENDPOINT", OF_THE_ENVIRONMENT)
         patch.setenv("LINES", LINES)
@@ -269,6 +273,17 @@ def test_secrets_are_told_apart_by_the_words_that_stand_for_them(called: Called)
     changed = called.printed["changed"].splitlines()[-1].split()
     assert changed == ["strategy.api_key", word_for(TYPED), word_for(OTHER)]
     assert "which differs in +strategy.extra=<masked:" in called.printed["other_search"]
+
+
+def test_a_launcher_that_writes_command_lines_down_is_given_no_secret() -> None:
+    """Submitit's jobs are files. A variable's name is no secret."""
+    slurm = OmegaConf.create(
+        yaml.safe_load((CONF / "hydra" / "launcher" / "slurm.yaml").read_text())
+    )
+    with pytest.raises(ConfigError, match=r"would hold the value of \+a\.token\. Hint: .*oc\.env"):
+        launchers.check(slurm, ["seed=1", f"+a.token={TYPED}"])
+    with pytest.raises(ConfigError, match=r"is not installed|no sbatch"):
+        launchers.check(slurm, ["seed=1", "+a.token=${oc.env:ENDPOINT}"])
 
 
 def test_what_is_hidden_is_said_by_name(called: Called) -> None:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cl_runner import storage, terminal
-from cl_runner.child import cl_train, complaint
+from cl_runner.child import Child, complaint
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError
 from cl_runner.masking import shown
@@ -110,7 +110,7 @@ def run_one(
     shared = f"first_task_cache={quoted(parent / 'first_tasks')}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
     with TemporaryDirectory() as told:
-        code = cl_train([*words, *overrides, *place], Path(told))
+        code = Child([*words, *overrides, *place], Path(told)).wait()
         if code != 0:
             return None, f"failed with exit code {code}: {complaint(Path(told))}"
         printed = (Path(told) / "stdout").read_text("utf-8")

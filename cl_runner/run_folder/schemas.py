@@ -88,6 +88,7 @@ class Task(Strict):
     classes: list[int] | None
     train: Count
     test: Count
+    test_sha256: str = ""
 
 
 class Cost(Strict):
@@ -139,6 +140,7 @@ class Results(Strict):
     average_accuracy: Share | None
     overall_accuracy: Share | None
     average_incremental_accuracy: Share | None
+    overall_incremental_accuracy: Share | None = None
     learning_accuracy: Share | None
     forgetting: Share | None
     backward_transfer: Share | None

@@ -36,6 +36,8 @@ from cl_runner.sweep.shared import first_tasks, interleaved
 ENDED = (DONE, "failed")
 OWN = ("name", "output_root", "plan")
 """Settings that are of the sweep itself."""
+PATIENCE = 20
+"""Seconds for a step and a checkpoint of a job whose sweep was killed."""
 
 
 class Sweep(Sweeper):
@@ -68,7 +70,7 @@ class Sweep(Sweeper):
             print(plan(jobs, Path(own["output_root"]).absolute()))
             return
         skipped = [job for job in jobs if job.state == DONE]
-        self._prepare(folder, idle=len(skipped) == len(jobs))
+        self._prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
         write(folder / "sweep.json", ledger(folder, jobs))
         try:
@@ -138,9 +140,9 @@ class Sweep(Sweeper):
         name = own["name"] if "name" in given else sweep_name(about, configs)
         return Path(own["output_root"]).absolute() / "sweeps" / name, title
 
-    def _prepare(self, folder: Path, idle: bool) -> None:
+    def _prepare(self, folder: Path, jobs: Sequence[Job], idle: bool) -> None:
         """Build the launcher for this folder. idle: there is nothing to launch."""
-        launchers.check(self.master.hydra.launcher)
+        launchers.check(self.master.hydra.launcher, [o for job in jobs for o in job.overrides])
         if not idle:
             launchers.connect(self.master.hydra.launcher)
         OmegaConf.set_readonly(self.master.hydra, False)
@@ -156,6 +158,7 @@ class Sweep(Sweeper):
         """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
         what had not begun or was still alive, and then for what had died, one job at a time: what
         kills a worker then takes no neighbour along."""
+        self._wait_for_those_of_a_killed_sweep(jobs)
         words = first_tasks(jobs)
         shared = {
             job.folder for job, word in zip(jobs, words, strict=True) if words.count(word) > 1
@@ -180,6 +183,13 @@ class Sweep(Sweeper):
             error = self._launch([job], folder, shared)
             if error is not None:
                 print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
+
+    def _wait_for_those_of_a_killed_sweep(self, jobs: Sequence[Job]) -> None:
+        """A job whose sweep was killed saves its state before it ends. One that goes on is of
+        another command, and will be told to be in use."""
+        end = time.monotonic() + PATIENCE
+        while any(job.state == "running" for job in jobs) and time.monotonic() < end:
+            time.sleep(0.05)
 
     def _settle(self, alive: Sequence[Job]) -> None:
         """Wait for what a broken launcher has left alive: submitit's jobs go on to their end,
