@@ -49,6 +49,9 @@ def main() -> None:
             _hydra_main()
         except (HydraException, OmegaConfBaseException) as error:
             raise from_hydra(error) from None
+        except RunError as error:  # of a sweep
+            error.args = (masked(str(error), masking.masks_of_words(overrides)),)
+            raise
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
