@@ -24,13 +24,13 @@ def is_secret(key: str) -> bool:
     return SECRET.search(key) is not None
 
 
-@cache
 def word_for(secret: str) -> str:
     """The same word for the same secret, so that a change is noticed and settings that differ are
     told apart."""
     return f"<masked:{digest(secret)}>"
 
 
+@cache
 def digest(text: str) -> str:
     """Slow to make, so that nobody finds out by trying what it is of, unless that is easily
     guessed."""

@@ -149,7 +149,7 @@ def all_commands(called: Called, patch: pytest.MonkeyPatch) -> Called:
     searched = (f"+strategy.api_key={','.join(SEARCHED)}", "--name", "found")
     called("search", _searching, *LEAKY, EXTRA, *searched, "--trials", "1")
     called("other_search", _searching, *LEAKY, f"+strategy.extra={{token:{OTHER}}}", *searched)
-    called("report", report.main, "outputs")
+    called("report", report.main, "outputs/sweeps")
     called("to_wandb", report.main, "outputs/sweeps/swept", "--to-wandb", "--output", "late")
     node = {
         "title": "t", "source": "s", "minutes": 1, "seeds": [0], "common": [*TINY],
