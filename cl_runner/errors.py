@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cl_runner.hidden import is_secret, without_secrets, word_for
 from cl_runner.text import harmless
 
 MISSING = object()
@@ -34,7 +35,7 @@ class Problem:
         hint = f" Hint: {self.hint}" if self.hint else ""
         if self.value is MISSING:
             return f"config error: {self.key} {self.allowed}.{hint}"
-        return f"config error: {self.key}={_shown(self.value)}: {self.allowed}.{hint}"
+        return f"config error: {self.key}={_shown(self.key, self.value)}: {self.allowed}.{hint}"
 
 
 class ConfigError(RunError):
@@ -94,7 +95,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _shown(value: Any) -> str:
-    """The value as typed on a command line, on one line and not too long; a path stays whole."""
+def _shown(key: str, value: Any) -> str:
+    """The value as typed on a command line, on one line and not too long; a path stays whole, and
+    a secret is not shown."""
+    value = without_secrets(key, value)
+    if isinstance(value, str) and "{" in value and is_secret(value):  # {token: …}, as typed
+        value = word_for(value)
     text = "null" if value is None else str(value).replace("\n", " ")
     return text if len(text) <= 80 or isinstance(value, Path) else text[:77] + "..."

@@ -1,82 +1,157 @@
-"""What no file of a run may hold: secrets and values of the environment; and what stands there."""
+"""What is written and shown of settings: no secret and no value of the environment, but the words
+that stand for them. Whatever has to do with settings and is read by people, or kept in a file,
+comes from here."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from cl_runner.config.command_line import text_of
+from cl_runner.hidden import (
+    SHORTEST_SECRET,
+    digest,
+    masked,
+    names_one,
+    secrets_in,
+    without_secrets,
+    word_for,
+)
 from cl_runner.resume import MAY_CHANGE, OF_ONE_CALL, key_of
 
-SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-"""A setting with such a name is a secret."""
-SHORTEST_SECRET, SHORTEST_VALUE = 4, 8
-"""Characters; shorter ones are common words, which would be masked wherever they stand."""
+SHORTEST_VALUE = 8
+"""Characters of a value of the environment; shorter ones are common words."""
 
 
 def as_written(config: DictConfig) -> dict[str, Any]:
-    """The composed settings without secrets, and `<env:NAME>` for what the environment gives.
+    """The composed settings with `<masked:…>` for secrets, and `<env:NAME>` for what the
+    environment gives.
 
     If any of that may not change while a run lasts, `environment` is a digest of it, so that a
     change is noticed all the same.
     """
-    _resolve_by({"oc.env": _named, "oc.decode": _decoded_unless_named})
-    try:
+    with _resolved_by({"oc.env": _named, "oc.decode": _decoded_unless_named}):
         plain = OmegaConf.to_container(config.copy(), resolve=True)
-    finally:
-        _resolve_by({"oc.env": oc.env, "oc.decode": oc.decode})
     assert isinstance(plain, dict)
     hidden = masks(config)
-    written = {str(k): _without_secrets(str(k), value, hidden) for k, value in plain.items()}
+    written = {str(k): _masked_below(without_secrets(str(k), v), hidden) for k, v in plain.items()}
     fixed = config.copy()
     OmegaConf.set_struct(fixed, False)
     for key in MAY_CHANGE:
         OmegaConf.update(fixed, key, None)
-    values = _of_environment(fixed)
+    names = re.findall(r"oc\.env:\s*([A-Za-z_]\w*)", OmegaConf.to_yaml(fixed, resolve=False))
+    values = {name: os.environ[name] for name in names if name in os.environ}
     if values:
-        digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
-        written["environment"] = digest
+        written["environment"] = digest(repr(sorted(values.items())))
     return written
 
 
 def masks(config: DictConfig) -> dict[str, str]:
-    """Values that no file may hold, wherever they come up, and what is written instead; the
-    longest first, as one may begin another."""
+    """Values that no file may hold, wherever they come up, and what is written instead."""
+    values: dict[str, str] = {}
+
+    def recorded(name: str, *default: str | None) -> str | None:
+        if name in os.environ:
+            values[name] = os.environ[name]
+        return oc.env(name, *default)
+
+    with _resolved_by({"oc.env": recorded}):
+        plain = OmegaConf.to_container(config.copy(), resolve=True)
+    found = {secret: word_for(secret) for secret in secrets_in("", plain)}
+    found |= {v: f"<env:{name}>" for name, v in values.items() if len(v) >= SHORTEST_VALUE}
+    return _in_every_form(found)
+
+
+def masks_of_secrets(config: DictConfig) -> dict[str, str]:
+    """The same without what is no secret by its name: of paths, for one, an error may tell."""
     plain = OmegaConf.to_container(config, resolve=True)
-    found = {value: f"<env:{name}>" for name, value in _of_environment(config).items()
-             if len(value) >= SHORTEST_VALUE}  # fmt: skip
-    secrets = [secret for secret in _secrets("", plain) if len(secret) >= SHORTEST_SECRET]
-    found |= dict.fromkeys(secrets, "<masked>")
-    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+    return _in_every_form({secret: word_for(secret) for secret in secrets_in("", plain)})
 
 
-def masked(text: str, masks: dict[str, str]) -> str:
-    """The text with each secret replaced by what stands for it, also where an error cut it short
-    (`secre...`)."""
-    for secret, mask in masks.items():
-        text = text.replace(secret, mask)
-        for length in range(len(secret) - 1, SHORTEST_SECRET - 1, -1):
-            text = text.replace(f"{secret[:length]}...", f"{mask}...")
-    return text
+def masks_of_words(overrides: Iterable[str]) -> dict[str, str]:
+    """The same of secrets that are typed, before anything is composed of them."""
+    found = [secret for typed in overrides if names_one(typed) for secret in _typed_secrets(typed)]
+    return _in_every_form({secret: word_for(secret) for secret in found})
+
+
+def shown(overrides: Sequence[str]) -> list[str]:
+    """The command line's settings with `KEY=<masked:…>` for a secret."""
+    hidden = masks_of_words(overrides)
+    return [
+        f"{o.partition('=')[0]}={word_for(text_of(o) or o.partition('=')[2])}"
+        if names_one(o)
+        else masked(o, hidden)
+        for o in overrides
+    ]
 
 
 def kept_overrides(overrides: Sequence[str]) -> list[str]:
     """What `overrides.yaml` holds: the command line's settings, `???` in a secret's place."""
     return [
-        f"{o.partition('=')[0]}=???" if _names_a_secret(o) else o
-        for o in overrides
-        if key_of(o) not in OF_ONE_CALL
+        typed if typed == told else f"{typed.partition('=')[0]}=???"
+        for typed, told in zip(overrides, shown(overrides), strict=True)
+        if key_of(typed) not in OF_ONE_CALL
     ]
 
 
-def _resolve_by(resolvers: dict[str, Callable[..., Any]]) -> None:
+class OfHydra(logging.Filter):
+    """For what Hydra's launchers print: the command line of each job, as typed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = masked(record.getMessage(), masks_of_words(sys.argv[1:])), None
+        return True
+
+
+def _in_every_form(found: Mapping[str, str]) -> dict[str, str]:
+    """Also as Python shows them, and each line of those that have several."""
+    every = {}
+    for value, word in found.items():
+        for form in (value, repr(value)[1:-1], repr(f"'{value}")[2:-1], *value.splitlines()):
+            if len(form) >= SHORTEST_SECRET:
+                every[form] = word
+    return every
+
+
+def _typed_secrets(override: str) -> Iterator[str]:
+    """What of an override that is of a secret is one; all that it says, where that is not clear."""
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_override(override)
+        each = (
+            [f"{parsed.key_or_group}={word}" for word in parsed.sweep_string_iterator()]
+            if parsed.is_discrete_sweep()
+            else [override]
+        )
+        for one in each:
+            value = parser.parse_override(one).value()
+            node = OmegaConf.to_container(OmegaConf.create({"value": value}))
+            yield from secrets_in(key_of(one), node["value"])  # type: ignore[index, call-overload]
+            yield from (text_of(one), one.partition("=")[2].strip("'\""))
+    except (HydraException, OmegaConfBaseException):  # an interval, or no override at all
+        yield override.partition("=")[2]
+
+
+@contextmanager
+def _resolved_by(resolvers: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    own: dict[str, Callable[..., Any]] = {"oc.env": oc.env, "oc.decode": oc.decode}
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+    try:
+        yield
+    finally:
+        for name in resolvers:
+            OmegaConf.register_new_resolver(name, own[name], replace=True)
 
 
 def _named(name: str, default: str | None = None) -> str:
@@ -88,38 +163,10 @@ def _decoded_unless_named(text: str | None, _parent_: Container, _node_: Node) -
     return text if named else oc.decode(text, _parent_, _node_)
 
 
-def _names_a_secret(override: str) -> bool:
-    """By its key, or by one inside a value such as `{token: …}`. Numbers are no secrets:
-    `num_tokens=5` is a setting like any other."""
-    value = override.partition("=")[2]
-    if re.fullmatch(r"[-+.\de_]+|true|false|null", value, re.IGNORECASE):
-        return False
-    return bool(SECRET.search(override if "{" in override else key_of(override)))
-
-
-def _of_environment(config: DictConfig) -> dict[str, str]:
-    """The variables that settings take their value from, those that are set."""
-    text = OmegaConf.to_yaml(config, resolve=False)
-    names = re.findall(r"oc\.env:\s*([A-Za-z_]\w*)", text)
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def _secrets(key: str, value: Any) -> Iterator[str]:
+def _masked_below(value: Any, masks: dict[str, str]) -> Any:
+    """All texts below a node masked, whatever they are called."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _secrets(str(name), inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _secrets(key, inner)
-    elif isinstance(value, str) and SECRET.search(key):
-        yield value
-
-
-def _without_secrets(key: str, value: Any, masks: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _without_secrets(str(k), inner, masks) for k, inner in value.items()}
+        return {str(name): _masked_below(inner, masks) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(key, inner, masks) for inner in value]
-    if isinstance(value, str):
-        return "<masked>" if SECRET.search(key) else masked(value, masks)
-    return value
+        return [_masked_below(inner, masks) for inner in value]
+    return masked(value, masks) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+import traceback
 import warnings
 from collections.abc import Set
 from pathlib import Path
@@ -29,6 +30,7 @@ from cl_runner import loader, masking, resume, terminal
 from cl_runner.config import command_line
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, RunError
+from cl_runner.hidden import masked
 
 if TYPE_CHECKING:
     from cl_runner.settings import Settings
@@ -47,6 +49,9 @@ def main() -> None:
             _hydra_main()
         except (HydraException, OmegaConfBaseException) as error:
             raise from_hydra(error) from None
+        except RunError as error:  # of a sweep
+            error.args = (masked(str(error), masking.masks_of_words(overrides)),)
+            raise
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -58,17 +63,28 @@ def _hydra_main(config: DictConfig) -> float:
         return _job(config, job)
     except Exception as error:
         if isinstance(error, RunError):
+            told = masked(str(error), masking.masks_of_secrets(config))
             if job.mode == RunMode.RUN:
-                terminal.end(str(error), error.exit_code)  # else Hydra would say it, too
-            print(error, file=sys.stderr)
+                terminal.end(told, error.exit_code)  # else Hydra would say it, too
+            print(told, file=sys.stderr)
+        masks = masking.masks(config)
         if job.mode == RunMode.RUN:
+            _refuse_to_show(error, masks)
             raise
         from cl_runner.tracking.local import write_status
 
         folder = Path(config.output_root) / config.name  # as its sweep has told it
         if not (folder / "status.json").exists():  # a run that is there is left as it is
-            write_status(folder, "failed", {}, error, masking.masks(config))
-        raise  # the other jobs of the sweep run all the same
+            write_status(folder, "failed", {}, error, masks)
+        # The other jobs of the sweep run all the same. Some launchers keep this in their files.
+        raise RunError(masked(str(error), masks)) from None
+
+
+def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
+    """End with the traceback that Python would print, if that would show a secret."""
+    told = "".join(traceback.format_exception(error))
+    if masked(told, masks) != told:
+        terminal.end(masked(told, masks).rstrip(), 1)
 
 
 def _job(config: DictConfig, job: HydraConf) -> float:
@@ -181,13 +197,16 @@ def from_hydra(error: Exception) -> ConfigError:
             return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
-        key, values = several.groups()
+        (told,) = masking.shown(["=".join(several.groups())])
+        key, _, values = told.partition("=")
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values are of a sweep", hint)
     if isinstance(error, OverrideParseException):
         hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
-        return ConfigError.of("command line", error.override, "cannot be understood", hint)
-    return ConfigError.of("command line", " ".join(text.split()), "cannot be understood")
+        (told,) = masking.shown([str(error.override)])
+        return ConfigError.of("command line", told, "cannot be understood", hint)
+    text = masked(" ".join(text.split()), masking.masks_of_words(sys.argv[1:]))
+    return ConfigError.of("command line", text, "cannot be understood")
 
 
 def _known_keys() -> list[str]:

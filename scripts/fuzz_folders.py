@@ -129,7 +129,7 @@ def search(root: Path) -> object:
         from cl_runner.search.search import Search
         from cl_runner.search.table import table as told
 
-        jobs = Search(root, found, study).jobs()
+        jobs = Search(root, found, study, {}).jobs()
         return study.next(3), jobs, told(study.trials(), list(found.searched), "accuracy")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from cl_runner.masking import as_written, kept_overrides, masked, masks
+from cl_runner.hidden import masked, word_for
+from cl_runner.masking import as_written, kept_overrides, masks, shown
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2")
 HERE = ("output_root=.", "name=run")
@@ -67,11 +68,12 @@ def test_a_secret_setting_is_masked(cl_train_here, tmp_path: Path) -> None:
     given = [*TINY, *HERE, "tracker=wandb", "trusted_targets=[leaky]",
              "strategy._target_=leaky.Leaky", f"+strategy.api_key={HUNTER}",
              f"+strategy.extra={{token:{HUNTER}}}"]  # fmt: skip
-    with pytest.raises(ValueError, match=HUNTER):
-        cl_train_here(*given)
+    done = cl_train_here(*given)
+    assert done.returncode == 1 and "ValueError: no entry with <masked:" in done.stderr
+    assert HUNTER not in done.stdout + done.stderr
     assert not files_with(tmp_path / "run", HUNTER)
     for file in ("config.yaml", "log.txt", "status.json"):
-        assert "<masked>" in (tmp_path / "run" / file).read_text()
+        assert word_for(HUNTER) in (tmp_path / "run" / file).read_text()
     overrides = (tmp_path / "run" / "overrides.yaml").read_text()
     assert "+strategy.api_key=???" in overrides and "+strategy.extra=???" in overrides
 
@@ -80,21 +82,30 @@ def test_what_looks_like_a_secret() -> None:
     config = OmegaConf.create({
         "tracker": {"api_key": "abcd", "project": "p"}, "password": None, "seed": 1,
         "sources": [{"access_token": "efgh"}, {"name": "n"}],
+        "credentials": {"user": "me", "port": 80, "hosts": ["abcd"]},
     })  # fmt: skip
+    first, second = word_for("abcd"), word_for("efgh")
     assert as_written(config) == {
-        "tracker": {"api_key": "<masked>", "project": "p"}, "password": None, "seed": 1,
-        "sources": [{"access_token": "<masked>"}, {"name": "n"}],
+        "tracker": {"api_key": first, "project": "p"}, "password": None, "seed": 1,
+        "sources": [{"access_token": second}, {"name": "n"}],
+        "credentials": {"user": word_for("me"), "port": 80, "hosts": [first]},
     }  # fmt: skip
-    assert masks(config) == {"abcd": "<masked>", "efgh": "<masked>"}
-    assert masked("abcd and efgh", masks(config)) == "<masked> and <masked>"
-    assert masked("no longtok... here", {"longtoken": "<masked>"}) == "no <masked>... here"
-    assert kept_overrides(["seed=1", "+a.token=x", "resume=auto", "b={key:x}", "c={d:x}"]) == [
-        "seed=1", "+a.token=???", "b=???", "c={d:x}"]  # fmt: skip
+    assert masks(config) == {"abcd": first, "efgh": second}  # two letters stand in many words
+    assert masked("abcd and efgh", masks(config)) == f"{first} and {second}"
+    assert masked("no longtok... here", {"longtoken": "<m>"}) == "no <m>... here"
+    given = ["seed=1", "+a.token=xyzw", "resume=auto", "b={key:x}", "c={d:x}", "e=at xyzw", "~f",
+             "+n_tokens=5", "g.key=${oc.env:KEY}", "~h.key"]  # fmt: skip
+    assert kept_overrides(given) == [
+        "seed=1", "+a.token=???", "b=???", "c={d:x}", "e=???", "~f", "+n_tokens=5",
+        "g.key=${oc.env:KEY}", "~h.key"]  # fmt: skip
+    assert shown(given)[1] == f"+a.token={word_for('xyzw')}" == shown(["+a.token='xyzw'"])[0]
+    assert shown(given)[5] == f"e=at {word_for('xyzw')}"
 
 
 def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     config = OmegaConf.create({"token": "abcd", "label": "with ${token}"})
-    assert as_written(config) == {"token": "<masked>", "label": "with <masked>"}
+    word = word_for("abcd")
+    assert as_written(config) == {"token": word, "label": f"with {word}"}
     monkeypatch.setenv("ONE", "secretone")
     monkeypatch.setenv("TWO", "secretone-and-more")
     config = OmegaConf.create({"a": "${oc.env:ONE}", "b": "${oc.env:TWO}"})

@@ -105,8 +105,8 @@ def the_folder(root: Path) -> Path:
     ],
 )  # fmt: skip
 def test_hydras_words_are_distributions(typed: str, expected) -> None:
-    found = space.read(["seed=3", f"some.key={typed}"])
-    assert found.searched == {"some.key": expected} and found.fixed == ["seed=3"]
+    found = space.read(["seed=3", f"some.thing={typed}"])
+    assert found.searched == {"some.thing": expected} and found.fixed == ["seed=3"]
 
 
 def test_a_point_is_a_command_line() -> None:

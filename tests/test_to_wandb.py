@@ -206,7 +206,7 @@ def test_a_tracker_is_made_from_what_the_folder_says() -> None:
     assert (own.project, own.tags, own.name, own.mode) == ("p", ["a"], "n", "offline")
     foreign = tracker_of({"_target_": "mine.Tracker", "project": "p"}, mode="online")
     assert (foreign.project, foreign.mode) == ("cl-runner", "online")
-    hidden = {**target, "project": "<env:PROJECT>", "entity": "<masked>"}
+    hidden = {**target, "project": "<env:PROJECT>", "entity": "<masked:01234567>"}
     assert tracker_of(hidden, project="given").entity is None
     with pytest.raises(ConfigError, match=r"tracker.project=<env:PROJECT>: .*--project NAME"):
         tracker_of(hidden)

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from cl_runner.config.paths import CONF
+from cl_runner.hidden import WORD
 from cl_runner.report.runs import Run
 from cl_runner.resume import GROUPS, changes_no_result, key_of
 from cl_runner.run_folder import read
@@ -101,7 +102,7 @@ def _plain(node: Any, key: str) -> Any:
 def _is_plain(value: Any) -> bool:
     """Not masked, no interpolation, nothing that Hydra would ask for."""
     if isinstance(value, str):
-        return value != "???" and not any(mark in value for mark in ("<masked>", "<env:", "${"))
+        return value != "???" and not WORD.search(value) and "${" not in value
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, int | list | dict)

@@ -17,6 +17,7 @@ from cl_runner import storage, terminal
 from cl_runner.child import Child, complaint
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError
+from cl_runner.masking import shown
 from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
@@ -64,7 +65,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    changes = [o for o in arguments.overrides if not changes_no_result(key_of(o))]
+    changes = [o for o in shown(arguments.overrides) if not changes_no_result(key_of(o))]
     folder = arguments.output / suite.name
     if changes:  # are no runs of the suite itself
         folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]

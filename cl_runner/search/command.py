@@ -60,7 +60,7 @@ def search(arguments: argparse.Namespace) -> bool:
     folder = first.output_root / "searches" / name
     with storage.locked(folder), kept_in(folder):
         study = Study(folder, found, first.config["seed"])
-        under_way = Search(folder, found, study)
+        under_way = Search(folder, found, study, first.masks)
         try:
             under_way.run(arguments.trials, arguments.jobs)
         finally:

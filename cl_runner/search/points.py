@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -37,6 +37,7 @@ class Point:
     tasks: int
     measure: str  # of its results: accuracy, mse
     output_root: Path
+    masks: dict[str, str]  # what no file may hold, and what is written instead
 
 
 def checked(overrides: Sequence[str]) -> Point:
@@ -48,7 +49,7 @@ def checked(overrides: Sequence[str]) -> Point:
         read = settings.read(plain)
         build_strategy(read)
         outline = read.dataset.outline(read.seed)
-        written = masking.as_written(config)
+        written, masks = masking.as_written(config), masking.masks(config)
     if not outline.validation_fraction > 0:
         key, found = "dataset.validation_fraction", outline.validation_fraction
         allowed = "a search selects on validation samples, never on test samples"
@@ -56,17 +57,18 @@ def checked(overrides: Sequence[str]) -> Point:
     title = str(choices.get("experiment") or choices.get("dataset"))
     measure = "mse" if outline.scenario == "regression" else "accuracy"
     root = Path(read.output_root).absolute()  # the value of the environment, if it is one
-    return Point(list(overrides), written, title, len(outline.labels), measure, root)
+    return Point(list(overrides), written, title, len(outline.labels), measure, root, masks)
 
 
 def all_checked(space: Space, name: str) -> Point:
-    """The first point, when all corners of the space have been found good. name: of the search."""
+    """The first point, when all corners of the space have been found good; with what is masked at
+    any. name: of the search."""
     points = [checked([*space.point(corner), f"name={quoted(name)}"]) for corner in space.corners()]
     if any(_measured(point) != _measured(points[0]) for point in points):
         keys = ", ".join(space.searched)
         allowed = "values on other data, or on another part of it, cannot be compared"
         raise ConfigError.of("command line", keys, allowed, "of dataset, only pixels is searched")
-    return points[0]
+    return replace(points[0], masks={k: v for point in points for k, v in point.masks.items()})
 
 
 def search_name(title: str, words: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from threading import Event, Lock
 from cl_runner.child import Child, complaint
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
+from cl_runner.hidden import masked
 from cl_runner.run_folder import read
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
@@ -31,8 +32,8 @@ ENDED = (130, 143)
 class Search:
     """In its folder, whose lock this process holds."""
 
-    def __init__(self, folder: Path, space: Space, study: Study) -> None:
-        self.folder, self.space, self.study = folder, space, study
+    def __init__(self, folder: Path, space: Space, study: Study, masks: dict[str, str]) -> None:
+        self.folder, self.space, self.study, self.masks = folder, space, study, masks
         self.stopping = Event()
         self.alone: defaultdict[str, Lock] = defaultdict(Lock)  # the same settings: one at a time
         self.telling = Lock()
@@ -70,7 +71,7 @@ class Search:
         try:
             job, point = job_of(self.space, trial.params, trial.number, self.folder)
         except ConfigError as error:
-            return self._failed(trial, str(error).splitlines()[0])
+            return self._failed(trial, masked(str(error).splitlines()[0], self.masks))
         with self.alone[job.folder.name]:
             self.study.note(trial, folder=job.folder.name)
             self._write_ledger()
@@ -100,7 +101,8 @@ class Search:
                 if not pruned and self.study.is_to_stop(trial, values, point.tasks):
                     child.interrupt()
                     pruned = True
-            return code, "" if code == 0 else complaint(Path(told)), pruned
+            said = "" if code == 0 else complaint(Path(told))
+            return code, masked(said, self.masks), pruned
 
     def _words(self, job: Job) -> list[str]:
         words = command(job, self.folder, shared=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +18,8 @@ from optuna.distributions import (
 )
 
 from cl_runner.errors import ConfigError
+from cl_runner.hidden import masked
+from cl_runner.masking import masks_of_words, shown
 from cl_runner.resume import changes_no_result, key_of
 
 Params = Mapping[str, Any]
@@ -38,10 +40,14 @@ class Space:
     searched: Mapping[str, BaseDistribution]
     fixed: Sequence[str]
     typed: Sequence[str]  # all words, as they were typed
+    meant: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of searched secrets what is typed: in `searched` are the words that stand for them."""
 
     def point(self, params: Params) -> list[str]:
         """The command line of one run."""
-        return [*self.fixed, *(f"{key}={word(params[key])}" for key in self.searched)]
+        meant = {key: self.meant.get(key, {}).get(params[key]) for key in self.searched}
+        words = {key: meant[key] or word(params[key]) for key in self.searched}
+        return [*self.fixed, *(f"{key}={said}" for key, said in words.items())]
 
     def corners(self) -> Iterator[dict[str, Any]]:
         """A first point, and from there each end of an interval and each value of a list: what
@@ -53,30 +59,39 @@ class Space:
                 yield {**first, key: value}
 
     def identity(self) -> list[str]:
-        """The words that make it this search and no other, whatever their order."""
-        return sorted(typed for typed in self.typed if not changes_no_result(key_of(typed)))
+        """The words that make it this search and no other, whatever their order; of secrets those
+        that stand for them."""
+        told = zip(self.typed, shown(self.typed), strict=True)
+        return sorted(said for typed, said in told if not changes_no_result(key_of(typed)))
 
 
 def read(words: Sequence[str]) -> Space:
     """The space of a command line. Raises ConfigError for what cannot be searched."""
     searched: dict[str, BaseDistribution] = {}
     fixed: dict[str, str] = {}
+    meant: dict[str, dict[str, str]] = {}
     for typed in words:
         key = key_of(typed)
         kind = "hydra" if key.startswith(("hydra.", "hydra/")) else key
         if kind in NOT_OF_A_SEARCH:
             raise ConfigError.of(key, typed.partition("=")[2], NOT_OF_A_SEARCH[kind])
         if key in fixed or any(key == key_of(other) for other in searched):
-            raise ConfigError.of("command line", typed, f"gives {key} a second time")
+            told = shown([typed])[0]
+            raise ConfigError.of("command line", told, f"gives {key} a second time")
         override = _parsed(typed)
         if override.is_sweep_override():
-            searched[override.get_key_element()] = _distribution(override, typed)
+            found, element = _distribution(override, typed), override.get_key_element()
+            if isinstance(found, CategoricalDistribution):
+                meant[element] = _meant(element, found.choices)
+                found = CategoricalDistribution(sorted(meant[element]))
+            searched[element] = found
         else:
             fixed[key] = typed
     if not searched:
         hint = "such as optimizer.lr=tag(log,interval(1e-4,1e-1)) or optimizer=sgd,adam"
-        raise ConfigError.of("command line", " ".join(words), "nothing is to be searched", hint)
-    return Space(searched, list(fixed.values()), list(words))
+        told = " ".join(shown(words))
+        raise ConfigError.of("command line", told, "nothing is to be searched", hint)
+    return Space(searched, list(fixed.values()), list(words), meant)
 
 
 def ends(distribution: BaseDistribution) -> list[Any]:
@@ -92,12 +107,20 @@ def word(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def _meant(key: str, choices: Sequence[Any]) -> dict[str, str]:
+    """What is typed for each word that is shown; both are the same but of secrets."""
+    typed = [f"{key}={choice}" for choice in choices]
+    told = [said.partition("=")[2] for word in typed for said in shown([word])]
+    return dict(zip(told, choices, strict=True))
+
+
 def _parsed(typed: str) -> Override:
     try:
         return OverridesParser.create().parse_override(typed)
     except HydraException as error:
         told = str(error).splitlines()[0]
-        raise ConfigError.of("command line", typed, f"cannot be understood ({told})") from None
+        said, told = shown([typed])[0], masked(told, masks_of_words([typed]))
+        raise ConfigError.of("command line", said, f"cannot be understood ({told})") from None
 
 
 def _distribution(override: Override, typed: str) -> BaseDistribution:

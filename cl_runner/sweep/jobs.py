@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.config.command_line import quoted
-from cl_runner.masking import kept_overrides
+from cl_runner.masking import kept_overrides, shown
 from cl_runner.report.table import aligned
 from cl_runner.resume import Config, key_of, settings_digest
 from cl_runner.run_folder import read
@@ -28,7 +28,7 @@ class Job:
     """One point of the sweep. config: its settings as they are written down."""
 
     folder: Path
-    varied: Mapping[str, str]  # the settings in which jobs of the sweep differ
+    varied: Mapping[str, str]  # the settings in which jobs of the sweep differ, secrets masked
     overrides: Sequence[str]
     config: Config
 
@@ -73,7 +73,7 @@ def jobs_of(
         if digest in found:
             continue
         named = job_folder(folder, len(found), title, digest)
-        values = dict(override.partition("=")[::2] for override in point)
+        values = dict(override.partition("=")[::2] for override in shown(point))
         varied = {key: values[key] for key in varying if key in values}
         found[digest] = Job(named, varied, point, config)
     return list(found.values())

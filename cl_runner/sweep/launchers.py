@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from shutil import which
@@ -12,13 +13,20 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from cl_runner.errors import ConfigError
+from cl_runner.hidden import names_one
 
 EXTRAS = {"joblib": "local", "submitit": "slurm", "ray": "ray"}
 
 
-def check(launcher: DictConfig) -> None:
-    """Raise ConfigError for a launcher that is not installed, or whose queue is not there."""
+def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
+    """Raise ConfigError for a launcher that is not installed, or whose queue is not there; and for
+    a secret among the overrides, if it is one that writes them down."""
     target = str(launcher.get("_target_"))
+    secret = next(filter(names_one, overrides), None)
+    if "submitit" in target and secret is not None:
+        key = secret.partition("=")[0]
+        allowed = f"submitit's files in the sweep's folder would hold the value of {key}"
+        raise ConfigError.of("hydra/launcher", "slurm", allowed, f"'{key}=${{oc.env:NAME}}'")
     for word, extra in EXTRAS.items():
         if f"hydra_{word}_launcher" in target and not _installed(f"hydra_{word}_launcher"):
             remedy = f"pip install 'cl-runner[{extra}]'"

@@ -70,7 +70,7 @@ class Sweep(Sweeper):
             print(plan(jobs, Path(own["output_root"]).absolute()))
             return
         skipped = [job for job in jobs if job.state == DONE]
-        self._prepare(folder, idle=len(skipped) == len(jobs))
+        self._prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
         write(folder / "sweep.json", ledger(folder, jobs))
         try:
@@ -140,9 +140,9 @@ class Sweep(Sweeper):
         name = own["name"] if "name" in given else sweep_name(about, configs)
         return Path(own["output_root"]).absolute() / "sweeps" / name, title
 
-    def _prepare(self, folder: Path, idle: bool) -> None:
+    def _prepare(self, folder: Path, jobs: Sequence[Job], idle: bool) -> None:
         """Build the launcher for this folder. idle: there is nothing to launch."""
-        launchers.check(self.master.hydra.launcher)
+        launchers.check(self.master.hydra.launcher, [o for job in jobs for o in job.overrides])
         if not idle:
             launchers.connect(self.master.hydra.launcher)
         OmegaConf.set_readonly(self.master.hydra, False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,10 +11,8 @@ from typing import Any
 import yaml
 
 from cl_runner.errors import ConfigError, StorageError
+from cl_runner.hidden import WORD
 from cl_runner.tracking.wandb import Mode, WandB
-
-HIDDEN = re.compile(r"<env:\w+>|<masked>")
-"""What stands in a run folder for a value that it does not hold."""
 
 
 def is_wandb(node: Mapping[str, Any] | None) -> bool:
@@ -37,10 +34,10 @@ def tracker_of(
     """
     preset = _preset()
     given = dict(node or {}) if is_wandb(node) else {}
-    if project is None and HIDDEN.search(str(given.get("project"))):
+    if project is None and WORD.search(str(given.get("project"))):
         allowed = "is not in the run's files"
         raise ConfigError.of("tracker.project", given["project"], allowed, "--project NAME")
-    told = {k: v for k, v in given.items() if k in preset and not HIDDEN.search(str(v))}
+    told = {k: v for k, v in given.items() if k in preset and not WORD.search(str(v))}
     settings = preset | told
     settings |= {"mode": mode or settings["mode"], "project": project or settings["project"]}
     settings["name"] = settings["name"] or name

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cl_runner.hidden import masked
 from cl_runner.report.table import number
 from cl_runner.text import harmless
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
@@ -27,7 +28,7 @@ class Progress(Tracker):
         self.tasks = len(run.task_names)
         self.accuracy = ""
         self.alarms: list[str] = []
-        self.handler = _AboveTheBar()
+        self.handler = _AboveTheBar(run.masks)
         logging.getLogger("cl_runner").addHandler(self.handler)
         # tqdm's own lock is shared with forked processes: one that is killed while it holds the
         # lock, or a thread that held it at the fork, would stop all others for ever.
@@ -67,7 +68,12 @@ class Progress(Tracker):
 
 
 class _AboveTheBar(logging.Handler):
+    def __init__(self, masks: dict[str, str]) -> None:
+        super().__init__()
+        self.masks = masks
+
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
-            tqdm.write(harmless(prefix + record.getMessage()), file=sys.stderr)
+            told = masked(prefix + record.getMessage(), self.masks)
+            tqdm.write(harmless(told), file=sys.stderr)
