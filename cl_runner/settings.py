@@ -78,7 +78,7 @@ class Settings:
     checkpoint: Schedule
     first_task_cache: Folder | None
     resume: Folder | None
-    output_root: str
+    output_root: Folder
     name: RunName
     plan: bool
     trusted_targets: list[str]
@@ -209,7 +209,8 @@ def nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
     if close:
         return f"did you mean {beside[close[0]]}?"
-    there = [known for known in names if known.rpartition(".")[0] == group] or names
+    there = [known for known in names if known.rpartition(".")[0] == group]
+    there = there or list({known.partition(".")[0] for known in names})
     return f"known are {', '.join(sorted(there))}"
 
 

@@ -19,7 +19,6 @@ from hydra.errors import (
     ConfigCompositionException,
     HydraException,
     MissingConfigException,
-    OverrideParseException,
 )
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import loader, masking, resume
 from cl_runner.config.paths import CONF
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import MISSING, ConfigError, RunError
 
 if TYPE_CHECKING:
     from cl_runner.settings import Settings
@@ -65,6 +64,8 @@ def _hydra_main(config: DictConfig) -> float:
     try:
         return _job(config, job)
     except Exception as error:
+        if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
+            error = from_hydra(error)
         if isinstance(error, RunError):
             print(error, file=sys.stderr)
         if job.mode == RunMode.RUN:
@@ -179,24 +180,45 @@ def from_hydra(error: Exception) -> ConfigError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [str(option) for option in error.options or []]
-        return ConfigError.of(group, name, "no such option", nearest(name, options))
+        key = group or "--config-name"
+        return ConfigError.of(key, name, "no such option", nearest(name, options))
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown.group(1)
         # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
-        typed = [a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")]
+        typed = _typed(key)
         typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
         if typed:  # else it stands in a file
-            return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
+            deep = re.search(r"full_key: (\S+)", text)  # of a value with keys of its own
+            whole = deep.group(1) if deep else key
+            lacks = "no such setting" if whole == key else f"no such setting: {whole}"
+            return ConfigError.of(key, typed[0], lacks, nearest(whole, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
         key, values = several.groups()
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values are of a sweep", hint)
-    if isinstance(error, OverrideParseException):
-        hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
-        return ConfigError.of("command line", error.override, "cannot be understood", hint)
-    return ConfigError.of("command line", " ".join(text.split()), "cannot be understood")
+    merged = re.search(r"Error merging override \S*?([\w./@]+)=", text)
+    reason = re.sub(r"\s*(full_key|object_type|reference_type)[:=] ?\S*", "", text)
+    if merged:
+        key = merged.group(1)
+        told = re.sub(r".*?Error merging override \S+\s*", "", reason, flags=re.DOTALL)
+        return ConfigError.of(key, (_typed(key) or ["?"])[0], f"cannot be taken: {_line(told)}")
+    key_of_it = getattr(error, "full_key", None)
+    if key_of_it:
+        typed = _typed(key_of_it) or ["?"]
+        return ConfigError.of(key_of_it, typed[0], f"cannot be read: {_line(reason)}")
+    return ConfigError.of("command line", MISSING, f"cannot be understood: {_line(reason)}")
+
+
+def _typed(key: str) -> list[str]:
+    """What the command line gives a key."""
+    return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
+
+
+def _line(text: str) -> str:
+    """What Hydra says, on one line."""
+    return " ".join(text.split()).rstrip(".")[:300]
 
 
 def _known_keys() -> list[str]:

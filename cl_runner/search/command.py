@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 
-from cl_runner import storage
+from cl_runner import loader, storage
 from cl_runner.errors import MISSING, ConfigError, RunError
 
 EXAMPLE = (
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
     arguments = parser.parse_intermixed_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of every run
+    loader.install()
     try:
         sys.exit(not search(arguments))
     except RunError as error:
