@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from cl_runner import contradictions
 from cl_runner.annotations import allowed, items, kind, options
 from cl_runner.checkpoint import Schedule
-from cl_runner.errors import MISSING, ConfigError, Problem
+from cl_runner.errors import MISSING, ConfigError, Problem, first_line
 from cl_runner.models.network import Network
 from cl_runner.parts import PLAIN, Part, hints_of, path_of, refuse_other
 from cl_runner.phases import Phase
@@ -175,17 +175,15 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
     a target."""
     package, _, _ = path.partition(".")
     if package not in trusted:
-        raise ConfigError.of(
-            key,
-            path,
-            f"only targets of {', '.join(trusted)} are built",
-            f"if you trust it, add trusted_targets=[{package}] to the command line",
-        )
+        could_be = package.isidentifier() and len(package) <= 80
+        hint = f"if you trust it, add trusted_targets=[{package}] to the command line"
+        allowed = f"only targets of {', '.join(trusted)} are built"
+        raise ConfigError.of(key, path, allowed, hint if could_be else "")
     module, _, name = path.rpartition(".")
     try:
         target = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError.of(key, path, f"cannot be imported ({error})") from None
+        raise ConfigError.of(key, path, f"cannot be imported ({first_line(error)})") from None
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise ConfigError.of(key, path, "is neither a class nor a function")
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
