@@ -7,6 +7,7 @@ Shapes: M pictures of the whole stream, N samples of a part of it, B samples of 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -154,6 +155,15 @@ class Samples:
     def chunks(self, size: int) -> Iterator[Samples]:
         """The samples in order, `size` at a time: for passes that do not train."""
         return (self[start : start + size] for start in range(0, len(self), size))
+
+
+def digest_of(*parts: Samples) -> str:
+    """SHA-256 of these samples as they are stored, in their order, with their labels."""
+    digest = hashlib.sha256()
+    for samples in parts:
+        for tensor in (samples.raw, samples.y):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -14,51 +14,59 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 from cl_runner import train
 
-
-def start(words: Sequence[str], told: Path) -> BaseProcess:
-    """Begin `cl-train WORDS`; what it prints is in the files `stdout` and `stderr` of `told`.
-
-    SIGTERM (`terminate()` of what is returned) lets the run save its state and end. So does the
-    death of this process, however it comes: no child is left at work that nobody waits for.
-    """
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["cl_runner.run"])
-    process = server.Process(target=_cl_train, args=(list(words), told))
-    # Ctrl-C reaches the server, too, which would print where in torch's import it was. Starting
-    # the tracker unblocks the signal again, so that comes first.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return process
+_ENDS = Lock()
+"""Whoever begins a process through multiprocessing asks for the end of all others, and the end can
+be read once: of two threads that read it the later one would be told 255."""
 
 
-def cl_train(words: Sequence[str], told: Path) -> int | None:
-    """The same to its end: its exit code."""
-    process = start(words, told)
-    process.join()
-    return process.exitcode
+class Child:
+    """One `cl-train WORDS`. May be used in any thread."""
+
+    def __init__(self, words: Sequence[str], told: Path) -> None:
+        """Begin it; what it prints is in the files `stdout` and `stderr` of `told`."""
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(["cl_runner.run"])
+        self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), told))
+        # Ctrl-C reaches the server, too, which would print where in torch's import it was. Starting
+        # the tracker unblocks the signal again, so that comes first.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _ENDS:
+                self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code; None if it is still at work after so long (None: as long as it takes)."""
+        wait([self.process.sentinel], seconds)
+        with _ENDS:
+            self.process.join(0)
+            return self.process.exitcode
+
+    def interrupt(self) -> None:
+        """Let the run save its state and end, as does the death of this process, however it comes:
+        no child is left at work that nobody waits for."""
+        self.process.terminate()
 
 
 def complaint(told: Path) -> str:
     """The line that says why a child failed."""
     file = told / "stderr"
-    lines = (file.read_text() if file.exists() else "").strip().splitlines() or ["no word"]
+    lines = (file.read_text("utf-8") if file.exists() else "").strip().splitlines() or ["no word"]
     return next((line for line in lines if " error: " in line), lines[-1])
 
 
 def _cl_train(words: list[str], told: Path) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = (told / name).open("w")
-        os.dup2(stream.fileno(), number)
-        setattr(sys, name, stream)
+        with (told / name).open("w") as file:
+            os.dup2(file.fileno(), number)
+        setattr(sys, name, None)  # made anew for this descriptor by `terminal`
     Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = ["cl-train", *words]
     train.main()

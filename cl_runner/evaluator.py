@@ -24,6 +24,13 @@ def evaluator_of(stream: Stream) -> Evaluator | RegressionEvaluator:
     return RegressionEvaluator(stream) if stream.scenario == "regression" else Evaluator(stream)
 
 
+def metrics_are_of(scenario: str) -> str:
+    """The matrix of `results.json` that metrics are read off."""
+    if scenario == "regression":
+        return "mse"
+    return "accuracy_task_il" if scenario == "task_incremental" else "accuracy"
+
+
 class Evaluator:
     """The one reader of test data. Training is the same whether and how often it evaluates."""
 
@@ -86,8 +93,9 @@ class Evaluator:
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
         """The part of `results.json` that is measured; see `metrics.py` for the definitions."""
-        task_il_alone = self.scenario == "task_incremental"
-        R = self.among_own if task_il_alone else self.among_seen
+        measured = metrics_are_of(self.scenario)
+        R = self.among_own if measured == "accuracy_task_il" else self.among_seen
+        sizes = [len(samples) for samples in self.test]
         inside = len(self.curve) > len(self.tasks)
         return {
             "accuracy": self.among_seen,
@@ -98,10 +106,11 @@ class Evaluator:
             else None,
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
-            "metrics_are_of": "accuracy_task_il" if task_il_alone else "accuracy",
+            "metrics_are_of": measured,
             "average_accuracy": metrics.average_accuracy(R),
-            "overall_accuracy": metrics.overall_accuracy(R, [len(s) for s in self.test]),
+            "overall_accuracy": metrics.overall_accuracy(R, sizes),
             "average_incremental_accuracy": metrics.average_incremental_accuracy(R),
+            "overall_incremental_accuracy": metrics.overall_incremental_accuracy(R, sizes),
             "learning_accuracy": metrics.learning_accuracy(R),
             "forgetting": metrics.forgetting(R),
             "backward_transfer": metrics.backward_transfer(R),

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_runner import environment, state
+from cl_runner.batches import digest_of
 from cl_runner.checkpoint import SCHEMA, Saver, Unusable, loaded, packed, unpacked
 from cl_runner.errors import StorageError, first_line
 from cl_runner.resume import Config, fixed
 from cl_runner.run_folder.read import are_events
 from cl_runner.state import State
 from cl_runner.storage import write
-from cl_runner.stream import Stream
 from cl_runner.types import at_task
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class FirstTask:
         depends_on = {
             "settings": acting_settings(self.config, training.strategy.shares_first_task),
             "seed": training.settings.seed,
-            "data": _digest_of_data(training.stream),
+            # What training on the first task, and evaluation within it, see.
+            "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
             "code": _digest_of_code(),
             "environment": {
                 **environment.describe(str(training.parameters[0].device)),
@@ -180,15 +181,6 @@ def _read(entry: Path) -> State | None:
         return None
     os.utime(entry)
     return saved
-
-
-def _digest_of_data(stream: Stream) -> str:
-    """Of the samples that training on the first task, and evaluation within it, see."""
-    digest = hashlib.sha256()
-    for samples in (stream.tasks[0].train, stream.test[0]):
-        for tensor in (samples.raw, samples.y):
-            digest.update(tensor.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 @cache

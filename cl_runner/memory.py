@@ -2,7 +2,7 @@
 
 - `class_balanced`: as many samples of each class as of any other, to within one, drawn at random
 - `herding`:        the same numbers; of each class those whose mean feature follows the class mean
-                    (Rebuffi et al. 2017, algorithm 4)
+                    (Rebuffi et al. 2017, algorithm 4, with features and means of length one)
 - `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
 
 In a domain-incremental stream a class of one task counts apart from the same class of another.
@@ -145,16 +145,24 @@ def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
 
 
 def herding_order(features: Tensor, count: int) -> Tensor:
-    """The rows of `features` [N, D] whose running mean stays nearest to the mean, in that order."""
-    mean = features.mean(0)
+    """Rows of `features` [N, D] in the order in which herding takes them: at each k the one that
+    is not chosen yet with the smallest ‖μ − (φ(x) + Σ φ(p)) / k‖, p the rows chosen before.
+
+    Each φ is scaled to length one, and so is every mean, as section 2.1 of Rebuffi et al. (2017)
+    says: "results of any operation on feature vectors … are also re-normalized". Their code has
+    another rule, the largest inner product with what is left of k μ (Welling 2009). In double
+    precision, so that rounding does not choose between similar samples.
+    """
+    unit = F.normalize(features.double().cpu(), dim=1)
+    mean = F.normalize(unit.mean(0), dim=0)
     chosen: list[int] = []
     total = torch.zeros_like(mean)
-    free = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    for k in range(1, min(count, len(features)) + 1):
-        distance = (mean - (total + features) / k).square().sum(1)
+    free = torch.ones(len(unit), dtype=torch.bool)
+    for _ in range(min(count, len(unit))):
+        distance = (mean - F.normalize(total + unit, dim=1)).square().sum(1)
         best = int(distance.masked_fill(~free, torch.inf).argmin())
         chosen.append(best)
-        total = total + features[best]
+        total = total + unit[best]
         free[best] = False
     return torch.tensor(chosen, device=features.device)
 
@@ -170,9 +178,9 @@ def _classes(task: Task, samples: Samples) -> Tensor:
 
 @torch.no_grad()
 def _features(network: Network, samples: Samples) -> Tensor:
-    """[N, D], of length one, in evaluation mode; the network's mode is put back."""
+    """[N, D], in evaluation mode; the network's mode is put back."""
     training = network.training
     network.eval()
     features = torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])
     network.train(training)
-    return F.normalize(features, dim=1)
+    return features

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """A part of a task's training. Each but the first begins with a fresh optimizer; the first as
-    `reset_optimizer` says."""
+    `reset_optimizer` says.
+
+    Where the head alone learns, no weight of the layers before it changes. They are in training
+    mode all the same: dropout acts, and BatchNorm normalises by the batch and moves its running
+    statistics, unless `model.freeze_statistics` holds them.
+    """
 
     epochs: PositiveInt
     layers: Literal["all", "head"]  # head: the classifier and an inserted layer

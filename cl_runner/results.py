@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from cl_runner.errors import ConfigError
-from cl_runner.metrics import Matrix
-from cl_runner.run_folder import read
-from cl_runner.run_folder.plain import Damaged
+from cl_runner.batches import digest_of
 from cl_runner.settings import Settings
 from cl_runner.stream import Stream
 
@@ -17,8 +13,9 @@ MEASURED = (
     "accuracy", "accuracy_task_il", "accuracy_validation", "accuracy_curve",
     "accuracy_before_learning", "accuracy_untrained", "mse", "mse_validation", "mse_curve",
     "metrics_are_of", "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
-    "learning_accuracy", "forgetting", "backward_transfer", "forward_transfer", "intransigence",
-    "min_accuracy", "stability_gap", "average_mse", "mse_growth",
+    "overall_incremental_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
+    "forward_transfer", "intransigence", "min_accuracy", "stability_gap", "average_mse",
+    "mse_growth",
 )  # fmt: skip
 """Every run has all of these; what does not apply is null."""
 
@@ -39,21 +36,27 @@ def compose(
         **{key: names[key] for key in ("experiment", "dataset", "model", "strategy", "optimizer")},
         "seed": settings.seed,
         "conventions": conventions(settings, stream),
-        "tasks": [
-            {
-                "name": t.name,
-                "classes": None if t.regression else t.labels,
-                "train": len(t.train),
-                "test": len(test),
-            }
-            for t, test in zip(stream.tasks, stream.test, strict=True)
-        ],
+        "tasks": described(stream),
         **dict.fromkeys(MEASURED),
         **measured,
         "alarms": alarms,
         "cost": cost,
         "environment": environment,
     }
+
+
+def described(stream: Stream) -> list[dict[str, Any]]:
+    """Each task: what it is of, and what it is tested on."""
+    return [
+        {
+            "name": t.name,
+            "classes": None if t.regression else t.labels,
+            "train": len(t.train),
+            "test": len(test),
+            "test_sha256": digest_of(test),
+        }
+        for t, test in zip(stream.tasks, stream.test, strict=True)
+    ]
 
 
 def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
@@ -66,22 +69,3 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
         **settings.model.conventions(),
         **settings.strategy.conventions(),
     }
-
-
-def reference_matrix(settings: Settings) -> Matrix | None:
-    """The accuracy matrix of the reference run. Raises ConfigError if it does not fit."""
-    if settings.reference is None:
-        return None
-    try:
-        results = read.results(Path(settings.reference))
-        matrix: Matrix = results[results["metrics_are_of"]]
-        if results["metrics_are_of"] == "mse":
-            raise KeyError
-    except (Damaged, KeyError):
-        allowed = "is no folder of a finished run"
-        raise ConfigError.of("reference", settings.reference, allowed) from None
-    tasks = len(settings.dataset.outline(settings.seed).labels)
-    if len(matrix) != tasks:
-        allowed = f"that run has {len(matrix)} tasks, this one {tasks}"
-        raise ConfigError.of("reference", settings.reference, allowed)
-    return matrix

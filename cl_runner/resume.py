@@ -6,15 +6,18 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.command_line import text_of, typed
 from cl_runner.errors import CheckpointError, ConfigError, FolderInUse
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
+from cl_runner.text import one_line
 
 Config = dict[str, Any]
 MAY_CHANGE = (
@@ -26,7 +29,9 @@ device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
 """The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
 OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "plan")
-"""Overrides that are not taken from a run folder: whoever continues it says them again."""
+"""Overrides that are of one call: whoever continues the run says them again."""
+PLACES = ("first_task_cache", "reference")
+"""Settings that name a folder, beside each `root` of data."""
 
 
 def settings_digest(config: Config) -> str:
@@ -92,7 +97,9 @@ def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any]
         return None
     if wanted is None:
         there = f"run folder error: {folder} already holds a run"
-        raise FolderInUse(f"{there}; resume={folder} continues it, another name= starts anew")
+        raise FolderInUse(
+            f"{there}; {typed('resume', folder)} continues it, another name= starts anew"
+        )
     status = read.status(folder)
     if status.get("settings", "") not in ("", settings_digest(old)):
         raise Damaged(folder / "config.yaml", "status.json has the digest of other settings")
@@ -106,27 +113,35 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     Raises CheckpointError if the folder holds no run.
     """
     given = {key_of(argument): argument for argument in arguments}
-    folder = given.get("resume", "").partition("=")[2].strip("'\"")
+    folder = text_of(given.get("resume", ""))
     if folder in ("", "auto", "null"):
         return list(arguments)
     own = read.overrides(Path(folder))
     if own is None:
         raise CheckpointError(f"checkpoint error: {folder} holds no run to continue")
-    mine = [o for o in own if _is_harmless(o) and key_of(o) not in given]
+    theirs = [o for o in own if key_of(o) not in given and not _is_of_one_call(key_of(o))]
+    mine = [override for override in theirs if _stays_inside(override)]
+    for override in theirs:
+        if override not in mine:
+            told = "is not taken from a run folder; type it again if it is wanted"
+            print(one_line(f"resume: {override} {told}"), file=sys.stderr)
     return [*mine, *arguments]
 
 
-def _is_harmless(override: str) -> bool:
-    """A folder may come from someone else: it says settings of the run and nothing more. Not what
-    code to trust, no setting of Hydra's own, no option that is a path to a file of theirs, and
-    nothing from the environment for W&B."""
+def _is_of_one_call(key: str) -> bool:
+    return key.partition(".")[0] in (*OF_ONE_CALL, "hydra") or key.startswith("hydra/")
+
+
+def _stays_inside(override: str) -> bool:
+    """Whether it names nothing outside of the run's folder, which may come from someone else: no
+    place to read or write, nothing of the environment, and no option but those of `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")
     return (
         re.fullmatch(r"[+~]{0,2}\w+(\.\w+)*(=.*)?", override, re.DOTALL) is not None
-        and not key.startswith((*OF_ONE_CALL, "hydra"))
+        and not (key in PLACES or key.endswith(".root"))
+        and not any(sign in value for sign in ("${", "/", "\\"))
         and (not group or re.fullmatch(r"\w*", value) is not None)
-        and not (key.startswith("tracker") and "$" in value)
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cl_runner import checks, environment, results, resume, sizes, state
+from cl_runner import checks, environment, reference, results, resume, sizes, state
 from cl_runner.alarm import Watch
 from cl_runner.batches import Batch, batches
 from cl_runner.checkpoint import Checkpoints, Saver
@@ -59,8 +59,8 @@ def run(
     device = environment.choose_device(settings.device)
     with environment.threads(settings.threads):
         strategy = build_strategy(settings).to(device)
-        reference = results.reference_matrix(settings)
         stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
+        compared = reference.matrix_of(settings, stream)
         checks.check_batches(strategy, stream, settings.batch_size)
         with locked(folder), Signals() as signals:
             if (complete := resume.finished(folder, config, settings.resume)) is not None:
@@ -98,7 +98,7 @@ def run(
                     state.warn_if_other(training, saved)
                     done = training.cost.steps
                     log.info("attempt %d: going on after step %d", attempt.number, done)
-                trackers.results = training.to_the_end(files, checkpoints, names, reference)
+                trackers.results = training.to_the_end(files, checkpoints, names, compared)
             signals.obey(folder)
     return trackers.results
 
@@ -146,7 +146,7 @@ class Training:
         files: LocalFiles,
         checkpoints: Checkpoints,
         names: dict[str, str],
-        reference: Matrix | None,
+        compared: Matrix | None,
     ) -> dict[str, Any]:
         """Learn all tasks from where the run is, and put the results together."""
         self.cost.start_clock()
@@ -158,7 +158,7 @@ class Training:
             self.settings,
             self.stream,
             names,
-            measured=self.evaluator.results(reference),
+            measured=self.evaluator.results(compared),
             alarms=self.alarms,
             cost=self.cost.summary(self.strategy),
             environment=environment.describe(str(self.parameters[0].device)),

@@ -24,7 +24,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner import loader, masking, resume
+from cl_runner import loader, masking, resume, terminal
+from cl_runner.config import command_line
 from cl_runner.config.paths import CONF
 from cl_runner.errors import MISSING, ConfigError, RunError
 
@@ -34,32 +35,23 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-    # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
-    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
-    loader.install()
-    try:
-        sys.argv[1:] = resume.with_its_own_settings(sys.argv[1:])
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    try:
-        _hydra_main()
-    except RunError as error:  # of a sweep; those of its jobs are in their folders
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (HydraException, OmegaConfBaseException) as error:
-        told = from_hydra(error)
-        print(told, file=sys.stderr)
-        sys.exit(told.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    with terminal.command():
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+        # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
+        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
+        loader.install()
+        flags, overrides = command_line.in_order(sys.argv[1:])
+        sys.argv[1:] = [*flags, *resume.with_its_own_settings(overrides)]
+        try:
+            _hydra_main()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise from_hydra(error) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(config: DictConfig) -> float:
     """One job: a run of its own, or one of a sweep. Returns what a sweeper maximises."""
+    terminal.never_fail()  # a launcher's worker comes here without `main`
     job = HydraConfig.get()
     try:
         return _job(config, job)
@@ -67,14 +59,14 @@ def _hydra_main(config: DictConfig) -> float:
         if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
             error = from_hydra(error)
         if isinstance(error, RunError):
+            if job.mode == RunMode.RUN:
+                terminal.end(str(error), error.exit_code)  # else Hydra would say it, too
             print(error, file=sys.stderr)
         if job.mode == RunMode.RUN:
-            if isinstance(error, RunError):
-                sys.exit(error.exit_code)
             raise
         from cl_runner.tracking.local import write_status
 
-        folder = Path(job.runtime.output_dir)
+        folder = Path(config.output_root) / config.name  # as its sweep has told it
         if not (folder / "status.json").exists():  # a run that is there is left as it is
             write_status(folder, "failed", {}, error, masking.masks(config))
         raise  # the other jobs of the sweep run all the same
@@ -145,17 +137,16 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
         names[group] = option or config[group]._target_.rpartition(".")[2]
     names["experiment"] = choices.get("experiment") or names["dataset"]
     in_sweep = job.mode == RunMode.MULTIRUN
-    in_folder = Path(job.runtime.output_dir).parent.name
-    names["group"] = in_folder if in_sweep else names["experiment"]
+    names["group"] = Path(config.output_root).name if in_sweep else names["experiment"]
     return names
 
 
 def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
     """Where this run is or will be. Raises ConfigError for a path that cannot be one."""
-    if job.mode == RunMode.MULTIRUN:
-        return Path(job.runtime.output_dir).absolute()
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
+    if job.mode == RunMode.MULTIRUN:
+        return folder
     try:
         if settings.resume not in (None, "auto"):
             folder = Path(settings.resume).absolute()

@@ -1,7 +1,11 @@
-"""Where Hydra looks for plugins: the sweeper of cl-train (`cl_runner/sweep/sweeper.py`)."""
+"""Where Hydra looks for plugins: the sweeper and the launcher of cl-train (`cl_runner/sweep/`)."""
 
-from cl_runner.sweep import sweeper
+from cl_runner.sweep import in_turn, sweeper
 
 
 class Sweep(sweeper.Sweep):
     """Hydra builds sweepers that are defined in this namespace, and no others."""
+
+
+class InTurn(in_turn.InTurn):
+    """So it does launchers."""

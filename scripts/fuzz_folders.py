@@ -1,4 +1,5 @@
-"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it.
+"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it,
+in turn.
 
     python scripts/fuzz_folders.py [MUTATIONS]
 
@@ -28,7 +29,7 @@ from damage import damaged
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cl_runner import results, settings
+from cl_runner import reference, settings
 from cl_runner.checkpoint import loaded, packed, unpacked
 from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
@@ -115,10 +116,10 @@ def planned(root: Path) -> object:
     return plan(jobs, root), table(jobs, []), [state_of(job.folder) for job in jobs]
 
 
-def reference(root: Path) -> object:
-    return results.reference_matrix(
-        replace(composed(*OF_CLASSES)[0], reference=str(root / CLASSES))
-    )
+def compared(root: Path) -> object:
+    read_, _ = composed(*OF_CLASSES)
+    stream = read_.dataset.load(seed=read_.seed, scope=read_.ce_scope, device="cpu")
+    return reference.matrix_of(replace(read_, reference=str(root / CLASSES)), stream)
 
 
 def search(root: Path) -> object:
@@ -132,7 +133,7 @@ def search(root: Path) -> object:
         return study.next(3), jobs, told(study.trials(), list(found.searched), "accuracy")
 
 
-RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": reference}
+RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}
 WAYS: dict[str, dict[str, Way]] = {
     **{f"{CLASSES}/{file}": RUN for file in
        ("config.yaml", "overrides.yaml", "status.json", "results.json")},
@@ -166,18 +167,19 @@ def mutated(file: Path, seed: int) -> bytes:
 
 
 def outcomes(made: Path, name: str, seeds: range, root: Path) -> Iterator[tuple[str, str]]:
-    """For each seed and way, how it ended."""
+    """For each seed, who read the file, and how it ended."""
+    ways = list(WAYS[name].items())
     for seed in seeds:
-        for word, way in WAYS[name].items():
-            shutil.rmtree(root, ignore_errors=True)
-            shutil.copytree(made, root)
-            file = root / name
-            file = next(file.glob("*.ckpt")) if file.is_dir() else file
-            if word == "resume" and not name.endswith("results.json"):
-                status = root / CLASSES / "status.json"
-                status.write_text(status.read_text().replace("complete", "interrupted"))
-            file.write_bytes(mutated(file, seed))
-            yield word, _ended(way, root, f"{name}, seed {seed}, {word}")
+        word, way = ways[seed % len(ways)]
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(made, root)
+        file = root / name
+        file = next(file.glob("*.ckpt")) if file.is_dir() else file
+        if word == "resume" and not name.endswith("results.json"):
+            status = root / CLASSES / "status.json"
+            status.write_text(status.read_text().replace("complete", "interrupted"))
+        file.write_bytes(mutated(file, seed))
+        yield word, _ended(way, root, f"{name}, seed {seed}, {word}")
 
 
 def _ended(way: Way, root: Path, which: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 import torch
@@ -123,4 +124,19 @@ class Signalling(Finetune):
         if batch.position[1:] == (1, 0, 2) and "GO_ON" not in os.environ:
             for name in self.signals:
                 os.kill(os.getpid(), signal.Signals[name])
+        return super().objective(batch)
+
+
+class Ending(Finetune):
+    """Fine-tuning that ends its process within the second task's third step."""
+
+    def __init__(self, network: Network, *, end: str) -> None:
+        super().__init__(network)
+        self.end = end
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.position[1:] == (1, 0, 2) and "GO_ON" not in os.environ:
+            {"abort": os.abort, "exit": lambda: os._exit(0), "leave": lambda: sys.exit(0)}.get(
+                self.end, lambda: None
+            )()
         return super().objective(batch)

@@ -20,6 +20,9 @@ from cl_runner.errors import Diverged
 from cl_runner.evaluation import predict
 from cl_runner.evaluator import Evaluator
 from cl_runner.metrics import METRICS, Matrix
+from cl_runner.report.tables import OF_CLASSES, OF_REGRESSION
+from cl_runner.results import MEASURED
+from cl_runner.run_folder.schemas import Results
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.strategy import Strategy
 
@@ -75,6 +78,10 @@ def test_hand_worked_numbers() -> None:
     assert metrics.backward_transfer(HAND) == pytest.approx((-0.2 - 0.3) / 2)
     assert metrics.average_accuracy(HAND) == pytest.approx(2.2 / 3)
     assert metrics.overall_accuracy(HAND, [100, 100, 800]) == pytest.approx(0.92)
+    assert metrics.average_incremental_accuracy(HAND) == pytest.approx((0.9 + 0.7 + 2.2 / 3) / 3)
+    # After each task 90 of 100, 60 + 80 of 200, 70 + 50 + 800 of 1000 are right.
+    found = metrics.overall_incremental_accuracy(HAND, [100, 100, 800])
+    assert found == pytest.approx((0.9 + 0.7 + 0.92) / 3)
     assert metrics.learning_accuracy(HAND) == pytest.approx(0.9)
     ideal: Matrix = [[1.0, None, None], [1.0, 0.9, None], [1.0, 1.0, 1.0]]
     assert metrics.intransigence(HAND, ideal) == pytest.approx((0.1 + 0.1 + 0.0) / 3)
@@ -97,6 +104,11 @@ def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
 
 def test_every_metric_has_its_definition() -> None:
     assert all(len(text) > 20 for text in METRICS.values())
+
+
+def test_every_metric_is_in_the_results_and_in_the_report() -> None:
+    assert {*OF_CLASSES, *OF_REGRESSION} == METRICS.keys()
+    assert METRICS.keys() <= set(MEASURED) & Results.model_fields.keys()
 
 
 class Oracle(Strategy):

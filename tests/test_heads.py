@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from conftest import SHAPE, composed, run_here, tiny_stream
+from conftest import SHAPE, composed, tiny_stream
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -169,14 +169,3 @@ def test_nothing_acts_on_rows_that_are_not_born_yet() -> None:
     unborn = network.classifier.weights[2], network.classifier.biases[2]
     assert not any(p.any() for p in unborn)
     assert not any(p in training.optimizer.state for p in unborn)
-
-
-@pytest.mark.parametrize("layers", ["head", "all"])
-def test_sgd_keeps_its_momentum_where_a_layer_is_inserted(layers: str, tmp_path) -> None:
-    """Parameters with and without momentum meet, which torch's fused step cannot mix."""
-    phase = f"{{_target_:cl_runner.phases.Phase,epochs:1,layers:{layers},weight_decay:null}}"
-    results = run_here(
-        tmp_path / "run", "strategy=lwf", "optimizer=sgd", "reset_optimizer=false", "epochs=1",
-        "model.widths=[16]", "model.inserted_layer=random", f"later_phases=[{phase}]",
-    )  # fmt: skip
-    assert results["average_accuracy"] > 0

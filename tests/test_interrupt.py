@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -121,9 +120,6 @@ def test_nobody_has_to_read_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(interrupt.os, "write", broken)
         signals._note(signal.SIGTERM, None)
     assert signals.received == signal.SIGTERM
-    with monkeypatch.context() as patch:
-        patch.setattr(progress.tqdm, "write", lambda *_, **__: broken())
-        progress._AboveTheBar().handle(logging.makeLogRecord({"msg": "hello", "levelno": 20}))
 
 
 def test_a_killed_neighbour_does_not_stop_the_progress_bar(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -112,17 +114,60 @@ def test_the_uniformity_test_would_see_an_off_by_one(monkeypatch: pytest.MonkeyP
     assert reservoir_p_value(True, monkeypatch) < 1e-6
 
 
-def test_herding_follows_the_mean_like_brute_force() -> None:
-    features = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    order = herding_order(features, 5).tolist()
-    for k in range(5):
-        chosen = order[:k]
+def of_length_one(vector: list[float]) -> list[float]:
+    length = math.sqrt(math.fsum(v * v for v in vector))
+    return [v / length for v in vector]
+
+
+def mean_of(vectors: list[list[float]], renormalised: bool = True) -> list[float]:
+    mean = [math.fsum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+    return of_length_one(mean) if renormalised else mean
+
+
+def herded(features: list[list[float]], count: int, renormalised: bool = True) -> list[int]:
+    """Algorithm 4 of Rebuffi et al. (2017) in plain Python, where a float is a double."""
+    features = [of_length_one(vector) for vector in features]
+    mu, chosen = mean_of(features, renormalised), []
+    for _ in range(count):
         distances = {
-            i: float((features.mean(0) - features[[*chosen, i]].mean(0)).norm())
-            for i in range(12)
+            i: math.dist(mu, mean_of([features[j] for j in [*chosen, i]], renormalised))
+            for i in range(len(features))
             if i not in chosen
         }
-        assert order[k] == min(distances, key=distances.__getitem__)
+        chosen.append(min(distances, key=distances.__getitem__))
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_herding_is_the_papers_algorithm_4(seed: int) -> None:
+    """Features of very different lengths, so that it shows where a length is taken off."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = 10 ** (4 * torch.rand(30, 1, generator=draw) - 2)
+    features = lengths * torch.randn(30, 4, generator=draw).relu().add(0.01)
+    assert herding_order(features, 30).tolist() == herded(features.tolist(), 30)
+
+
+def test_the_means_are_of_length_one_too() -> None:
+    """Without that another order comes out: the test before could not pass by chance."""
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(30, 4, generator=draw).relu().add(0.01)
+    assert herding_order(features, 30).tolist() != herded(features.tolist(), 30, False)
+
+
+def test_the_memory_keeps_the_herded_samples_of_each_class_in_their_order() -> None:
+    stream, network = tiny_stream(), tiny_network(batch_norm=True)
+    memory = Memory(12, network, "herding")
+    network.grow(stream.tasks[0])
+    network.train()
+    network(stream.tasks[0].train.x)  # statistics that are not the first ones
+    memory.learn(stream.tasks[0], network)
+    assert network.training
+    train = stream.tasks[0].train
+    network.eval()
+    for label in (0, 1):
+        mine = train[torch.nonzero(train.y == label).flatten()]
+        expected = mine.raw[herded(network.features(mine.x).tolist(), 6)]
+        assert torch.equal(memory.images[memory.labels == label], expected)
 
 
 def test_a_draw_is_a_function_of_the_position_alone() -> None:

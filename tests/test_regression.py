@@ -179,12 +179,8 @@ def test_a_run_keeps_errors_and_fits(tmp_path: Path) -> None:
         results["mse_curve"][25]["mse"],
     ]
     assert results["accuracy"] is results["average_accuracy"] is results["forgetting"] is None
-    assert results["tasks"][0] == {
-        "name": "x from -4 to -0.5",
-        "classes": None,
-        "train": 30,
-        "test": 200,
-    }
+    described = {"name": "x from -4 to -0.5", "classes": None, "train": 30, "test": 200}
+    assert described.items() <= results["tasks"][0].items()
     assert [len([e for e in row if e is not None]) for row in results["mse_validation"]] == [1, 2]
 
 

@@ -123,7 +123,7 @@ def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> Non
         {"folder": "006_never", "varied": {"strategy": "si", "seed": "4"}, "overrides": []},
         {"folder": "008_never", "varied": {"strategy.weight": "1e1", "seed": "4"}, "overrides": []},
     ]
-    ledger = {"sweep": "s", "jobs": jobs}
+    ledger = {"sweep": "s", "id": None, "jobs": jobs}
     (two_strategies / "sweep.json").write_text(json.dumps(ledger))
     run_folder(two_strategies / "007_killed", "joint", 0, (0, 0), state="running")
     told, _ = command.report([two_strategies], tmp_path / "out")
@@ -167,7 +167,7 @@ def test_jobs_that_were_never_begun_are_known_by_their_command(tmp_path) -> None
          "overrides": ["strategy=ewc", f"strategy.weight={10.0**n}", "seed=4"]}
         for n in range(2)
     ]  # fmt: skip
-    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "jobs": jobs}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "id": None, "jobs": jobs}))
     assert [group.label for group in section_of(tmp_path).groups] == ["ewc, weight 1",
                                                                      "ewc, weight 10"]  # fmt: skip
 

@@ -196,15 +196,39 @@ def test_where_the_data_is_may_change(cl_train_here, monkeypatch) -> None:
     assert cl_train_here("resume=run").returncode == 0
 
 
-def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path) -> None:
+def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     """A run folder may come from someone else; it gives settings of the run, nothing more."""
     theirs = ["seed=3", "trusted_targets=[os]", "+trusted_targets=[os]", "strategy.alpha=2",
               "hydra.launcher=x", "hydra/launcher=x", "output_root=/", "name=x",
               "--config-dir=/", "experiment=../../evil", "model@strategy=mlp",
-              "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf"]  # fmt: skip
+              "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf",
+              "first_task_cache=here", "+first_task_cache=here", "reference=there",
+              "dataset.root=data", "+dataset.source.root=data", "model.widths=[${oc.env:SECRET}]",
+              "tracker.dir=/tmp", "dataset.class_order=../x", "checkpoint=\\\\host\\x"]  # fmt: skip
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
     assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
+    told = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("resume: ") and "; type it again" in line for line in told)
+    assert any(line.startswith("resume: first_task_cache=here is not taken") for line in told)
+
+
+def test_a_foreign_folder_makes_nothing_outside_of_itself(
+    stopped, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    """Neither a store at a place of its choice nor a folder that is called after a secret."""
+    monkeypatch.setenv("SECRET", "hunter2")
+    monkeypatch.setenv("GO_ON", "1")
+    outside = tmp_path / "outside"
+    file = stopped / "overrides.yaml"
+    own = yaml.safe_load(file.read_text())
+    theirs = [f"first_task_cache={outside}", "name=${oc.env:SECRET}", f"output_root={outside}",
+              "first_task_cache=${oc.env:SECRET}"]  # fmt: skip
+    file.write_text(yaml.safe_dump([*own, *theirs]))
+    before = sorted(tmp_path.iterdir())
+    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.iterdir()) == before and "hunter2" not in done.stderr
 
 
 def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_told(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
 KEYS = {
     "schema", "experiment", "dataset", "model", "strategy", "optimizer", "seed", "conventions",
     "tasks", "accuracy", "accuracy_task_il", "average_accuracy", "average_incremental_accuracy",
-    "overall_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
-    "forward_transfer", "intransigence", "min_accuracy", "stability_gap", "alarms", "cost",
-    "environment",
+    "overall_accuracy", "overall_incremental_accuracy", "learning_accuracy", "forgetting",
+    "backward_transfer", "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
+    "alarms", "cost", "environment",
 }  # fmt: skip
 
 
@@ -63,6 +63,29 @@ def test_any_metric_can_be_computed_from_the_predictions(tmp_path: Path) -> None
             for suffix, matrix in (("", "accuracy"), ("_task_il", "accuracy_task_il")):
                 predicted = stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"]
                 assert (predicted == labels).mean() == pytest.approx(results[matrix][t][k])
+
+
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path: Path) -> None:
+    """Counted sample by sample in the predictions, with tasks of 6, 1 and 3 classes."""
+    results = run_here(tmp_path / "run", *FAST, f"dataset.scenario={scenario}", "dataset.tasks=3",
+                       "dataset.classes_per_task=[6,1,3]")  # fmt: skip
+    stored = np.load(tmp_path / "run" / "predictions.npz")
+    suffix = "_task_il" if scenario == "task_incremental" else ""
+    over_tasks, over_samples = [], []
+    for t in range(3):
+        right, count, shares = 0, 0, []
+        for k in range(t + 1):
+            pairs = zip(stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"].tolist(),
+                        stored[f"labels_of_task_{k + 1}"].tolist(), strict=True)  # fmt: skip
+            of_task = [predicted == label for predicted, label in pairs]
+            right, count = right + sum(of_task), count + len(of_task)
+            shares.append(sum(of_task) / len(of_task))
+        over_tasks.append(sum(shares) / len(shares))
+        over_samples.append(right / count)
+    assert results["average_incremental_accuracy"] == pytest.approx(sum(over_tasks) / 3)
+    assert results["overall_incremental_accuracy"] == pytest.approx(sum(over_samples) / 3)
+    assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they are told apart here
 
 
 def test_metrics_are_one_line_an_event(tmp_path: Path) -> None:

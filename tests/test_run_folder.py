@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from cl_runner.run import run
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import DEPTH, Damaged, as_yaml
 from cl_runner.text import harmless, one_line
+from cl_runner.tracking.late_mirror import replace_earlier
 from cl_runner.tracking.local import LocalFiles
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))
@@ -46,8 +48,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", fuzz_folders.WAYS)
 def test_no_damage_ends_in_a_traceback(name: str, made: Path, tmp_path: Path) -> None:
-    count = 4 if fuzz_folders.WAYS[name] is fuzz_folders.RUN else 8
-    found = Counter(fuzz_folders.outcomes(made, name, range(count), tmp_path / "work"))
+    found = Counter(fuzz_folders.outcomes(made, name, range(12), tmp_path / "work"))
     assert not [way for way, ended in found if ended == "traceback"], found
 
 
@@ -56,7 +57,7 @@ def test_what_is_whole_is_read(made: Path) -> None:
     assert states == {fuzz_folders.CLASSES: "complete", fuzz_folders.LINES: "complete"}
     assert read.predictions(made / fuzz_folders.CLASSES)
     assert len(read.metrics(made / fuzz_folders.CLASSES)) == 4
-    assert read.verdict(made) and fuzz_folders.search(made)
+    assert read.verdict(made) and fuzz_folders.search(made) and fuzz_folders.compared(made)
 
 
 FIELDS = [
@@ -242,3 +243,21 @@ def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch
     assert str(Damaged(Path(evil), evil)).isprintable()
     assert harmless("a\tb\nc") == "a\tb\nc" and one_line("a\nb") == "a\\nb"
     assert harmless(evil).isprintable() and harmless("é – \u4e2d") == "é – \u4e2d"
+
+
+@pytest.mark.parametrize("evil", ["*", "../../x", "[a-z]", "0123456", "a/b"])
+def test_an_id_is_no_pattern(evil: str, copy: Path) -> None:
+    """W&B runs that a later one takes the place of are found by it."""
+    for folder, name, key in ((copy / fuzz_folders.CLASSES, "status.json", "run_id"),
+                              (copy, "sweep.json", "id")):  # fmt: skip
+        node = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**node, key: evil}))
+    for reader in (lambda: read.status(copy / fuzz_folders.CLASSES), lambda: read.ledger(copy)):
+        with pytest.raises(Damaged):
+            reader()
+    offline = copy / "wandb" / "offline-run-1"
+    offline.mkdir(parents=True)
+    (offline / "run-kept.wandb").write_text("")
+    made = SimpleNamespace(id=evil, dir=str(copy / "wandb" / "offline-run-2" / "files"))
+    replace_earlier(copy, made)
+    assert offline.exists()

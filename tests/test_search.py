@@ -404,9 +404,9 @@ def test_runs_that_end_without_a_value(
 ) -> None:
     def start(words: list[str], told: Path) -> SimpleNamespace:
         (told / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
-        return SimpleNamespace(exitcode=code)
+        return SimpleNamespace(wait=lambda _: code)
 
-    monkeypatch.setattr(search.child, "start", start)
+    monkeypatch.setattr(search, "Child", start)
     done = cl_search(*TINY, LR, "--trials", "2", "--jobs", "1")
     assert done.returncode == returned
     assert [trial.state.name for trial in trials(the_folder(tmp_path))] == states
@@ -435,10 +435,10 @@ def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from cl_runner import child
+from cl_runner.child import Child
 if __name__ == "__main__":
     try:
-        child.start(["--help"], Path(sys.argv[1])).join()
+        Child(["--help"], Path(sys.argv[1])).wait()
     except KeyboardInterrupt:
         sys.exit(130)
 """

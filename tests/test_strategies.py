@@ -297,6 +297,18 @@ def test_the_path_integral_on_a_quadratic_has_the_closed_form(lr: float) -> None
     assert not strategy.path.any()
 
 
+def test_each_task_of_si_is_clamped_by_itself() -> None:
+    """Of a clamp of the sum so far, as in the authors' code, 10 would be left."""
+    stream, strategy = tiny_stream(), make("si")
+    for task, omega in zip(stream.tasks, (2.0, -1.0, 0.5), strict=True):
+        strategy.begin_task(task)
+        strategy.path.fill_(omega)
+        strategy.end_task(task)  # no weight has moved, so Ω grows by max(0, ω) / xi
+    torch.testing.assert_close(
+        strategy.springs.weight, torch.full_like(strategy.path, (2.0 + 0.5) / 0.1)
+    )
+
+
 def test_what_the_penalty_pulls_is_not_counted() -> None:
     """At a flat loss only the penalty moves the weights, and no importance comes of that."""
     task, strategy = tiny_stream().tasks[1], make("si")

@@ -8,14 +8,14 @@ import gzip
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cl_runner import terminal
 from cl_runner.data import gtsrb, mnist
-from cl_runner.errors import DataError, RunError, StorageError
+from cl_runner.errors import DataError, StorageError
 
 MNISTS = {source.name: source for source in (mnist.mnist(), mnist.fashion_mnist())}
 NAMES = [*MNISTS, "gtsrb"]
@@ -32,15 +32,12 @@ def main() -> None:
         metavar="FOLDER",
         help="where data sets are kept (default: the variable CL_DATA, else data)",
     )
-    arguments = parser.parse_args()
-    try:
+    with terminal.command("the same command begins again"):
+        arguments = parser.parse_args()
         if arguments.command == "prepare":
             prepare(arguments.name, arguments.root)
         check(arguments.name, arguments.root)
         print(f"{arguments.name} is complete in {arguments.root}")
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def check(name: str, root: str) -> None:

@@ -9,6 +9,7 @@ gradient, momentum and weight decay alike. It all behaves as separate heads woul
 Two things may change when the second task begins: a hidden layer may be inserted before the
 classifier, drawn as torch draws it or the identity (which changes nothing at first, as features
 behind a ReLU are not negative); BatchNorm's statistics may be frozen at those of the first task.
+Without that they move in every step of later tasks, also where the head alone learns.
 """
 
 from __future__ import annotations

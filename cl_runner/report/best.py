@@ -38,7 +38,7 @@ def write_best(run: Run, output: Path) -> Path:
     """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     chosen = [{f"override /{group}": name} for group, name in options.items() if name]
-    known = {*yaml.safe_load((CONF / "config.yaml").read_text()), *GROUPS}
+    known = {*yaml.safe_load((CONF / "config.yaml").read_text("utf-8")), *GROUPS}
     config = read.config(run.folder) or {}
     settings = _plain({key: value for key, value in config.items() if key in known}, "")
     folder = _own_folder(output)

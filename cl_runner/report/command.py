@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from cl_runner.errors import RunError, StorageError
+from cl_runner import terminal
 from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
 from cl_runner.report.drawings import Drawing
 from cl_runner.report.groups import Section
@@ -35,25 +32,14 @@ def main() -> None:
         "--output", type=Path, help="instead of FOLDER/report (--to-wandb: FOLDER/wandb)"
     )
     to_wandb.add_options(parser)
-    arguments = parser.parse_args()
-    folders = arguments.folders
-    try:
+    with terminal.command():
+        arguments = parser.parse_args()
         if arguments.to_wandb:
             to_wandb.command(arguments)
             return
+        folders = arguments.folders
         told, files = report(folders, arguments.output or folders[0] / "report")
-        print(harmless("\n".join([*told, *map(str, files)])), flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except RunError as error:
-        _end(error)
-    except OSError as error:
-        _end(StorageError.of(Path(error.filename or folders[0]), error))
-
-
-def _end(error: RunError) -> NoReturn:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
+        print(harmless("\n".join([*told, *map(str, files)])))
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:

@@ -69,11 +69,11 @@ class Page:
         surroundings = Environment(
             loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
         )
-        script = (HERE / "page.js").read_text()
+        script = (HERE / "page.js").read_text("utf-8")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         return surroundings.get_template("page.html.jinja").render(
             **vars(self),
-            style=Markup((HERE / "page.css").read_text()),
+            style=Markup((HERE / "page.css").read_text("utf-8")),
             script=Markup(script),
             script_digest=digest,
             version=__version__,

@@ -16,9 +16,9 @@ from cl_runner.report.swept import by_strategy, mean_by_value, seed_deviation, s
 from cl_runner.report.table import number
 
 OF_CLASSES = (
-    "average_accuracy", "overall_accuracy", "average_incremental_accuracy", "learning_accuracy",
-    "forgetting", "backward_transfer", "forward_transfer", "intransigence", "min_accuracy",
-    "stability_gap",
+    "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
+    "overall_incremental_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
+    "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
 )  # fmt: skip
 OF_REGRESSION = ("average_mse", "mse_growth")
 BRIEF = ("average_accuracy", "forgetting", *OF_REGRESSION)

@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cl_runner import storage
-from cl_runner.child import cl_train, complaint
-from cl_runner.errors import ConfigError, RunError
+from cl_runner import storage, terminal
+from cl_runner.child import Child, complaint
+from cl_runner.config.command_line import quoted
+from cl_runner.errors import ConfigError
 from cl_runner.report.table import aligned
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
@@ -36,19 +37,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=_integers, help="such as 0,1,2: instead of the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
-    arguments = parser.parse_intermixed_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of every run
-    try:
+    with terminal.command("the same command goes on"):
+        arguments = parser.parse_intermixed_args()
+        os.environ["OMP_NUM_THREADS"] = "1"  # of every run
         if arguments.list or arguments.name is None:
             print(listing())
             return
         sys.exit(not reproduce(arguments))
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
 
 
 def _integers(text: str) -> list[int]:
@@ -109,14 +104,15 @@ def run_one(
 ) -> tuple[dict[str, Any] | None, str]:
     """Start or continue one run in a process with one thread; its results and a word on it."""
     run, seed = job
-    place = [f"output_root={parent}", f"name={suite.folder_name(run, seed)}", "resume=auto"]
-    shared = f"first_task_cache={parent / 'first_tasks'}"
+    name = suite.folder_name(run, seed)
+    place = [f"output_root={quoted(parent)}", f"name={quoted(name)}", "resume=auto"]
+    shared = f"first_task_cache={quoted(parent / 'first_tasks')}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
     with TemporaryDirectory() as told:
-        code = cl_train([*words, *overrides, *place], Path(told))
+        code = Child([*words, *overrides, *place], Path(told)).wait()
         if code != 0:
             return None, f"failed with exit code {code}: {complaint(Path(told))}"
-        printed = (Path(told) / "stdout").read_text()
+        printed = (Path(told) / "stdout").read_text("utf-8")
     complete = Path(printed.strip().splitlines()[-1].partition("run folder: ")[2])
     try:
         results = read.results(complete)

@@ -57,7 +57,7 @@ def read(name: str) -> Suite:
         from cl_runner.settings import nearest  # importing torch takes seconds
 
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
-    node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text())
+    node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
     rows = [Row(**row) for row in node.pop("rows")]
     return Suite(name=name, rows=rows, **node)
 

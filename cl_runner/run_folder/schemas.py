@@ -28,6 +28,8 @@ def _beside(name: str) -> str:
 
 Beside = Annotated[str, AfterValidator(_beside)]
 """The name of a folder beside the file."""
+Id = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
+"""What W&B knows a run or a sweep by."""
 
 
 class Strict(BaseModel):
@@ -73,7 +75,7 @@ class Status(Strict):
     status: Literal["running", "complete", "failed", "interrupted"]
     pid: Count = 0
     host: str = ""
-    run_id: str = ""
+    run_id: Id | Literal[""] = ""
     attempt: Annotated[int, Field(ge=1)] = 1
     settings: str = ""
     names: dict[str, str] = {}
@@ -86,6 +88,7 @@ class Task(Strict):
     classes: list[int] | None
     train: Count
     test: Count
+    test_sha256: str = ""
 
 
 class Cost(Strict):
@@ -137,6 +140,7 @@ class Results(Strict):
     average_accuracy: Share | None
     overall_accuracy: Share | None
     average_incremental_accuracy: Share | None
+    overall_incremental_accuracy: Share | None = None
     learning_accuracy: Share | None
     forgetting: Share | None
     backward_transfer: Share | None
@@ -224,8 +228,8 @@ class Job(Strict):
 class Ledger(Strict):
     """sweep.json."""
 
-    sweep: str
-    id: str | None
+    sweep: Beside
+    id: Id | None
     jobs: list[Job]
 
 

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 
-from cl_runner import loader, storage
+from cl_runner import loader, storage, terminal
 from cl_runner.errors import MISSING, ConfigError, RunError
 
 EXAMPLE = (
@@ -32,17 +32,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included; 20")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
-    arguments = parser.parse_intermixed_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of every run
-    loader.install()
-    try:
+    with terminal.command("the same command goes on"):
+        arguments = parser.parse_intermixed_args()
+        os.environ["OMP_NUM_THREADS"] = "1"  # of every run
+        loader.install()
         sys.exit(not search(arguments))
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
 
 
 def search(arguments: argparse.Namespace) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
 
-from cl_runner import child
+from cl_runner.child import Child, complaint
+from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.run_folder import read
 from cl_runner.search import objective
@@ -78,33 +79,33 @@ class Search:
             if job.state == DONE:
                 return f"{self._complete(trial, job, point)}, already complete"
             start = time.monotonic()
-            code, complaint, pruned = self._train(trial, job, point)
+            code, told, pruned = self._train(trial, job, point)
             if code == 0:
                 return f"{self._complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
             if pruned:
                 self.study.prune(trial)
                 return f"pruned after task {trial.judged} of {point.tasks}"
-            return self._without_value(trial, job, code, complaint)
+            return self._without_value(trial, code, told)
 
-    def _train(self, trial: Trial, job: Job, point: Point) -> tuple[int | None, str, bool]:
+    def _train(self, trial: Trial, job: Job, point: Point) -> tuple[int, str, bool]:
         """The run in a child process, which is asked to end if the study says so: its exit code,
         what it complained of, and whether it was asked."""
         pruned = False
         with TemporaryDirectory() as told:
-            process = child.start(self._words(job), Path(told))
-            while process.exitcode is None:
-                process.join(POLL)
+            child = Child(self._words(job), Path(told))
+            code = None
+            while code is None:
+                code = child.wait(POLL)
                 values = objective.after_each_task(job.folder)
                 if not pruned and self.study.is_to_stop(trial, values, point.tasks):
-                    process.terminate()
+                    child.interrupt()
                     pruned = True
-            complaint = "" if process.exitcode == 0 else child.complaint(Path(told))
-            return process.exitcode, complaint, pruned
+            return code, "" if code == 0 else complaint(Path(told)), pruned
 
     def _words(self, job: Job) -> list[str]:
         words = command(job, self.folder, shared=True)
         if (job.config["tracker"] or {}).get("group", "") is None:
-            words.append(f"tracker.group='{self.folder.name}'")
+            words.append(f"tracker.group={quoted(self.folder.name)}")
         return words
 
     def _complete(self, trial: Trial, job: Job, point: Point) -> str:
@@ -114,7 +115,7 @@ class Search:
         unit = "mse" if point.measure == "mse" else "%"
         return f"{shown(value, point.measure)} {unit} on validation"
 
-    def _without_value(self, trial: Trial, job: Job, code: int | None, complaint: str) -> str:
+    def _without_value(self, trial: Trial, code: int, complaint: str) -> str:
         if code in OF_ALL_RUNS or (code == ConfigError.exit_code and self._nothing_known()):
             if code not in OF_ALL_RUNS:  # those go on with this trial when they are called again
                 self._failed(trial, complaint)
@@ -125,7 +126,7 @@ class Search:
             self.study.note(trial, error=complaint)
             self.study.prune(trial)
             return complaint
-        if code is None or code < 0 or code in ENDED:
+        if code < 0 or code in ENDED:
             self.unfinished += 1
             return "interrupted or killed; the same command goes on with it"
         return self._failed(trial, complaint)

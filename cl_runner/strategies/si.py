@@ -17,7 +17,10 @@ class SI(Strategy):
     """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²   (Zenke et al. 2017, eq. 4 and 5)
 
     Ωᵢ = Σₜ max(0, ωₜᵢ) / (Δₜᵢ² + xi), Δₜ the way made in task t, ωₜᵢ = −Σ gᵢ δᵢ over its steps δ,
-    with g the gradient of CE alone: what the penalty pulls is taken off before it is counted."""
+    with g the gradient of CE alone: what the penalty pulls is taken off before it is counted.
+
+    The max is of each task by itself, so no task takes from the importance that others gave. The
+    paper has none; the authors' code clamps the sum so far instead, after each task."""
 
     path: Tensor  # [P] ω of the task under way
     start: Tensor  # [P] θ when it began

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.command_line import quoted
 from cl_runner.masking import kept_overrides
 from cl_runner.report.table import aligned
 from cl_runner.resume import Config, key_of, settings_digest
@@ -95,14 +96,7 @@ def command(job: Job, folder: Path, shared: bool) -> list[str]:
     if (job.config["tracker"] or {}).get("name", "") is None and job.label:
         ours["tracker.name"] = job.label
     kept = [override for override in job.overrides if key_of(override) not in ours]
-    return [*kept, *(f"{key}={quoted(str(value))}" for key, value in ours.items())]
-
-
-def quoted(value: str) -> str:
-    """As one word of Hydra's grammar; plain ones stay bare, so that numbers are numbers."""
-    if value.isalnum():
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return [*kept, *(f"{key}={quoted(value)}" for key, value in ours.items())]
 
 
 def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:

@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cl_runner import masking, overrides, settings
+from cl_runner.config.command_line import literal
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.interrupt import Interrupted
 from cl_runner.resume import Config, changes_no_result, key_of
@@ -36,6 +37,8 @@ ENDED = (DONE, "failed")
 OWN = ("name", "output_root", "plan")
 """Settings that are of the sweep itself."""
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
+PATIENCE = 20
+"""Seconds for a step and a checkpoint of a job whose sweep was killed."""
 
 
 class Sweep(Sweeper):
@@ -148,7 +151,7 @@ class Sweep(Sweeper):
             launchers.connect(self.master.hydra.launcher)
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
-            self.master.hydra.sweep.dir = str(folder)
+            self.master.hydra.sweep.dir = literal(str(folder))
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context,
             task_function=launchers.Here(self.task_function),
@@ -159,6 +162,7 @@ class Sweep(Sweeper):
         """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
         what had not begun or was still alive, and then for what had died, one job at a time: what
         kills a worker then takes no neighbour along."""
+        self._wait_for_those_of_a_killed_sweep(jobs)
         words = first_tasks(jobs)
         shared = {
             job.folder for job, word in zip(jobs, words, strict=True) if words.count(word) > 1
@@ -183,6 +187,13 @@ class Sweep(Sweeper):
             error = self._launch([job], folder, shared)
             if error is not None:
                 print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
+
+    def _wait_for_those_of_a_killed_sweep(self, jobs: Sequence[Job]) -> None:
+        """A job whose sweep was killed saves its state before it ends. One that goes on is of
+        another command, and will be told to be in use."""
+        end = time.monotonic() + PATIENCE
+        while any(job.state == "running" for job in jobs) and time.monotonic() < end:
+            time.sleep(0.05)
 
     def _settle(self, alive: Sequence[Job]) -> None:
         """Wait for what a broken launcher has left alive: submitit's jobs go on to their end,

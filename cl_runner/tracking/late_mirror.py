@@ -51,7 +51,7 @@ def tracker_of(
 def _preset() -> dict[str, Any]:
     from cl_runner.config.paths import CONF
 
-    preset: dict[str, Any] = yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text())
+    preset: dict[str, Any] = yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text("utf-8"))
     return preset
 
 
@@ -70,7 +70,8 @@ def replace_earlier(place: Path, run: Any) -> None:
     """Remove what an earlier call has written of this W&B run, unless it was uploaded: `wandb sync`
     would upload both, and only the last of them stays."""
     made = Path(run.dir).parent.resolve()
-    for file in place.glob(f"wandb/offline-run-*/run-{run.id}.wandb"):
+    for folder in place.glob("wandb/offline-run-*"):
+        file = folder / f"run-{run.id}.wandb"  # no pattern: an id may come from someone else
         uploaded = file.with_name(f"{file.name}.synced").exists()
-        if file.parent.resolve() != made and not uploaded:
-            shutil.rmtree(file.parent)
+        if file.exists() and folder.resolve() != made and not uploaded:
+            shutil.rmtree(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
 from threading import RLock
 from typing import Any
 
@@ -71,5 +70,4 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
-            with suppress(OSError):  # nobody may be reading any more
-                tqdm.write(harmless(prefix + record.getMessage()), file=sys.stderr)
+            tqdm.write(harmless(prefix + record.getMessage()), file=sys.stderr)

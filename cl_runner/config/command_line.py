@@ -1,0 +1,69 @@
+"""Words of a command line as Hydra reads them: put in order, quoted, and read back.
+
+A value is read twice: by the grammar of overrides, which takes off the quotes, and by OmegaConf,
+which puts values in the place of `${...}`. Names of folders may hold anything.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+_PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
+
+
+def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values, and overrides. Hydra takes overrides in one row only, so that
+    `epochs=2 --config-dir X seed=1` is no command for it. Ends the process with Hydra's usage for
+    a flag that is none."""
+    overrides: list[str] = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    flags, left = [], list(overrides)
+    for argument in reversed(arguments):
+        if left and left[-1] == argument:
+            left.pop()
+        else:
+            flags.append(argument)
+    return flags[::-1], overrides
+
+
+def literal(text: str) -> str:
+    """The text as a node of OmegaConf's that means just this text."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def quoted(value: object) -> str:
+    """The value of an override: text and paths in quotes, other values as they are."""
+    if value is None:
+        return "null"
+    if not isinstance(value, str | Path):
+        return str(value)
+    text = re.sub(r"(\\*)'", r"\1\1\\'", literal(str(value)))
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
+
+
+def typed(key: str, value: str | Path) -> str:
+    """What to type in a shell for this setting."""
+    bare = _PLAIN.fullmatch(str(value))
+    return shlex.quote(f"{key}={value if bare else quoted(value)}")
+
+
+def text_of(override: str) -> str:
+    """The value of an override as text, quotes taken off. Empty if it is no override of one
+    value, which Hydra will say better."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        if parsed.is_sweep_override() or parsed.is_delete():
+            return ""
+        value = parsed.value()
+        text = value if isinstance(value, str) else parsed.get_value_string()
+        return str(OmegaConf.create({"value": text}).value)
+    except (HydraException, OmegaConfBaseException):
+        return ""

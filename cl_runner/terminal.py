@@ -1,0 +1,108 @@
+"""What a command prints and how it ends: words that cannot be written never change its outcome."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+from cl_runner.errors import RunError, StorageError
+
+IN_ASCII = {
+    "→": "->", "←": "<-", "−": "-", "–": "-", "—": "-", "…": "...", "±": "+-", "×": "x", "·": ".",
+    "≥": ">=", "≤": "<=", "≠": "!=", "∞": "inf", "²": "^2", "Σ": "sum", "‖": "|", "λ": "lambda",
+    "α": "alpha", "β": "beta", "δ": "delta", "θ": "theta", "π": "pi", "σ": "sigma", "ω": "omega",
+}  # fmt: skip
+"""What stands for a character that an encoding does not have; a question mark for all others."""
+ERRORS = "cl_runner.transliterate"
+
+
+@contextmanager
+def command(goes_on: str = "") -> Iterator[None]:
+    """All that a command does. An error ends it in one line and with its exit code.
+
+    goes_on: what to say, once it was interrupted, about how it goes on.
+    """
+    never_fail()
+    try:
+        yield
+    except RunError as error:
+        end(str(error), error.exit_code)
+    except OSError as error:
+        told = [str(part) for part in (error.filename, error.strerror or error) if part is not None]
+        end(f"storage error: {': '.join(told)}", StorageError.exit_code)
+    except KeyboardInterrupt:
+        end("; ".join(filter(None, ("interrupted", goes_on))), 130)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def never_fail() -> None:
+    """From now on whatever is printed in this process is written, transliterated or dropped."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file to be opened, perhaps one of data, would be it
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.FileIO(0, closefd=False))
+    sys.stdout = _that_never_fails(sys.stdout, 1)
+    sys.stderr = _that_never_fails(sys.stderr, 2)
+
+
+class _Descriptor(io.FileIO):
+    """Says of all bytes that they were written. stream: who else writes there, and closes it."""
+
+    def __init__(self, number: int, stream: Any) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.stream = stream
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data) or len(data)  # None: the reader is too slow
+        return len(data)
+
+
+def _that_never_fails(stream: Any, number: int) -> Any:
+    """A stream to where this one writes (None: to this descriptor). Its layers are those of any
+    text stream, so that every way to print ends in them."""
+    if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), _Descriptor):
+        return stream
+    if stream is None:
+        return _text(_Descriptor(number, None), "utf-8", number == 2)
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError, AttributeError):  # in memory: a test's, a notebook's
+        return stream
+    with suppress(OSError, ValueError):
+        stream.flush()
+    by_line = stream.line_buffering or stream.write_through
+    return _text(_Descriptor(number, stream), stream.encoding, by_line)
+
+
+def _text(descriptor: _Descriptor, encoding: str, by_line: bool) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(descriptor)
+    return io.TextIOWrapper(buffer, encoding, ERRORS, line_buffering=by_line)
+
+
+def _transliterated(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Python's way to ask what to write instead. A byte of a file's name that is no text stays."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    if "\udc80" <= text[0] <= "\udcff":
+        return os.fsencode(text[0]), error.start + 1
+    return IN_ASCII.get(text[0], "?"), error.start + 1
+
+
+codecs.register_error(ERRORS, _transliterated)
+
+
+def end(told: str, exit_code: int) -> NoReturn:
+    """End the process with this line and this exit code."""
+    print(told, file=sys.stderr)
+    sys.exit(exit_code)

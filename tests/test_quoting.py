@@ -1,0 +1,101 @@
+"""Words for Hydra: whatever a folder is called, what is written there is written there."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from cl_runner.config.command_line import in_order, literal, quoted, text_of, typed
+
+PIECES = ["\\", "'", '"', "$", "{", "}", "${", "${seed}", "\\${x}", "a", "é", "²", " ", "=", ",",
+          "[", "]", "(", ")", ":", "\n", "\t", "#", "~", "%", "*", "null", "1"]  # fmt: skip
+TINY = ("epochs=1", "dataset.tasks=2", "batch_size=400", "model.widths=[4]")
+ODD = ["a\\b", "${seed}", "it's \\'", "x,y=[z]", "end\\", "\\${now:}", "%j {} ~ #1"]
+
+
+def names(count: int) -> list[str]:
+    draw = random.Random(0)
+    return ["".join(draw.choices(PIECES, k=draw.randint(0, 7))) for _ in range(count)]
+
+
+def test_any_text_is_read_as_it_was_quoted() -> None:
+    """By Hydra's grammar and then by OmegaConf, which both have an escape of their own."""
+    parser = OverridesParser.create()
+    for name in [*ODD, *names(1500)]:
+        value = parser.parse_override(f"name={quoted(name)}").value()
+        node = OmegaConf.create({"seed": 0, "name": value, "literal": literal(name)})
+        assert (node.name, node.literal) == (name, name)
+        assert text_of(f"name={quoted(name)}") == name
+
+
+def test_what_is_no_text_stays_what_it_is() -> None:
+    assert [quoted(value) for value in (None, 1, 0.5, "1", "null")] == [
+        "null", "1", "0.5", "'1'", "'null'"
+    ]  # fmt: skip
+    assert [text_of(f"resume={word}") for word in ("null", "auto", "3", "a,b", "")] == [
+        "null", "auto", "3", "", ""
+    ]  # fmt: skip
+
+
+def test_what_is_shown_can_be_typed_in_a_shell() -> None:
+    assert typed("resume", Path("/a/b-c.d")) == "resume=/a/b-c.d"
+    for name in [*ODD, *names(200)]:
+        (word,) = shlex.split(typed("resume", name))
+        assert text_of(word) == name
+
+
+@pytest.mark.parametrize(("given", "flags"), [
+    (["--config-dir", "X", "resume=Y"], ["--config-dir", "X"]),
+    (["resume=Y", "--config-dir", "X", "seed=1"], ["--config-dir", "X"]),
+    (["-m", "resume=Y"], ["-m"]),
+    (["a=1", "-m", "b=2", "--cfg", "job", "~c"], ["-m", "--cfg", "job"]),
+    (["--config-dir=X", "a=1"], ["--config-dir=X"]),
+    (["a=1"], []), ([], []),
+])  # fmt: skip
+def test_flags_stand_before_overrides(given: list[str], flags: list[str]) -> None:
+    assert in_order(given) == (flags, [word for word in given if (word[0] != "-" and "=" in word)
+                                       or word[0] == "~"])  # fmt: skip
+
+
+def test_a_flag_that_is_none_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        in_order(["--confi", "X", "a=1", "--nonesuch"])
+    assert stop.value.code == 2 and "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_run_and_a_sweep_are_where_they_were_begun(
+    name: str, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    place = tmp_path / name
+    place.mkdir()
+    monkeypatch.chdir(place)
+    done = cl_train_here(*TINY, "name=run")
+    assert done.returncode == 0, done.stderr
+    done = cl_train_here(*TINY, f"resume={quoted(place / 'outputs' / 'run')}")
+    assert (done.returncode, done.stdout.startswith("already complete")) == (0, True), done.stderr
+    for _ in range(2):
+        done = cl_train_here("-m", *TINY, "seed=0,1", f"output_root={quoted('to ' + name)}")
+        assert done.returncode == 0, done.stderr
+        done = cl_train_here("-m", *TINY, "seed=0,1")
+        assert done.returncode == 0, done.stderr
+    for root in ("outputs", f"to {name}"):
+        assert len([*(place / root).glob("sweeps/*/*/results.json")]) == 2
+    assert (place / "outputs" / "run" / "results.json").exists()
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert {file.name for file in place.iterdir()} == {"outputs", f"to {name}"}
+
+
+def test_options_of_a_folder_may_stand_before_resume(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "e.yaml").write_text("# @package _global_\nepochs: 1\n")
+    assert cl_train_here(*TINY, "experiment=e", "name=run", "--config-dir", "mine").returncode == 0
+    done = cl_train_here("--config-dir", "mine", "resume=outputs/run")
+    assert done.returncode == 0 and "already complete" in done.stdout
+    done = cl_train_here("-m", "resume=outputs/run", "--config-dir", "mine")
+    assert done.returncode == 2 and "continues one run" in done.stderr, done.stderr
