@@ -20,9 +20,9 @@ from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from cl_runner.config.overrides import parsed, refuse_no_option
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
-from cl_runner.overrides import parsed, refuse_no_option
 
 SWEEPER = "hydra_plugins.cl_runner_sweep.Sweep"
 WITHOUT_FILES = ("none", "disabled", "stdout")

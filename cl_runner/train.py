@@ -189,27 +189,26 @@ def from_hydra(error: Exception) -> ConfigError:
         key, values = several.groups()
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values are of a sweep", hint)
+    return _of_a_value(error, text)
+
+
+def _of_a_value(error: Exception, text: str) -> ConfigError:
+    """The same for a value that cannot stand where it is put, or leads nowhere."""
     merged = re.search(r"Error merging override \S*?([\w./@]+)=", text)
-    reason = re.sub(r"\s*(full_key|object_type|reference_type)[:=] ?\S*", "", text)
-    if merged:
-        key = merged.group(1)
-        told = re.sub(r".*?Error merging override \S+\s*", "", reason, flags=re.DOTALL)
-        return ConfigError.of(key, (_typed(key) or ["?"])[0], f"cannot be taken: {_line(told)}")
-    key_of_it = getattr(error, "full_key", None)
-    if key_of_it:
-        typed = _typed(key_of_it) or ["?"]
-        return ConfigError.of(key_of_it, typed[0], f"cannot be read: {_line(reason)}")
-    return ConfigError.of("command line", MISSING, f"cannot be understood: {_line(reason)}")
+    key = merged.group(1) if merged else getattr(error, "full_key", None)
+    said = str(error.__cause__) if merged else text
+    said = said.replace("DictConfig", "a node with keys").replace("ListConfig", "a list")
+    reason = " ".join(re.sub(r"(full_key|object_type|reference_type)[:=] ?\S*", "", said).split())
+    allowed = reason.rstrip(".")[:300]
+    if not key:
+        return ConfigError.of("command line", MISSING, f"cannot be understood: {allowed}")
+    value = (_typed(key) or [MISSING])[-1]
+    return ConfigError.of(key, value, f"cannot be {'taken' if merged else 'read'}: {allowed}")
 
 
-def _typed(key: str) -> list[str]:
+def _typed(key: str) -> list[Any]:
     """What the command line gives a key."""
     return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
-
-
-def _line(text: str) -> str:
-    """What Hydra says, on one line."""
-    return " ".join(text.split()).rstrip(".")[:300]
 
 
 def _known_keys() -> list[str]:

@@ -36,11 +36,11 @@ OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder 
     (["model={a:1}"], "model={a:1}", "no such setting: model.a"),
     (["checkpoint=[]"], "checkpoint=[]", "cannot be taken"),
     (["seed=" + TEN_THOUSAND], "seed=111", "has too many digits"),
+    (["resume=" + TEN_THOUSAND], "resume=111", "has too many digits"),
     (["model.widths=[" + TEN_THOUSAND + "]"], "model.widths=[111", "has too many digits"),
     (["name=${nowhere}"], "name=${nowhere}", "Interpolation key 'nowhere' not found"),
     (["seed=${seed}"], "seed=${seed}", "Recursive interpolation"),
     (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x", "Hint: output_root=FOLDER name=NAME"),
-    (["hydra.run.dir=elsewhere"], "hydra.run.dir=elsewhere", "before the settings are checked"),
     (["hydra.sweeper=null"], "hydra.sweeper=null", "leave it out"),
     (["hydra.verbose=5"], "hydra.verbose=5", "true, false or the names of loggers"),
     (["hydra.launcher=5"], "hydra.launcher=5", "Hint: hydra/launcher=local"),
@@ -62,7 +62,6 @@ OF_ONE = [  # of the wrong kind, or out of range
     (["device=meta"], "device=meta", "auto, cpu, cuda, cuda:1 or mps"),
     (["later_phases=" + PHASE], "later_phases=", "must be a list, each a node"),
     (["strategy=lwf", "strategy.T=1e300"], "strategy.T=1e+300", "≤ 1e+18"),
-    (["threads=1000000"], "threads=1000000", "≤ 1024"),
     (["threads=2147483647"], "threads=2147483647", "≤ 1024"),
     (["model._target_=cl_runner.strategies.lwf.LwF"], "model=cl_runner", "is no Network"),
     (["strategy._target_=cl_runner.models.mlp.mlp"], "strategy=cl_runner", "is no Strategy"),
@@ -131,6 +130,19 @@ def test_a_size_that_cannot_be(arguments, typed, words, cl_train_here, tmp_path:
     assert list(tmp_path.iterdir()) == []
     assert time.process_time() - began < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held < 200_000  # kB
+
+
+def test_a_regression_without_training_samples(cl_train_here, tmp_path: Path) -> None:
+    """A question of the data, so exit code 4; not one of a loss that is no number."""
+    arguments = ["dataset=regression_rbf", "dataset.validation_fraction=0.999"]
+    told(cl_train_here(*TINY, *arguments), 4, "data error: task 1", "has no training sample")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learning_rate_that_changes_no_weight_is_told(cl_train_here) -> None:
+    done = cl_train_here(*TINY, "dataset.tasks=2", "optimizer.lr=1e-30")
+    assert done.returncode == 0
+    assert done.stderr.count("no weight changed through the whole of task") == 2
 
 
 @pytest.mark.parametrize(

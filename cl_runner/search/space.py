@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from cl_runner import overrides
+from cl_runner.config import overrides
 from cl_runner.errors import ConfigError
 from cl_runner.resume import changes_no_result, key_of
 

@@ -21,7 +21,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cl_runner import masking, overrides, settings
+from cl_runner import masking, settings
+from cl_runner.config import overrides
 from cl_runner.config.command_line import literal
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.interrupt import Interrupted
