@@ -46,14 +46,19 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
     samples = next(samples for samples in sizes if _leaves_one(samples, batch_size))
     last = "a last batch of one" if batch_size > 1 else "batches of one"
     allowed = f"leaves {last} of {samples} samples to BatchNorm, which needs two"
-    around = (range(batch_size - 1, 1, -1), range(batch_size + 1, max(sizes) + 2))
-    good = [
-        next((b for b in side if not any(_leaves_one(n, b) for n in sizes)), None)
-        for side in around
-    ]
-    others = " or ".join(str(b) for b in good if b is not None)
+    others = " or ".join(map(str, nearest_without_one(sizes, batch_size)))
     hint = f"batch_size={others}, or a model without it" if others else "a model without it"
     raise ConfigError.of("batch_size", batch_size, allowed, hint)
+
+
+def nearest_without_one(sizes: Sequence[int], batch_size: int) -> list[int]:
+    """The next smaller and the next larger batch size, where there are such, that leave no batch of
+    one of so many samples."""
+    sides = range(batch_size - 1, 1, -1), range(batch_size + 1, max(sizes) + 2)
+    good = [
+        next((b for b in side if not any(_leaves_one(n, b) for n in sizes)), None) for side in sides
+    ]
+    return [b for b in good if b is not None]
 
 
 def _leaves_one(samples: int, batch_size: int) -> bool:

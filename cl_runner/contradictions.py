@@ -43,7 +43,7 @@ def _min_lr_above_lr(settings: Settings) -> None:
     lr = settings.optimizer.settings.get("lr")
     rates = lr if isinstance(lr, list) else [lr]
     lowest = min((rate for rate in rates if isinstance(rate, float)), default=settings.min_lr)
-    if settings.min_lr > lowest > 0:
+    if settings.min_lr > lowest:
         allowed = f"is where the learning rate falls to, and optimizer.lr begins with {lowest:g}"
         raise ConfigError.of("min_lr", settings.min_lr, allowed)
 

@@ -18,8 +18,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from cl_runner.config.overrides import parsed, refuse_no_option
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 
@@ -35,12 +36,16 @@ def install() -> None:
 
 
 class Loader(ConfigLoaderImpl):
-    """Refuses what a file that is not ours says to Hydra."""
+    """Refuses what a file that is not ours says to Hydra, and words that Hydra would fail on."""
 
-    def load_configuration(self, *given: Any, **named: Any) -> DictConfig:
-        config = super().load_configuration(*given, **named)
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *given: Any, **named: Any
+    ) -> DictConfig:
+        refuse_no_option(parsed(overrides), self)
+        config = super().load_configuration(config_name, overrides, *given, **named)
         if config.hydra.job.config_name is not None:  # None: Hydra's own help
             _refuse_files(config.hydra)
+            _refuse_unusable(config.hydra)
         return config
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
@@ -79,6 +84,22 @@ def _refuse_files(node: DictConfig) -> None:
     logging = node.runtime.choices.get("hydra/job_logging")
     if logging not in WITHOUT_FILES:
         raise ConfigError.of("hydra/job_logging", logging, own, "log.txt has it all, masked")
-    if node.sweeper._target_ != SWEEPER:
+    sweeper = node.sweeper and node.sweeper._target_
+    if sweeper != SWEEPER:
         hint = "leave it out: cl-train -m writes sweep.json, masked"
-        raise ConfigError.of("hydra.sweeper", node.sweeper._target_, own, hint)
+        raise ConfigError.of("hydra.sweeper", sweeper, own, hint)
+
+
+def _refuse_unusable(node: DictConfig) -> None:
+    """Raise ConfigError for what Hydra would fail on, or make a folder of before the settings are
+    checked."""
+    if node.run._get_node("dir") != ".":
+        allowed = "is made by Hydra before the settings are checked"
+        hint = "output_root=FOLDER name=NAME say where the run folder is"
+        raise ConfigError.of("hydra.run.dir", node.run._get_node("dir"), allowed, hint)
+    if not isinstance(node.verbose, bool | str | ListConfig):
+        allowed = "must be true, false or the names of loggers"
+        raise ConfigError.of("hydra.verbose", node.verbose, allowed)
+    if not (isinstance(node.launcher, DictConfig) and "_target_" in node.launcher):
+        allowed = "must be a node with a _target_"
+        raise ConfigError.of("hydra.launcher", node.launcher, allowed, "hydra/launcher=local")

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from cl_runner.config.command_line import text_of
+from cl_runner.errors import RunError
 from cl_runner.hidden import (
     SHORTEST_SECRET,
     digest,
@@ -83,6 +84,16 @@ def masks_of_words(overrides: Iterable[str]) -> dict[str, str]:
     """The same of secrets that are typed, before anything is composed of them."""
     found = [secret for typed in overrides if names_one(typed) for secret in _typed_secrets(typed)]
     return _in_every_form({secret: word_for(secret) for secret in found})
+
+
+@contextmanager
+def hiding_secrets_of(overrides: Iterable[str]) -> Iterator[None]:
+    """What is raised meanwhile shows no secret that is typed."""
+    try:
+        yield
+    except RunError as error:
+        error.args = (masked(str(error), masks_of_words(overrides)),)
+        raise
 
 
 def shown(overrides: Sequence[str]) -> list[str]:

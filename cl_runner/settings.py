@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from cl_runner import contradictions
 from cl_runner.annotations import allowed, items, kind, options
 from cl_runner.checkpoint import Schedule
-from cl_runner.errors import MISSING, ConfigError, Problem
+from cl_runner.errors import MISSING, ConfigError, Problem, first_line
 from cl_runner.models.network import Network
 from cl_runner.parts import PLAIN, Part, hints_of, path_of, refuse_other
 from cl_runner.phases import Phase
@@ -78,7 +78,7 @@ class Settings:
     checkpoint: Schedule
     first_task_cache: Folder | None
     resume: Folder | None
-    output_root: str
+    output_root: Folder
     name: RunName
     plan: bool
     trusted_targets: list[str]
@@ -175,17 +175,15 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
     a target."""
     package, _, _ = path.partition(".")
     if package not in trusted:
-        raise ConfigError.of(
-            key,
-            path,
-            f"only targets of {', '.join(trusted)} are built",
-            f"if you trust it, add trusted_targets=[{package}] to the command line",
-        )
+        could_be = package.isidentifier() and len(package) <= 80
+        hint = f"if you trust it, add trusted_targets=[{package}] to the command line"
+        allowed = f"only targets of {', '.join(trusted)} are built"
+        raise ConfigError.of(key, path, allowed, hint if could_be else "")
     module, _, name = path.rpartition(".")
     try:
         target = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError.of(key, path, f"cannot be imported ({error})") from None
+        raise ConfigError.of(key, path, f"cannot be imported ({first_line(error)})") from None
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise ConfigError.of(key, path, "is neither a class nor a function")
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
@@ -209,7 +207,8 @@ def nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
     if close:
         return f"did you mean {beside[close[0]]}?"
-    there = [known for known in names if known.rpartition(".")[0] == group] or names
+    there = [known for known in names if known.rpartition(".")[0] == group]
+    there = there or list({known.partition(".")[0] for known in names})
     return f"known are {', '.join(sorted(there))}"
 
 

@@ -20,7 +20,6 @@ from hydra.errors import (
     ConfigCompositionException,
     HydraException,
     MissingConfigException,
-    OverrideParseException,
 )
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -29,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner import loader, masking, resume, terminal
 from cl_runner.config import command_line
 from cl_runner.config.paths import CONF
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import MISSING, ConfigError, RunError
 from cl_runner.hidden import masked
 
 if TYPE_CHECKING:
@@ -44,14 +43,12 @@ def main() -> None:
         warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
-        sys.argv[1:] = [*flags, *resume.with_its_own_settings(overrides)]
-        try:
-            _hydra_main()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise from_hydra(error) from None
-        except RunError as error:  # of a sweep
-            error.args = (masked(str(error), masking.masks_of_words(overrides)),)
-            raise
+        with masking.hiding_secrets_of(overrides):
+            sys.argv[1:] = [*flags, *resume.with_its_own_settings(overrides)]
+            try:
+                _hydra_main()
+            except (HydraException, OmegaConfBaseException) as error:
+                raise from_hydra(error) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -62,12 +59,16 @@ def _hydra_main(config: DictConfig) -> float:
     try:
         return _job(config, job)
     except Exception as error:
+        secrets = masks = masking.masks_of_words(_overrides(job))
+        if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
+            error = from_hydra(error)
+        else:
+            secrets, masks = masking.masks_of_secrets(config), masking.masks(config)
         if isinstance(error, RunError):
-            told = masked(str(error), masking.masks_of_secrets(config))
+            told = masked(str(error), secrets)
             if job.mode == RunMode.RUN:
                 terminal.end(told, error.exit_code)  # else Hydra would say it, too
             print(told, file=sys.stderr)
-        masks = masking.masks(config)
         if job.mode == RunMode.RUN:
             _refuse_to_show(error, masks)
             raise
@@ -186,27 +187,45 @@ def from_hydra(error: Exception) -> ConfigError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [str(option) for option in error.options or []]
-        return ConfigError.of(group, name, "no such option", nearest(name, options))
+        key = group or "--config-name"
+        return ConfigError.of(key, name, "no such option", nearest(name, options))
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown.group(1)
         # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
-        typed = [a.partition("=")[2] for a in sys.argv if a.startswith(f"{key}=")]
+        typed = _typed(key)
         typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
         if typed:  # else it stands in a file
-            return ConfigError.of(key, typed[0], "no such setting", nearest(key, _known_keys()))
+            deep = re.search(r"full_key: (\S+)", text)  # of a value with keys of its own
+            whole = deep.group(1) if deep else key
+            lacks = "no such setting" if whole == key else f"no such setting: {whole}"
+            return ConfigError.of(key, typed[0], lacks, nearest(whole, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
         (told,) = masking.shown(["=".join(several.groups())])
         key, _, values = told.partition("=")
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values are of a sweep", hint)
-    if isinstance(error, OverrideParseException):
-        hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
-        (told,) = masking.shown([str(error.override)])
-        return ConfigError.of("command line", told, "cannot be understood", hint)
-    text = masked(" ".join(text.split()), masking.masks_of_words(sys.argv[1:]))
-    return ConfigError.of("command line", text, "cannot be understood")
+    return _of_a_value(error, text)
+
+
+def _of_a_value(error: Exception, text: str) -> ConfigError:
+    """The same for a value that cannot stand where it is put, or leads nowhere."""
+    merged = re.search(r"Error merging override \S*?([\w./@]+)=", text)
+    key = merged.group(1) if merged else getattr(error, "full_key", None)
+    said = str(error.__cause__) if merged else text
+    said = said.replace("DictConfig", "a node with keys").replace("ListConfig", "a list")
+    reason = " ".join(re.sub(r"(full_key|object_type|reference_type)[:=] ?\S*", "", said).split())
+    allowed = reason.rstrip(".")[:300]
+    if not key:
+        return ConfigError.of("command line", MISSING, f"cannot be understood: {allowed}")
+    value = (_typed(key) or [MISSING])[-1]
+    return ConfigError.of(key, value, f"cannot be {'taken' if merged else 'read'}: {allowed}")
+
+
+def _typed(key: str) -> list[Any]:
+    """What the command line gives a key."""
+    return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
 
 
 def _known_keys() -> list[str]:

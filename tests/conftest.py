@@ -158,7 +158,8 @@ def cl_train_here(
     monkeypatch.setattr(root, "handlers", [*root.handlers])
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["cl-train", *arguments, "threads=1"]
+        given = any(argument.startswith("threads=") for argument in arguments)
+        command = ["cl-train", *arguments, *([] if given else ["threads=1"])]
         monkeypatch.setattr(sys, "argv", command)
         code = 0
         try:

@@ -216,6 +216,7 @@ def test_a_changed_picture_is_not_taken_from_the_cache(signs: Path) -> None:
         (lambda path: path.write_bytes(b""), "empty"),
         (lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be decoded"),
         (lambda path: path.write_bytes(b"no picture"), "cannot be decoded"),
+        (lambda path: path.write_bytes(b"P6 99999 99999 255 "), "says 99999 × 99999 pixels"),
     ],
 )
 def test_a_picture_that_is_not_right_is_named(signs: Path, damage, word: str) -> None:

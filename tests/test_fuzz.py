@@ -1,10 +1,11 @@
-"""Any value in any numeric setting: exit code 2 and one line, or a run that ends in order."""
+"""Any value in any setting: exit code 2 and one line, or a run that ends in order."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import random
 import sys
 import tempfile
 from pathlib import Path
@@ -12,10 +13,15 @@ from unittest import mock
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from cl_runner.config.paths import CONF
+from cl_runner.errors import RunError
+from cl_runner.run import build_strategy
+from cl_runner.settings import Settings
 from cl_runner.train import main
 
 TINY = ("threads=1", "output_root=.", "name=run", "dataset.tasks=2", "batch_size=400",
@@ -98,3 +104,42 @@ def called(arguments: list[str]) -> tuple[int, str]:
         if code == 2:
             assert os.listdir(folder) == []
     return code, printed.getvalue()
+
+
+OTHER_TYPES = [
+    "null", "true", "''", "[]", "[null]", "[[1]]", "[nan]", "{}", "{a:{b:[]}}", "{_target_:5}",
+    "nan", "inf", "1e400", "9" * 99, "9" * 5000, "abc", "'a b'", "???", "${seed}", "${nowhere}",
+    "1,2", "range(0,1000000000)", "interval(0,1)", "glob(*)", "/proc/x", "{_target_:os.system}",
+    "cl_runner.optimizers.sgd", "[{_target_:cl_runner.data.digits.Digits}]",
+]  # fmt: skip
+BASES = (["strategy=ewc"], ["strategy=rehearsal_kd", "optimizer=sgd"], ["dataset=regression_rbf"])
+
+
+def keys_of(node: object, prefix: str = "") -> list[str]:
+    """Every key of a configuration, those of nodes included."""
+    if not isinstance(node, dict):
+        return []
+    named = [(f"{prefix}{key}", value) for key, value in node.items()]
+    return [k for key, value in named for k in (key, *keys_of(value, f"{key}."))]
+
+
+def test_any_value_of_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused in one line, or a run could begin; the training itself is left out."""
+
+    def begun(settings: Settings, *given: object, **named: object) -> None:
+        build_strategy(settings)
+        raise RunError("begun")
+
+    monkeypatch.setattr("cl_runner.run.run", begun)
+    draw = random.Random(0)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        keys = {n: keys_of(OmegaConf.to_container(compose("config", base)))
+                for n, base in enumerate(BASES)}  # fmt: skip
+    for _ in range(16):
+        n = draw.randrange(len(BASES))
+        key = draw.choice(keys[n])
+        arguments = [*BASES[n], "threads=1", f"{key}={draw.choice(OTHER_TYPES)}"]
+        code, printed = called(arguments)
+        (line,) = printed.splitlines()
+        assert (code == 1 and line == "begun") or code in (2, 7), (arguments, printed)
+        assert code != 2 or line.startswith("config error: "), (arguments, printed)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.config.overrides import parsed
+from cl_runner.errors import ConfigError
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
@@ -59,11 +60,11 @@ def text_of(override: str) -> str:
     """The value of an override as text, quotes taken off. Empty if it is no override of one
     value, which Hydra will say better."""
     try:
-        parsed = OverridesParser.create().parse_override(override)
-        if parsed.is_sweep_override() or parsed.is_delete():
+        (found,) = parsed([override])
+        if found.is_sweep_override() or found.is_delete():
             return ""
-        value = parsed.value()
-        text = value if isinstance(value, str) else parsed.get_value_string()
+        value = found.value()
+        text = value if isinstance(value, str) else found.get_value_string()
         return str(OmegaConf.create({"value": text}).value)
-    except (HydraException, OmegaConfBaseException):
+    except (ConfigError, OmegaConfBaseException):
         return ""

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 
-from cl_runner import storage, terminal
+from cl_runner import loader, masking, storage, terminal
 from cl_runner.errors import MISSING, ConfigError, RunError
 
 EXAMPLE = (
@@ -35,7 +35,9 @@ def main() -> None:
     with terminal.command("the same command goes on"):
         arguments = parser.parse_intermixed_args()
         os.environ["OMP_NUM_THREADS"] = "1"  # of every run
-        sys.exit(not search(arguments))
+        loader.install()
+        with masking.hiding_secrets_of(arguments.overrides):
+            sys.exit(not search(arguments))
 
 
 def search(arguments: argparse.Namespace) -> bool:

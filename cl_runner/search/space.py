@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import (
@@ -17,11 +16,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from cl_runner.config import overrides
 from cl_runner.errors import ConfigError
-from cl_runner.hidden import masked
-from cl_runner.masking import masks_of_words, shown
+from cl_runner.masking import shown
 from cl_runner.resume import changes_no_result, key_of
 
+MOST = overrides.Most(1_000, "values to try", "interval(a,b) is searched without a list")
 Params = Mapping[str, Any]
 """The value of each searched key: a number, or a word of Hydra's grammar."""
 NOT_OF_A_SEARCH = {
@@ -78,7 +78,7 @@ def read(words: Sequence[str]) -> Space:
         if key in fixed or any(key == key_of(other) for other in searched):
             told = shown([typed])[0]
             raise ConfigError.of("command line", told, f"gives {key} a second time")
-        override = _parsed(typed)
+        (override,) = overrides.parsed([typed])
         if override.is_sweep_override():
             found, element = _distribution(override, typed), override.get_key_element()
             if isinstance(found, CategoricalDistribution):
@@ -114,15 +114,6 @@ def _meant(key: str, choices: Sequence[Any]) -> dict[str, str]:
     return dict(zip(told, choices, strict=True))
 
 
-def _parsed(typed: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(typed)
-    except HydraException as error:
-        told = str(error).splitlines()[0]
-        said, told = shown([typed])[0], masked(told, masks_of_words([typed]))
-        raise ConfigError.of("command line", said, f"cannot be understood ({told})") from None
-
-
 def _distribution(override: Override, typed: str) -> BaseDistribution:
     key, said = key_of(typed), typed.partition("=")[2]
     if key == "seed":
@@ -140,14 +131,12 @@ def _distribution(override: Override, typed: str) -> BaseDistribution:
     ):
         numbers = range(int(value.start), int(value.stop), int(value.step))  # type: ignore[arg-type]
         if numbers:
-            return IntDistribution(min(numbers), max(numbers), step=abs(numbers.step))
+            return IntDistribution(*sorted((numbers[0], numbers[-1])), step=abs(numbers.step))
     try:
         # sorted: shuffle(...) lists the same values in another order each time.
-        choices = sorted(set(override.sweep_string_iterator()))
+        choices = sorted(set(overrides.values(override, MOST)))
     except HydraException:  # glob(*): the names are those of files
         raise ConfigError.of(key, said, "is not searched", "name the options: a,b,c") from None
-    if not choices:
-        raise ConfigError.of(key, said, "has no values")
     return CategoricalDistribution(choices)
 
 

@@ -7,6 +7,7 @@ otherwise, so that their results do not depend on where they run.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cl_runner import masking, settings
+from cl_runner.config import overrides
 from cl_runner.config.command_line import literal
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.interrupt import Interrupted
@@ -36,6 +37,7 @@ from cl_runner.sweep.shared import first_tasks, interleaved
 ENDED = (DONE, "failed")
 OWN = ("name", "output_root", "plan")
 """Settings that are of the sweep itself."""
+MOST = overrides.Most(100_000, "jobs", "give fewer values")
 PATIENCE = 20
 """Seconds for a step and a checkpoint of a job whose sweep was killed."""
 
@@ -91,20 +93,23 @@ class Sweep(Sweeper):
         """The product of all lists of values; the command line replaces what a preset says."""
         preset = [f"{key}={value}" for key, value in self.params.items()]
         given = [a for a in arguments if key_of(a) != "sweep"]
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
         values: dict[str, list[str]] = {}
-        for override in parser.parse_overrides([*preset, *given]):
+        said: dict[str, str] = {}
+        for override in overrides.parsed([*preset, *given], self.context.config_loader):
             key = override.get_key_element()
+            said[key] = str(override.input_line).partition("=")[2]
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 allowed = "a sweep takes lists, a,b,c, and range(...)"
-                value = str(override.input_line).partition("=")[2]
-                raise ConfigError.of(key, value, allowed, "cl-search searches intervals")
+                raise ConfigError.of(key, said[key], allowed, "cl-search searches intervals")
             each = (
-                override.sweep_string_iterator()
+                overrides.values(override, MOST)
                 if override.is_sweep_override()
                 else [override.get_value_element_as_str()]
             )
             values[key] = [f"{key}={value}" for value in each]
+        longest = max(values, key=lambda key: len(values[key]), default="")
+        jobs = math.prod(map(len, values.values()))
+        overrides.refuse_too_many(longest, said.get(longest, ""), jobs, MOST)
         for key, words in values.items():
             if len(words) > 1 and changes_no_result(key):
                 listed = ",".join(word.partition("=")[2] for word in words)
