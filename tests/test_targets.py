@@ -59,7 +59,7 @@ STARTS_SOMETHING = [
     "cl_runner.data.prepare.main",
     "cl_runner.train.main",
     "cl_runner.storage.make",
-    "cl_runner.child.start",
+    "cl_runner.child.Child",
     *(command.replace(":", ".") for command in COMMANDS.values()),
 ]
 
