@@ -109,6 +109,12 @@ def run_here(folder: Path, *overrides: str) -> dict:
     return run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
 
 
+@pytest.fixture(autouse=True)
+def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cl-train` turns this off for its process, which the next test may share."""
+    monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
+
+
 @pytest.fixture
 def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """W&B knows no key, no server and no folder of this user."""
@@ -153,7 +159,6 @@ def cl_train_here(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
     root = logging.getLogger()  # to which Hydra adds a handler that writes to today's stderr
     monkeypatch.setattr(root, "handlers", [*root.handlers])
 

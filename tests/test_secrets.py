@@ -64,6 +64,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
         for name in ("CACHE", "CONFIG", "DATA"):
             patch.setenv(f"WANDB_{name}_DIR", str(folder / "of_wandb" / name))
         patch.setenv("NETRC", str(folder / "netrc"))
+        sys.modules["wandb"].teardown()  # a process forked beside one that uses it could not
         yield all_commands(Called(folder), patch)
 
 
