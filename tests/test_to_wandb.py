@@ -130,7 +130,7 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
 def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path, tmp_path) -> None:
     (killed / "whole" / "results.json").write_text("{")
     told = []
-    with locked(killed / "killed"), pytest.raises(RunError, match="1 folders could not be read"):
+    with locked(killed / "killed"), pytest.raises(RunError, match="1 folder could not be read"):
         for line in rebuild([killed], tmp_path):
             told.append(line)
     assert f"{killed / 'killed'}: still running, left alone" in told

@@ -76,7 +76,7 @@ def rebuild(
     if mode == "offline" and any(place.glob("wandb/offline-run-*")):
         yield f"to upload them: wandb sync {shlex.quote(str(place / 'wandb'))}/offline-run-*"
     if damaged:
-        raise RunError(f"{damaged} folders could not be read")
+        raise RunError(f"{damaged} folder{'s' * (damaged > 1)} could not be read")
 
 
 def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
