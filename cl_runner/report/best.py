@@ -81,7 +81,7 @@ def _option(group: str, run: Run) -> str | None:
 
 
 def _is_ours(group: str, option: str) -> bool:
-    return option.isidentifier() and (CONF / group / f"{option}.yaml").is_file()
+    return option in {file.stem for file in (CONF / group).glob("*.yaml")}
 
 
 def _plain(node: Any, key: str) -> Any:

@@ -116,6 +116,12 @@ class Fitted(Strict):
     mse: list[Error]
 
 
+def _with_a_scenario(conventions: Node) -> Node:
+    if not isinstance(conventions.get("scenario"), str):
+        raise ValueError("says no scenario")
+    return conventions
+
+
 class Results(Strict):
     """results.json."""
 
@@ -125,7 +131,7 @@ class Results(Strict):
     strategy: str
     optimizer: str
     seed: Count
-    conventions: dict[str, Any]
+    conventions: Annotated[Node, AfterValidator(_with_a_scenario)]
     tasks: Annotated[list[Task], Field(min_length=1)]
     metrics_are_of: Literal["accuracy", "accuracy_task_il", "mse"]
     accuracy: Shares
