@@ -53,7 +53,7 @@ def test_what_is_shown_can_be_typed_in_a_shell() -> None:
     (["--config-dir", "X", "resume=Y"], ["--config-dir", "X"]),
     (["resume=Y", "--config-dir", "X", "seed=1"], ["--config-dir", "X"]),
     (["-m", "resume=Y"], ["-m"]),
-    (["a=1", "-m", "b=2", "--cfg", "job", "~c"], ["-m", "--cfg", "job"]),
+    (["a=1", "b=2", "--cfg", "job", "~c"], ["--cfg", "job"]),
     (["--config-dir=X", "a=1"], ["--config-dir=X"]),
     (["a=1"], []), ([], []),
 ])  # fmt: skip
@@ -66,6 +66,17 @@ def test_a_flag_that_is_none_ends_with_usage(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop:
         in_order(["--confi", "X", "a=1", "--nonesuch"])
     assert stop.value.code == 2 and "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [
+    ["--experimental-rerun", "x"], ["-sc", "foo"], ["-sc", "install=csh"], ["-sc"],
+    ["-sc", "install=bash", "seed=1"], ["-m", "--cfg", "job"],
+])  # fmt: skip
+def test_a_flag_that_hydra_would_fail_on_is_one_line(words: list[str], cl_train_here) -> None:
+    """The first would load a pickle, which may run anything."""
+    for done in (cl_train_here(*words, "threads=1"), cl_train_here(*words)):
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("config error: ") and " --" in done.stderr
 
 
 @pytest.mark.parametrize("name", [" ".join(ODD[0::2]), " ".join(ODD[1::2])])

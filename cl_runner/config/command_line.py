@@ -18,14 +18,28 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config.overrides import parsed
 from cl_runner.errors import ConfigError
 
+RESUME = "resume=FOLDER continues a run"
+_COMPLETION = re.compile("(install|uninstall|query)=(bash|zsh|fish)")
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
 def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Flags with their values, and overrides. Hydra takes overrides in one row only, so that
     `epochs=2 --config-dir X seed=1` is no command for it. Ends the process with Hydra's usage for
-    a flag that is none."""
-    overrides: list[str] = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    a flag that is none, and raises ConfigError for what Hydra would fail on."""
+    found = get_args_parser().parse_intermixed_args(list(arguments))
+    overrides: list[str] = found.overrides
+    tasks = ("run", "multirun", "cfg", "info", "shell_completion")
+    wanted = [f"--{task.replace('_', '-')}" for task in tasks if getattr(found, task)]
+    if len(wanted) > 1:
+        raise ConfigError.of("command line", " ".join(wanted), "only one of them at a time")
+    if found.experimental_rerun is not None:
+        allowed = "is not taken: Hydra would run what it reads there"
+        raise ConfigError.of("--experimental-rerun", found.experimental_rerun, allowed, RESUME)
+    if found.shell_completion and not (len(overrides) == 1 and _COMPLETION.fullmatch(overrides[0])):
+        allowed = "takes install=SHELL, uninstall=SHELL or query=SHELL, of bash, zsh and fish"
+        hint = 'eval "$(cl-train -sc install=bash)"'
+        raise ConfigError.of("--shell-completion", " ".join(overrides), allowed, hint)
     flags, left = [], list(overrides)
     for argument in reversed(arguments):
         if left and left[-1] == argument:
