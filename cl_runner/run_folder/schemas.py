@@ -20,6 +20,17 @@ Shares: TypeAlias = list[list[Share | None]] | None
 Node: TypeAlias = dict[str, Any]
 
 
+def _saying(key: str) -> AfterValidator:
+    """Of a node that must have this key, with a text."""
+
+    def checked(node: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(node.get(key), str):
+            raise ValueError(f"says no {key}")
+        return node
+
+    return AfterValidator(checked)
+
+
 def _beside(name: str) -> str:
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
         raise ValueError("names a folder elsewhere")
@@ -101,7 +112,7 @@ class Cost(Strict):
 
 
 class Environment(Strict):
-    versions: dict[str, str]
+    versions: Annotated[dict[str, str], _saying("torch")]
     device: str
     threads: Count
 
@@ -116,12 +127,6 @@ class Fitted(Strict):
     mse: list[Error]
 
 
-def _with_a_scenario(conventions: Node) -> Node:
-    if not isinstance(conventions.get("scenario"), str):
-        raise ValueError("says no scenario")
-    return conventions
-
-
 class Results(Strict):
     """results.json."""
 
@@ -131,7 +136,7 @@ class Results(Strict):
     strategy: str
     optimizer: str
     seed: Count
-    conventions: Annotated[Node, AfterValidator(_with_a_scenario)]
+    conventions: Annotated[Node, _saying("scenario")]
     tasks: Annotated[list[Task], Field(min_length=1)]
     metrics_are_of: Literal["accuracy", "accuracy_task_il", "mse"]
     accuracy: Shares
