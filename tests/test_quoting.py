@@ -70,7 +70,7 @@ def test_a_flag_that_is_none_ends_with_usage(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("words", [
     ["--experimental-rerun", "x"], ["-sc", "foo"], ["-sc", "install=csh"], ["-sc"],
-    ["-sc", "install=bash", "seed=1"], ["-m", "--cfg", "job"],
+    ["-sc", "install=bash", "query=bash"], ["-m", "--cfg", "job"],
 ])  # fmt: skip
 def test_a_flag_that_hydra_would_fail_on_is_one_line(words: list[str], cl_train_here) -> None:
     """The first would load a pickle, which may run anything."""

@@ -36,7 +36,8 @@ def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     if found.experimental_rerun is not None:
         allowed = "is not taken: Hydra would run what it reads there"
         raise ConfigError.of("--experimental-rerun", found.experimental_rerun, allowed, RESUME)
-    if found.shell_completion and not (len(overrides) == 1 and _COMPLETION.fullmatch(overrides[0])):
+    asked = [word for word in overrides if _COMPLETION.fullmatch(word)]
+    if found.shell_completion and len(asked) != 1:
         allowed = "takes install=SHELL, uninstall=SHELL or query=SHELL, of bash, zsh and fish"
         hint = 'eval "$(cl-train -sc install=bash)"'
         raise ConfigError.of("--shell-completion", " ".join(overrides), allowed, hint)

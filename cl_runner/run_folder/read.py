@@ -177,7 +177,8 @@ def _reason(error: Exception) -> str:
         return str(error).splitlines()[0][:200]
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
 
 
 _SETTINGS: TypeAdapter[Any] = TypeAdapter(schemas.Settings)
