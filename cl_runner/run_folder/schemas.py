@@ -20,7 +20,7 @@ Shares: TypeAlias = list[list[Share | None]] | None
 Node: TypeAlias = dict[str, Any]
 
 
-def _saying(key: str) -> AfterValidator:
+def saying(key: str) -> AfterValidator:
     """Of a node that must have this key, with a text."""
 
     def checked(node: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Cost(Strict):
 
 
 class Environment(Strict):
-    versions: Annotated[dict[str, str], _saying("torch")]
+    versions: dict[str, str]
     device: str
     threads: Count
 
@@ -136,7 +136,7 @@ class Results(Strict):
     strategy: str
     optimizer: str
     seed: Count
-    conventions: Annotated[Node, _saying("scenario")]
+    conventions: Annotated[Node, saying("scenario")]
     tasks: Annotated[list[Task], Field(min_length=1)]
     metrics_are_of: Literal["accuracy", "accuracy_task_il", "mse"]
     accuracy: Shares

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import model_validator
 from torch import Tensor
 
-from cl_runner.run_folder.schemas import Count, Environment, Error, Seconds, Share, Strict
+from cl_runner.run_folder.schemas import (
+    Count,
+    Environment,
+    Error,
+    Seconds,
+    Share,
+    Strict,
+    saying,
+)
 
 
 class _Position(Strict):
@@ -50,6 +60,10 @@ class _OfRegression(Strict):
     fits: list[Tensor]
 
 
+class _Environment(Environment):
+    versions: Annotated[dict[str, str], saying("torch")]
+
+
 class PlainState(Strict):
     """What of a run's state is no tensor, and is not put back by torch, which would look at it."""
 
@@ -58,7 +72,7 @@ class PlainState(Strict):
     watch: _Watch
     means: _Means
     cost: _Spent
-    environment: Environment
+    environment: _Environment
     generators: dict[str, Tensor]
     evaluator: _OfClasses | _OfRegression
 
