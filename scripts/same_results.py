@@ -1,0 +1,199 @@
+"""Whether this checkout computes what another commit computes, byte for byte, on this machine.
+
+    python scripts/same_results.py COMMIT
+
+Clones the commit, then runs a tiny run of every strategy in every scenario, and of every option
+that changes what is computed, there and here. Compares `metrics.jsonl`, `predictions.npz` and the
+SHA-256 of the final weights, prints one line per run, and exits with 1 if any differs. There are
+no golden files: another processor gives other last bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent.parent
+TINY = ("threads=1", "epochs=2", "batch_size=50", "model.widths=[16]", "log_every=5",
+        "checkpoint.every_n_minutes=null")  # fmt: skip
+SCENARIOS = ("class_incremental", "task_incremental", "domain_incremental")
+LINES = ("experiment=regression", "dataset.samples=30")
+PHASE = "@PHASE@"
+"""Stands for the class of a phase, which is not in the same file at every commit."""
+PHASES = (f"later_phases=[{{_target_:{PHASE},epochs:1,layers:head,weight_decay:null}},"
+          f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.01}}]")  # fmt: skip
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "inserted layer, random": ("strategy=lwf", "model.inserted_layer=random"),
+    "inserted layer, identity": ("strategy=ewc", "model.inserted_layer=identity"),
+    "phases": ("strategy=lwf", "model.inserted_layer=random", PHASES),
+    "phases, SGD": ("optimizer=sgd", "optimizer.momentum=0.9", PHASES),
+    "augmentation": ("strategy=rehearsal", "dataset.pixels.crop_padding=1",
+                     "dataset.pixels.flip=true"),
+    "kept Adam": ("reset_optimizer=false",),
+    "kept SGD, task-incremental": ("optimizer=sgd", "optimizer.momentum=0.9", "strategy=ewc",
+                                   "reset_optimizer=false", "dataset.scenario=task_incremental"),
+    "kept AdamW, inserted layer": ("optimizer=adamw", "reset_optimizer=false", "strategy=lwf",
+                                   "model.inserted_layer=random"),
+    "Nesterov": ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
+    "rate per task": ("optimizer.lr=[0.01,0.001]", "epochs=[2,1]"),
+    "cosine": ("lr_schedule=cosine_warm_restarts", "epochs=4", "clip_gradient=1.0"),
+    "evaluated every epoch": ("strategy=rehearsal_kd", "evaluate_every=epoch"),
+    "evaluated every 3 steps": ("strategy=si", "evaluate_every=3"),
+    "evaluated every epoch, regression": (*LINES, "strategy=ewc", "evaluate_every=epoch"),
+    "validation": ("strategy=ewc", "dataset.validation_fraction=0.2"),
+    "scope all": ("strategy=rehearsal", "ce_scope=all"),
+    "scope new": ("strategy=rehearsal_kd", "ce_scope=new"),
+    "new rows zero": ("model.new_rows=zero", "dataset.scenario=task_incremental"),
+    "new rows Kaiming": ("model.new_rows=kaiming_normal", "model.init=kaiming_normal"),
+    "picture by picture": ("dataset.pixels.per_picture=true", "dataset.pixels.mean=[0.0]",
+                           "dataset.pixels.std=[1.0]"),
+    "batch normalisation": ("model.batch_norm=true", "strategy=lwf"),
+    "frozen statistics": ("model.batch_norm=true", "model.freeze_statistics=true", "strategy=ewc"),
+    "convolutions": ("model=cnn", "~model.widths", "strategy=ewc", "epochs=1"),
+    "EWC online": ("strategy=ewc", "strategy.mode=online", "strategy.decay=0.9"),
+    "EWC without half": ("strategy=ewc", "strategy.half=false"),
+    **{f"Fisher {name}": ("strategy=ewc", f"strategy.fisher={name}")
+       for name in ("exact", "sampled", "empirical", "batch", "batch_all_pairs", "identity")},
+    **{f"Fisher {name}, regression": (*LINES, "strategy=ewc", f"strategy.fisher={name}")
+       for name in ("exact", "sampled", "empirical")},
+    "LwF convex": ("strategy=lwf", "strategy.mixing=convex", "strategy.alpha=0.5",
+                   "strategy.t_squared=false"),
+    "reservoir": ("strategy=rehearsal", "strategy.policy=reservoir"),
+    "herding": ("strategy=rehearsal", "strategy.policy=herding"),
+    "distil on memory": ("strategy=rehearsal_kd", "strategy.distil_on=memory"),
+    "sum of losses": ("strategy=rehearsal", "strategy.loss=sum"),
+    "joint from scratch": ("strategy=joint", "strategy.start=scratch"),
+    "first-task cache, made": ("first_task_cache=cache",),
+    "first-task cache, taken": ("strategy=ewc", "first_task_cache=cache"),
+    "first-task cache, taken by an inserted layer": (
+        "strategy=lwf", "model.inserted_layer=random", "first_task_cache=cache"),
+}  # fmt: skip
+
+
+def cases(root: Path) -> dict[str, tuple[str, ...]]:
+    """The words of each run, by its name. root: the checkout whose strategies are meant."""
+    strategies = sorted(file.stem for file in (root / "conf" / "strategy").glob("*.yaml"))
+    found: dict[str, tuple[str, ...]] = {}
+    for strategy in strategies:
+        for scenario in SCENARIOS:
+            words = (f"strategy={strategy}", f"dataset.scenario={scenario}")
+            found[f"{strategy}, {scenario}"] = words
+        found[f"{strategy}, regression"] = (*LINES, f"strategy={strategy}")
+    return found | OPTIONS
+
+
+def words_of(options: tuple[str, ...], number: int) -> list[str]:
+    """The command line of a run. A word with `~` takes one of the tiny settings away."""
+    gone = {word[1:] for word in options if word.startswith("~")}
+    given = [word for word in options if not word.startswith("~")]
+    keys = gone | {word.partition("=")[0] for word in given}
+    tiny = [word for word in TINY if word.partition("=")[0] not in keys]
+    return [*tiny, *given, "output_root=.", f"name={number:03}"]
+
+
+def run_all(root: str, folder: str) -> None:
+    """Run every case with the code in `root`, which is on the path, in forks of this process."""
+    from cl_runner import train
+
+    os.chdir(folder)
+    importlib.import_module("torch._dynamo")  # which every optimizer imports: once, here
+    places = ("cl_runner.training.settings", "cl_runner.phases")
+    there = next(place for place in places if _is_there(place))
+    for number, options in enumerate(cases(HERE).values()):
+        words = [word.replace(PHASE, f"{there}.Phase") for word in words_of(options, number)]
+        child = os.fork()
+        if child == 0:
+            _run_one(train.main, words, Path(f"{number:03}.out"))
+        os.waitpid(child, 0)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _run_one(main: Any, words: list[str], told: Path) -> None:
+    with told.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["cl-train", *words]
+    with suppress(SystemExit):
+        main()
+    os._exit(0)
+
+
+def compared(here: Path, there: Path, number: int) -> str:
+    """`same`, or what differs."""
+    sides = [found_in(folder, number) for folder in (here, there)]
+    if not all(sides):
+        told = [(folder / f"{number:03}.out").read_text().strip() for folder in (here, there)]
+        lines = [text.splitlines()[-1] if text else "nothing" for text in told]
+        which = "here" if not sides[0] else "there"
+        return f"FAILED {which}: {lines[0]}" if lines[0] == lines[1] else f"FAILED: {lines}"
+    differ = [name for name in sides[0] if sides[0][name] != sides[1][name]]
+    return f"DIFFERS in {', '.join(differ)}" if differ else "same"
+
+
+def found_in(folder: Path, number: int) -> dict[str, str]:
+    """Digests of what a run left; empty if it did not end."""
+    run = folder / f"{number:03}"
+    if not (run / "results.json").exists():
+        return {}
+    files = ("metrics.jsonl", "predictions.npz")
+    found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
+    return found | {"final weights": weights(max(run.glob("checkpoint/*.ckpt")))}
+
+
+def weights(checkpoint: Path) -> str:
+    """SHA-256 of the network in a checkpoint: a line with a digest, a manifest, a torch archive."""
+    archive = checkpoint.read_bytes().split(b"\n", 2)[2]
+    state = torch.load(io.BytesIO(archive), weights_only=True)["strategy"]
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        if name.startswith("network.") and isinstance(value, torch.Tensor):
+            digest.update(name.encode())
+            digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--run"]:
+        run_all(*sys.argv[2:])
+        return
+    (commit,) = sys.argv[1:]
+    with TemporaryDirectory() as place:
+        clone = Path(place) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(HERE), str(clone)], check=True)
+        subprocess.run(["git", "-C", str(clone), "checkout", "--quiet", commit], check=True)
+        folders = [Path(place) / "here", Path(place) / "there"]
+        sides = []
+        for root, folder in zip((HERE, clone), folders, strict=True):
+            folder.mkdir()
+            command = [sys.executable, __file__, "--run", str(root), str(folder)]
+            environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+            sides.append(subprocess.Popen(command, env=environment))
+        ended = [side.wait() for side in sides]
+        names = list(cases(HERE))
+        told = [compared(folders[0], folders[1], number) for number in range(len(names))]
+    for name, said in zip(names, told, strict=True):
+        print(f"{name}: {said}")
+    same = told.count("same")
+    print(f"{same} of {len(told)} runs are the same as at {commit}")
+    sys.exit(any(ended) or same < len(told))
+
+
+if __name__ == "__main__":
+    main()
