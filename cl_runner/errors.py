@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,35 @@ def _shown(key: str, value: Any) -> str:
         value = word_for(value)
     text = "null" if value is None else str(value).replace("\n", " ")
     return text if len(text) <= 80 or isinstance(value, Path) else text[:77] + "..."
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A hint that names the known key nearest to a mistyped one, or all beside it."""
+    group, _, last = name.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
+    if not names:
+        return "there are none here"
+    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {beside[close[0]]}?"
+    there = [known for known in names if known.rpartition(".")[0] == group]
+    there = there or list({known.partition(".")[0] for known in names})
+    return f"known are {', '.join(sorted(there))}"
+
+
+EXIT_CODES = {
+    signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143,
+}  # fmt: skip
+"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`), SIGUSR2 what
+submitit has it send; submitit's own handler, which queues the job again, comes after ours."""
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop and has saved its state; ends a sweep too."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(EXIT_CODES[number])
+        self.number = number
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[signal.Signals]]:
+        return Interrupted, (self.number,)  # a worker of a sweep sends it to the process that waits

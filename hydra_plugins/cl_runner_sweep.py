@@ -1,6 +1,7 @@
 """Where Hydra looks for plugins: the sweeper and the launcher of cl-train (`cl_runner/sweep/`)."""
 
-from cl_runner.sweep import in_turn, sweeper
+from cl_runner.jobs import in_turn
+from cl_runner.sweep import sweeper
 
 
 class Sweep(sweeper.Sweep):

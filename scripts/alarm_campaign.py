@@ -31,13 +31,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from cl_runner import run as run_module
-from cl_runner.alarm import Watch
 from cl_runner.config.paths import CONF
 from cl_runner.data import cuts
 from cl_runner.data.source import Source, Split
-from cl_runner.run import run
-from cl_runner.settings import Settings, read
+from cl_runner.training import run as run_module
+from cl_runner.training.alarm import Watch
+from cl_runner.training.run import run
+from cl_runner.training.settings import Settings, read
 
 PARTS = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 STRATEGIES = ("finetune", "joint", "lwf", "kd", "ewc", "si", "rehearsal", "rehearsal_kd", "gdumb")

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cl_runner.batches import Batch
-from cl_runner.optimizers import adam
+from cl_runner.data.batches import Batch
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
 from cl_runner.strategies.si import SI
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.training.optimizers import adam
 
 Target = Callable[..., Any]
 

@@ -32,20 +32,22 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from cl_runner import state
-from cl_runner.alarm import Watch
-from cl_runner.batches import Batch, Pixels, batches
-from cl_runner.checkpoint import Checkpoints, Saver
 from cl_runner.config.paths import CONF
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.interrupt import Signals
-from cl_runner.run import Training, build_strategy
-from cl_runner.settings import Settings, read
-from cl_runner.state import Position
-from cl_runner.stream import Cut, Outline, Stream, Task, assemble
+from cl_runner.data.batches import Batch, batches
+from cl_runner.data.samples import Pixels
+from cl_runner.data.stream import Cut, Outline, Stream, Task, assemble
+from cl_runner.run_folder.checkpoint import Checkpoints
+from cl_runner.strategies.parts.fisher import fisher_diagonal
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
+from cl_runner.training.alarm import Watch
+from cl_runner.training.loop import Training
+from cl_runner.training.run import build_strategy
+from cl_runner.training.saver import Saver
+from cl_runner.training.settings import Settings, read
+from cl_runner.training.signals import Signals
+from cl_runner.training.state import Position
 
 PAIRS = 21
 MLP = ["model=mlp", "model.widths=[256,128]", "model.batch_norm=true", "optimizer=adam"]
@@ -224,7 +226,7 @@ def checkpoints() -> Ratio:
         run.strategy.network.grow(task)
         save = Checkpoints(Path(folder) / "checkpoint", "").save
         return interleaved(
-            lambda: 2 * timed(lambda: save(state.take(run))),
+            lambda: 2 * timed(lambda: save(run.state())),
             lambda: whole_run * timed(lambda: again(run, task)),
             pairs=7,
         )
@@ -261,7 +263,7 @@ def _squared_gradient(
 
 def startup(tracker: str) -> Ratio:
     """From the command to the first training step, and the imports that it cannot do without."""
-    stop = "import os, cl_runner.run as r; r.Training._step = lambda *a: os._exit(0)"
+    stop = "import os, cl_runner.training.run as r; r.Training._step = lambda *a: os._exit(0)"
     command = f"{stop}; from cl_runner.train import main; main()"
     modules = "torch, torchvision" + (", wandb" if tracker == "wandb" else "")
     dataset = "split_fashion_mnist" if "CL_DATA" in os.environ else "digits"

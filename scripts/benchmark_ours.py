@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from benchmark import composed
 
-from cl_runner.run import Training, build_strategy
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
+from cl_runner.training.loop import Training
+from cl_runner.training.run import build_strategy
 
 SETTINGS = {
     "naive": ["strategy=finetune"],

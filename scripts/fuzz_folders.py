@@ -29,21 +29,24 @@ from damage import damaged
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cl_runner import reference, settings
-from cl_runner.checkpoint import loaded, packed, unpacked
 from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
+from cl_runner.jobs.job import Job, table
+from cl_runner.jobs.ledger import ledger
 from cl_runner.report import command
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.verdict import as_json, judge
-from cl_runner.resume import with_its_own_settings
-from cl_runner.run import Training, run
+from cl_runner.run_folder.checkpoint import loaded, packed, unpacked
+from cl_runner.run_folder.files import is_locked
+from cl_runner.run_folder.read import state_of
+from cl_runner.run_folder.resume import with_its_own_settings
 from cl_runner.search import space
 from cl_runner.search.study import Study, kept_in
-from cl_runner.settings import Settings
-from cl_runner.storage import is_locked
-from cl_runner.sweep.jobs import Job, ledger, state_of, table
 from cl_runner.sweep.plan import plan
+from cl_runner.training import reference, settings
+from cl_runner.training.loop import Training
+from cl_runner.training.run import run
+from cl_runner.training.settings import Settings
 
 TINY = ("threads=1", "batch_size=400", "model.widths=[8]", "epochs=1")
 OF_CLASSES = (*TINY, "dataset.tasks=2", "dataset.validation_fraction=0.1", "strategy=rehearsal_kd",

@@ -21,15 +21,18 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cl_runner import memory, results, storage
-from cl_runner.checkpoint import Checkpoints, unpacked
 from cl_runner.config.paths import CONF
-from cl_runner.evaluator import Evaluator
-from cl_runner.memory import Memory
-from cl_runner.run import Training, run
-from cl_runner.settings import Settings, read
+from cl_runner.evaluation.accuracy import Evaluator
+from cl_runner.run_folder import files as storage
+from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
 from cl_runner.strategies import ewc
+from cl_runner.strategies.parts import memory
+from cl_runner.strategies.parts.memory import Memory
 from cl_runner.tracking import local
+from cl_runner.training import results
+from cl_runner.training.loop import Training
+from cl_runner.training.run import run
+from cl_runner.training.settings import Settings, read
 
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]

@@ -7,17 +7,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from kill_points import Case, Killer, Patch, attempt, differences, fingerprint, prepared
 from torch import Tensor
 
-from cl_runner import state
-from cl_runner.batches import Batch
-from cl_runner.checkpoint import Checkpoints
-from cl_runner.state import State
+from cl_runner.data.batches import Batch
+from cl_runner.run_folder.checkpoint import Checkpoints, State
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
+from cl_runner.training.loop import Training
 
 KILL_AT_STEP = 11  # in the third task, a step after a checkpoint, which is between logged lines
 KILL_AFTER_A_LINE = 9  # in the third task, a step after a checkpoint, when a line was logged
@@ -115,13 +113,13 @@ def leaving_out_of_strategy(chosen: Callable[[str], bool]) -> Patch:
 
 
 def _before_putting_back(change: Callable[[State, State], None]) -> None:
-    put_back = state.put_back
+    put_back = Training.put_back
 
-    def sabotaged(training: Any, saved: State) -> None:
-        change(saved, state.take(training))
-        put_back(training, saved)
+    def sabotaged(self: Training, state: State) -> None:
+        change(state, self.state())
+        put_back(self, state)
 
-    state.put_back = sabotaged  # type: ignore[assignment]
+    Training.put_back = sabotaged  # type: ignore[method-assign]
 
 
 def leaving_out_the_offset() -> None:

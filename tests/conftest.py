@@ -17,14 +17,15 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cl_runner.batches import Batch, Pixels, batches
 from cl_runner.config.paths import CONF
+from cl_runner.data.batches import Batch, batches
+from cl_runner.data.samples import Pixels
+from cl_runner.data.stream import Cut, Outline, Stream, assemble
 from cl_runner.models.mlp import mlp
 from cl_runner.models.network import Network
-from cl_runner.run import run
-from cl_runner.settings import Settings, read
-from cl_runner.stream import Cut, Outline, Stream, assemble
 from cl_runner.train import main
+from cl_runner.training.run import run
+from cl_runner.training.settings import Settings, read
 
 torch.set_num_threads(1)
 SHAPE = (1, 4, 4)

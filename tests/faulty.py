@@ -10,14 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cl_runner.batches import Batch
+from cl_runner.config.targets import target
+from cl_runner.data.batches import Batch
 from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
-from cl_runner.losses import cross_entropy
 from cl_runner.models.network import Network
 from cl_runner.strategies.finetune import Finetune
+from cl_runner.strategies.parts.losses import cross_entropy
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.targets import target
 
 
 def _with(images: Tensor, row: int, value: float) -> Tensor:

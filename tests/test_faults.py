@@ -22,8 +22,8 @@ from conftest import run_here
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_runner.checkpoint import unpacked
-from cl_runner.checks import rounded_down
+from cl_runner.run_folder.checkpoint import unpacked
+from cl_runner.training.checks import rounded_down
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 TRUST = ("trusted_targets=[faulty]", "dataset.tasks=5")
@@ -80,7 +80,7 @@ SETTINGS = [
     (["later_phases=[]"], "later_phases=[]", "a list, each a node with a _target_"),
     (["later_phases=[{epochs:1}]"], "later_phases[0]=", "a node with a _target_ that builds a Pha"),
     (["later_phases=[{_target_:cl_runner.strategies.finetune.Finetune}]"], "later_phases[0]=",
-     "is no Phase (cl_runner.phases)"),
+     "is no Phase (cl_runner.training.phases)"),
     (["model.inserted_layer=identity", "model.activation=tanh"], "model.inserted_layer=identity",
      "is none after tanh"),
     (["strategy=gdumb", "model.freeze_statistics=true"], "strategy._target_=GDumb",

@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
-from cl_runner.run import build_strategy
-from cl_runner.settings import Settings
 from cl_runner.train import main
+from cl_runner.training.run import build_strategy
+from cl_runner.training.settings import Settings
 
 TINY = ("threads=1", "output_root=.", "name=run", "dataset.tasks=2", "batch_size=400",
         "model.widths=[8]", "epochs=1")  # fmt: skip
@@ -110,7 +110,7 @@ OTHER_TYPES = [
     "null", "true", "''", "[]", "[null]", "[[1]]", "[nan]", "{}", "{a:{b:[]}}", "{_target_:5}",
     "nan", "inf", "1e400", "9" * 99, "9" * 5000, "abc", "'a b'", "???", "${seed}", "${nowhere}",
     "1,2", "range(0,1000000000)", "interval(0,1)", "glob(*)", "/proc/x", "{_target_:os.system}",
-    "cl_runner.optimizers.sgd", "[{_target_:cl_runner.data.digits.Digits}]",
+    "cl_runner.training.optimizers.sgd", "[{_target_:cl_runner.data.digits.Digits}]",
 ]  # fmt: skip
 BASES = (["strategy=ewc"], ["strategy=rehearsal_kd", "optimizer=sgd"], ["dataset=regression_rbf"])
 
@@ -130,7 +130,7 @@ def test_any_value_of_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
         build_strategy(settings)
         raise RunError("begun")
 
-    monkeypatch.setattr("cl_runner.run.run", begun)
+    monkeypatch.setattr("cl_runner.training.run.run", begun)
     draw = random.Random(0)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         keys = {n: keys_of(OmegaConf.to_container(compose("config", base)))

@@ -40,9 +40,9 @@ from omegaconf import OmegaConf
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
+from cl_runner.jobs import launchers
+from cl_runner.jobs.job import label
 from cl_runner.reproduce import command as reproduce
-from cl_runner.sweep import launchers
-from cl_runner.sweep.jobs import label
 
 
 @pytest.fixture(scope="module")

@@ -103,3 +103,16 @@ def _count(found: RangeSweep, key: str, said: str) -> int:
         allowed = "must be range(start,stop,step) of numbers, the step not 0"
         raise ConfigError.of(key, said, allowed)
     return max(0, math.ceil((stop - start) / step))
+
+
+GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
+"""The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
+
+
+OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "plan")
+"""Overrides that are of one call: whoever continues the run says them again."""
+
+
+def key_of(override: str) -> str:
+    """The setting that an override of the command line is about."""
+    return override.lstrip("+~").partition("=")[0]

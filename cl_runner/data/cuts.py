@@ -8,14 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_runner.batches import Pixels
-from cl_runner.data.source import Source, Split, read
-from cl_runner.errors import ConfigError
-from cl_runner.randomness import generator
-from cl_runner.sizes import refuse_too_large
-from cl_runner.stream import Cut, Outline, Scenario, Scope, Stream, assemble
-from cl_runner.targets import target
-from cl_runner.types import (
+from cl_runner.config.setting_types import (
     Fraction,
     NonNegativeInt,
     PerTask,
@@ -24,6 +17,13 @@ from cl_runner.types import (
     at_most_one_a_task,
     at_task,
 )
+from cl_runner.config.targets import target
+from cl_runner.data.samples import Pixels
+from cl_runner.data.source import Source, Split, read
+from cl_runner.data.stream import Cut, Outline, Scenario, Scope, Stream, assemble
+from cl_runner.errors import ConfigError
+from cl_runner.machine import refuse_too_large
+from cl_runner.randomness import generator
 
 
 @target

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cl_runner.config.targets import target
 from cl_runner.data.source import Split
 from cl_runner.errors import DataError
 from cl_runner.randomness import generator
-from cl_runner.targets import target
 
 
 @target

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cl_runner.config.targets import target
 from cl_runner.data.source import Split, remedy
 from cl_runner.errors import DataError
-from cl_runner.targets import target
 
 SIZE = 32
 PICTURES = {"train": 26_640, "test": 12_630}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cl_runner.config.targets import target
 from cl_runner.data.source import Split, remedy, verify
-from cl_runner.targets import target
 
 FILES = (
     "train-images-idx3-ubyte",

@@ -7,10 +7,10 @@ from typing import Literal
 
 from torch import nn
 
+from cl_runner.config.setting_types import PositiveInt
+from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
-from cl_runner.targets import target
-from cl_runner.types import PositiveInt
 
 ACTIVATIONS = {
     "relu": nn.ReLU,

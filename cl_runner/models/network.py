@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_runner.data.stream import Task
 from cl_runner.randomness import seeded
-from cl_runner.stream import Task
 
 Init = Literal["default", "kaiming_normal"]
 NewRows = Literal["zero", "default", "kaiming_normal"]

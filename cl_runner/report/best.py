@@ -17,13 +17,14 @@ from typing import Any
 
 import yaml
 
+from cl_runner.config.identity import changes_no_result
+from cl_runner.config.overrides import GROUPS, key_of
 from cl_runner.config.paths import CONF
 from cl_runner.hidden import WORD
-from cl_runner.report.runs import Run
-from cl_runner.resume import GROUPS, changes_no_result, key_of
+from cl_runner.report.compare.runs import Run
 from cl_runner.run_folder import read
+from cl_runner.run_folder.files import make, write
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.storage import make, write
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"

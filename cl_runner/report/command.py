@@ -1,42 +1,44 @@
-"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures; with
-`--to-wandb` instead their W&B runs."""
+"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cl_runner import terminal
-from cl_runner.report import animation, best, drawings, figures, formats, tables, to_wandb
-from cl_runner.report.drawings import Drawing
-from cl_runner.report.groups import Section
-from cl_runner.report.of_suite import OfSuite
-from cl_runner.report.page import Best, Page, Part, Picture, frames, inline
-from cl_runner.report.ranking import rank
-from cl_runner.report.runs import Run, printable, read
-from cl_runner.report.sorting import sections
-from cl_runner.report.table import aligned, number
-from cl_runner.report.tables import Table
+from cl_runner.report import best
+from cl_runner.report.compare.groups import Section
+from cl_runner.report.compare.ranking import rank
+from cl_runner.report.compare.runs import Run, printable, read
+from cl_runner.report.compare.sorting import sections
+from cl_runner.report.render import animation, drawings, figures, formats, tables
+from cl_runner.report.render.drawings import Drawing
+from cl_runner.report.render.page import Best, Page, Part, Picture, frames, inline
+from cl_runner.report.render.tables import Table
+from cl_runner.report.suites import OfSuite
+from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.storage import make, refuse_links, write
-from cl_runner.text import harmless
+from cl_runner.text import aligned, harmless, number
+
+ALIAS = "--to-wandb"
 
 
 def main() -> None:
     """Print the results and what can be concluded, then the files that were written."""
+    if ALIAS in sys.argv:
+        sys.argv.remove(ALIAS)
+        importlib.import_module("cl_runner.wandb_mirror.command").main()  # a command, by its name
+        return
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "--output", type=Path, help="instead of FOLDER/report (--to-wandb: FOLDER/wandb)"
-    )
-    to_wandb.add_options(parser)
+    parser.add_argument("--output", type=Path, help="instead of FOLDER/report")
+    parser.add_argument(ALIAS, action="store_true", help="another name of the command cl-wandb")
     with terminal.command():
         arguments = parser.parse_args()
-        if arguments.to_wandb:
-            to_wandb.command(arguments)
-            return
         folders = arguments.folders
         told, files = report(folders, arguments.output or folders[0] / "report")
         print(harmless("\n".join([*told, *map(str, files)])))

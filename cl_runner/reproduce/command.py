@@ -13,18 +13,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cl_runner import storage, terminal
-from cl_runner.child import Child, complaint
+from cl_runner import terminal
 from cl_runner.config.command_line import quoted
+from cl_runner.config.identity import changes_no_result
+from cl_runner.config.masking import shown
+from cl_runner.config.overrides import key_of
 from cl_runner.errors import ConfigError
-from cl_runner.masking import shown
-from cl_runner.report.table import aligned
+from cl_runner.jobs.child import Child, complaint
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
-from cl_runner.resume import changes_no_result, key_of
+from cl_runner.run_folder import files as storage
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
+from cl_runner.text import aligned
 
 Job = tuple[str, int]  # a run and a seed
 

@@ -54,7 +54,7 @@ def names() -> list[str]:
 def read(name: str) -> Suite:
     """The suite of this name. Raises ConfigError for one that is not there."""
     if name not in names():
-        from cl_runner.settings import nearest  # importing torch takes seconds
+        from cl_runner.errors import nearest
 
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))

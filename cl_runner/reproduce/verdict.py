@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from cl_runner.report.table import aligned
 from cl_runner.reproduce.suite import Row, Suite, found
+from cl_runner.text import aligned
 
 HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
 

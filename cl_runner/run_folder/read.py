@@ -14,8 +14,10 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from cl_runner.run_folder import schemas
+from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.plain import Damaged, content, of_json, of_yaml, told_as_damaged
 
+DONE, DAMAGED = "complete", "damaged"
 Arrays = dict[str, np.ndarray[Any, Any]]
 Record = dict[str, Any]
 Decoder = Callable[[bytes], Any]
@@ -189,3 +191,13 @@ _LEDGER: TypeAdapter[Any] = TypeAdapter(schemas.Ledger)
 _JUDGEMENT: TypeAdapter[Any] = TypeAdapter(schemas.Judgement)
 _EVENTS: TypeAdapter[Any] = TypeAdapter(list[schemas.Event])
 _EVENT: TypeAdapter[Any] = TypeAdapter(schemas.Event)
+
+
+def state_of(folder: Path) -> str:
+    """`missing` if the run was never begun, `killed` if nobody works on it any more, `damaged` if
+    its `status.json` is, else as it says there."""
+    try:
+        state = str(status(folder).get("status", "missing"))
+    except Damaged:
+        return DAMAGED
+    return "killed" if state == "running" and not is_locked(folder) else state

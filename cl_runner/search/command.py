@@ -11,8 +11,11 @@ import os
 import shlex
 import sys
 
-from cl_runner import loader, masking, storage, terminal
+from cl_runner import terminal
+from cl_runner.config import hydra_loader as loader
+from cl_runner.config import masking
 from cl_runner.errors import MISSING, ConfigError, RunError
+from cl_runner.run_folder import files as storage
 
 EXAMPLE = (
     "example: cl-search strategy=ewc 'strategy.weight=tag(log,interval(1,1e5))'"
@@ -51,7 +54,8 @@ def search(arguments: argparse.Namespace) -> bool:
     except ModuleNotFoundError:
         hint = "pip install 'cl-runner[search]'"
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
-    from cl_runner.report import best, runs
+    from cl_runner.report import best
+    from cl_runner.report.compare import runs
     from cl_runner.search import points, space, table
     from cl_runner.search.search import Search
     from cl_runner.search.study import Study, kept_in

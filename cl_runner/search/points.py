@@ -14,15 +14,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner import masking, settings
+from cl_runner.config import masking
 from cl_runner.config.command_line import quoted
+from cl_runner.config.compose import from_hydra, trust
+from cl_runner.config.identity import Config, settings_digest
+from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
-from cl_runner.resume import Config, key_of, settings_digest
-from cl_runner.run import build_strategy
+from cl_runner.jobs.job import Job, job_folder, plain_name
 from cl_runner.search.space import Params, Space, word
-from cl_runner.sweep.jobs import Job, job_folder, plain_name
-from cl_runner.train import from_hydra, trust
+from cl_runner.training import settings
+from cl_runner.training.run import build_strategy
 
 COMPOSING = Lock()  # Hydra has one state for the whole process
 

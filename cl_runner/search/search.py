@@ -9,18 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
 
-from cl_runner.child import Child, complaint
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
+from cl_runner.jobs.child import Child, complaint
+from cl_runner.jobs.job import Job, command
+from cl_runner.jobs.ledger import ledger
 from cl_runner.run_folder import read
+from cl_runner.run_folder.files import is_locked, write
+from cl_runner.run_folder.read import DONE
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.space import Space, word
 from cl_runner.search.study import Study, Trial
 from cl_runner.search.table import shown
-from cl_runner.storage import is_locked, write
-from cl_runner.sweep.jobs import DONE, Job, command, ledger
 
 POLL = 0.2  # seconds
 OF_ALL_RUNS = (DataError.exit_code, StorageError.exit_code)

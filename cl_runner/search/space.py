@@ -17,9 +17,10 @@ from optuna.distributions import (
 )
 
 from cl_runner.config import overrides
+from cl_runner.config.identity import changes_no_result
+from cl_runner.config.masking import shown
+from cl_runner.config.overrides import key_of
 from cl_runner.errors import ConfigError
-from cl_runner.masking import shown
-from cl_runner.resume import changes_no_result, key_of
 
 MOST = overrides.Most(1_000, "values to try", "interval(a,b) is searched without a list")
 Params = Mapping[str, Any]

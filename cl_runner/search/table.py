@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cl_runner.report.table import aligned, number
-from cl_runner.sweep.jobs import last_part
+from cl_runner.jobs.job import last_part
+from cl_runner.text import aligned, number
 
 STATES = {
     TrialState.COMPLETE: "complete",

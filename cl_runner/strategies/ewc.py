@@ -5,14 +5,14 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cl_runner.batches import Batch
-from cl_runner.fisher import Estimator, fisher_diagonal
-from cl_runner.losses import task_loss
+from cl_runner.config.setting_types import NonNegative, PositiveInt, UnitInterval
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.quadratic import Quadratic
+from cl_runner.strategies.parts.fisher import Estimator, fisher_diagonal
+from cl_runner.strategies.parts.losses import task_loss
+from cl_runner.strategies.parts.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Task
-from cl_runner.types import NonNegative, PositiveInt, UnitInterval
 
 
 class EWC(Strategy):
@@ -20,7 +20,8 @@ class EWC(Strategy):
 
     `offline`: the sum over all earlier tasks t; `online`: one spring a weight, anchored at the
     last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4). `half`: whether the factor
-    1/2 is there. `fisher`: the estimator of F (`fisher.py`), from `fisher_samples` (null: all)."""
+    1/2 is there. `fisher`: the estimator of F (`parts/fisher.py`), made from
+    `fisher_samples` (null: all) of the training samples."""
 
     shares_first_task = True
 

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from cl_runner.batches import Batch
-from cl_runner.losses import task_loss
+from cl_runner.data.batches import Batch
+from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.strategy import Strategy
 
 

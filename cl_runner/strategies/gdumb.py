@@ -2,14 +2,15 @@
 
 from torch import Tensor
 
-from cl_runner.batches import Batch, Samples
-from cl_runner.losses import task_loss
-from cl_runner.memory import Memory
+from cl_runner.config.setting_types import BufferSize
+from cl_runner.data.batches import Batch
+from cl_runner.data.samples import Samples
+from cl_runner.data.stream import Stream, Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.losses import task_loss
+from cl_runner.strategies.parts.memory import Memory
+from cl_runner.strategies.parts.teacher import from_scratch
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Stream, Task
-from cl_runner.teacher import from_scratch
-from cl_runner.types import BufferSize
 
 
 class GDumb(Strategy):

@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from cl_runner.batches import Batch
-from cl_runner.losses import Mixing, distillation, task_loss, task_weight
+from cl_runner.config.setting_types import NonNegative, Positive
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.losses import Mixing, distillation, task_loss, task_weight
+from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Task
-from cl_runner.teacher import Teacher
-from cl_runner.types import NonNegative, Positive
 
 
 class LwF(Strategy):

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from cl_runner.batches import Batch
-from cl_runner.losses import ReplayLoss, rehearsal, task_loss
-from cl_runner.memory import Memory, Policy
+from cl_runner.config.setting_types import BufferSize, PositiveInt
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.losses import ReplayLoss, rehearsal, task_loss
+from cl_runner.strategies.parts.memory import Memory, Policy
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Task
-from cl_runner.types import BufferSize, PositiveInt
 
 
 class Rehearsal(Strategy):

@@ -3,14 +3,21 @@
 import torch
 from torch import Tensor
 
-from cl_runner.batches import Batch
-from cl_runner.losses import Mixing, ReplayLoss, distillation, rehearsal, task_loss, task_weight
-from cl_runner.memory import DistilOn, Memory, Policy
+from cl_runner.config.setting_types import BufferSize, NonNegative, Positive, PositiveInt
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.losses import (
+    Mixing,
+    ReplayLoss,
+    distillation,
+    rehearsal,
+    task_loss,
+    task_weight,
+)
+from cl_runner.strategies.parts.memory import DistilOn, Memory, Policy
+from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Task
-from cl_runner.teacher import Teacher
-from cl_runner.types import BufferSize, NonNegative, Positive, PositiveInt
 
 
 class RehearsalKD(Strategy):

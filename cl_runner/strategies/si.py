@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cl_runner.batches import Batch
-from cl_runner.losses import task_loss
+from cl_runner.config.setting_types import NonNegative, Positive
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.quadratic import Quadratic
+from cl_runner.strategies.parts.losses import task_loss
+from cl_runner.strategies.parts.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.stream import Task
-from cl_runner.types import NonNegative, Positive
 
 
 class SI(Strategy):

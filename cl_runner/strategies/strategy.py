@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from cl_runner.batches import Batch, Samples
+from cl_runner.config.targets import target
+from cl_runner.data.batches import Batch
+from cl_runner.data.samples import Samples
+from cl_runner.data.stream import Stream, Task
 from cl_runner.models.network import Network
-from cl_runner.stream import Stream, Task
-from cl_runner.targets import target
 
 
 @target
@@ -21,7 +22,7 @@ class Strategy(nn.Module, ABC):
 
     shares_first_task: ClassVar[bool] = False
     """Whether it trains on the first task as fine-tuning does, and until `end_task` has nothing
-    else to remember of it: then its runs can share it (`first_task.py`)."""
+    else to remember of it: then its runs can share it (`training/first_task.py`)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

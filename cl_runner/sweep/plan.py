@@ -7,12 +7,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cl_runner.report.table import aligned
-from cl_runner.resume import Config, fixed
+from cl_runner.config.identity import Config, fixed
+from cl_runner.jobs.job import Job, last_part
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.sweep.jobs import DONE, Job, last_part
+from cl_runner.run_folder.read import DONE
 from cl_runner.sweep.shared import first_tasks
+from cl_runner.text import aligned
 
 ALIKE = ("dataset", "model", "epochs", "batch_size", "later_phases", "evaluate_every")
 """Runs that agree in these, and in the class of their strategy, take about as long."""

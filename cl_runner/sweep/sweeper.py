@@ -21,18 +21,20 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cl_runner import masking, settings
-from cl_runner.config import overrides
+from cl_runner.config import masking, overrides
 from cl_runner.config.command_line import literal
-from cl_runner.errors import ConfigError, RunError, first_line
-from cl_runner.interrupt import Interrupted
-from cl_runner.resume import Config, changes_no_result, key_of
-from cl_runner.storage import make, write
-from cl_runner.sweep import launchers
+from cl_runner.config.identity import Config, changes_no_result
+from cl_runner.config.overrides import key_of
+from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
+from cl_runner.jobs import launchers
+from cl_runner.jobs.job import Job, command, jobs_of, sweep_name, table
+from cl_runner.jobs.ledger import ledger
+from cl_runner.run_folder.files import make, write
+from cl_runner.run_folder.read import DONE
 from cl_runner.sweep.composition import Composition
-from cl_runner.sweep.jobs import DONE, Job, command, jobs_of, ledger, sweep_name, table
 from cl_runner.sweep.plan import plan
 from cl_runner.sweep.shared import first_tasks, interleaved
+from cl_runner.training import settings
 
 ENDED = (DONE, "failed")
 OWN = ("name", "output_root", "plan")
@@ -82,7 +84,7 @@ class Sweep(Sweeper):
             print(table(jobs, skipped))
             print(f"sweep folder: {folder}", flush=True)
         if first.tracker:
-            from cl_runner.report.sweep_in_wandb import mirror_sweep  # which imports much
+            from cl_runner.wandb_mirror.sweep_summary import mirror_sweep
 
             tracker: Any = OmegaConf.to_container(first.tracker, resolve=True)
             mirror_sweep(folder, tracker)

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from cl_runner.errors import CheckpointError, StorageError
+from cl_runner.errors import CheckpointError, Interrupted, StorageError
 from cl_runner.hidden import masked
-from cl_runner.interrupt import Interrupted
+from cl_runner.run_folder.files import append, sync, write
 from cl_runner.run_folder.plain import as_yaml
-from cl_runner.storage import append, sync, write
 from cl_runner.text import harmless
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 

@@ -10,8 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cl_runner.hidden import masked
-from cl_runner.report.table import number
-from cl_runner.text import harmless
+from cl_runner.text import harmless, number
 from cl_runner.tracking.tracker import Record, RunInfo, Tracker
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]{postfix}"

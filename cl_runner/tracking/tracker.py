@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cl_runner.resume import Attempt
-from cl_runner.targets import target
+from cl_runner.config.targets import target
+from cl_runner.run_folder.resume import Attempt
 
 Record = dict[str, Any]
 """One logged event: `event` is `step`, `evaluation` or `alarm`; plain JSON values."""

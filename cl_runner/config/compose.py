@@ -1,0 +1,100 @@
+"""What Hydra says of a command line, in one line: key, value, what is allowed, nearest name."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Set
+from typing import Any
+
+import hydra
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.config import masking
+from cl_runner.config.overrides import GROUPS
+from cl_runner.config.paths import CONF
+from cl_runner.errors import MISSING, ConfigError, nearest
+
+
+def trust(config: DictConfig, given: Set[str]) -> None:
+    """Let the user's own packages be imported, if the command line, which gave these keys, says so.
+
+    Raises ConfigError if a file does."""
+    if not config.trusted_targets:
+        return
+    if "trusted_targets" not in given:
+        allowed = "is taken from the command line alone, never from a file"
+        raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
+    if os.getcwd() not in sys.path:  # where a user's own package may be
+        sys.path.append(os.getcwd())
+
+
+def from_hydra(error: Exception) -> ConfigError:
+    """One line for what Hydra says in several: key, value, what is there, nearest name."""
+    text = f"{error} {error.__cause__ or ''}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        options = [str(option) for option in error.options or []]
+        key = group or "--config-name"
+        return ConfigError.of(key, name, "no such option", nearest(name, options))
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and unknown:
+        key = unknown.group(1)
+        # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
+        typed = _typed(key)
+        typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
+        if typed:  # else it stands in a file
+            deep = re.search(r"full_key: (\S+)", text)  # of a value with keys of its own
+            whole = deep.group(1) if deep else key
+            lacks = "no such setting" if whole == key else f"no such setting: {whole}"
+            return ConfigError.of(key, typed[0], lacks, nearest(whole, _known_keys()))
+    several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
+    if several:
+        (told,) = masking.shown(["=".join(several.groups())])
+        key, _, values = told.partition("=")
+        hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
+        return ConfigError.of(key, values, "several values are of a sweep", hint)
+    return _of_a_value(error, text)
+
+
+def _of_a_value(error: Exception, text: str) -> ConfigError:
+    """The same for a value that cannot stand where it is put, or leads nowhere."""
+    merged = re.search(r"Error merging override \S*?([\w./@]+)=", text)
+    key = merged.group(1) if merged else getattr(error, "full_key", None)
+    said = str(error.__cause__) if merged else text
+    said = said.replace("DictConfig", "a node with keys").replace("ListConfig", "a list")
+    reason = " ".join(re.sub(r"(full_key|object_type|reference_type)[:=] ?\S*", "", said).split())
+    allowed = reason.rstrip(".")[:300]
+    if not key:
+        return ConfigError.of("command line", MISSING, f"cannot be understood: {allowed}")
+    value = (_typed(key) or [MISSING])[-1]
+    return ConfigError.of(key, value, f"cannot be {'taken' if merged else 'read'}: {allowed}")
+
+
+def _typed(key: str) -> list[Any]:
+    """What the command line gives a key."""
+    return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
+
+
+def _known_keys() -> list[str]:
+    """Every key of the configuration that the chosen groups make, and the groups."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
+        try:
+            config = hydra.compose("config", groups)
+        except (HydraException, OmegaConfBaseException):
+            config = hydra.compose("config")
+    return [*_leaves(OmegaConf.to_container(config), ""), *GROUPS, "experiment", "sweep"]
+
+
+def _leaves(node: Any, prefix: str) -> list[str]:
+    if not isinstance(node, dict):
+        return [prefix]
+    return [k for n, v in node.items() for k in _leaves(v, f"{prefix}.{n}" if prefix else str(n))]

@@ -1,0 +1,44 @@
+"""Batches of in-memory tensors; order and augmentation are functions of position.
+
+Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
+[C, H, W] one picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cl_runner.randomness import Key, generator
+
+if TYPE_CHECKING:
+    from cl_runner.data.stream import Task
+from cl_runner.data.samples import Samples
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a strategy's objective is a function of."""
+
+    x: Tensor  # [B, C, H, W] float32
+    y: Tensor  # [B] int64; in regression float32
+    task: Task  # the task being learned, also for replayed samples
+    position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
+
+
+def batches(
+    samples: Samples, task: Task, *, epoch: int, batch_size: int, first_step: int = 0
+) -> Iterator[Batch]:
+    """The batches of one epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
+    position = (task.seed, task.index, epoch)
+    order = torch.randperm(len(samples), generator=generator(*position, "order"))
+    shuffled = samples.index[order.to(samples.index.device)]
+    for step, rows in enumerate(shuffled.split(batch_size)):
+        if step >= first_step:
+            images = samples.images.index_select(0, rows)
+            x = samples.pixels.augmented(images, rows, *position)
+            yield Batch(x, samples.labels.index_select(0, rows), task, (*position, step))

@@ -1,0 +1,163 @@
+"""Samples of a stream as tensors, and what the network sees of them.
+
+Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
+[C, H, W] one picture.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_runner.config.setting_types import NonNegativeInt, Positive, Real
+from cl_runner.config.targets import target
+from cl_runner.errors import ConfigError
+from cl_runner.randomness import Key, draws, seed_of
+
+
+class Preparation(Protocol):
+    """What the network sees of stored samples: `Pixels` for pictures; in regression, themselves."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As the network sees them, without augmentation."""
+
+    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
+        """As it sees those of these ids in training, at this position."""
+
+    def to(self, device: str) -> Preparation:
+        """The same on this device."""
+
+
+@target
+class Pixels:
+    """From stored uint8 pictures to what the network sees: (pixel / 255 − mean) / std.
+
+    `mean` and `std` have one value a colour; with `per_picture` they are those of each picture
+    itself, over all its pixels and colours, so dark and bright ones look alike. `crop_padding`
+    pixels of zero padding, then a random crop back to size; `flip` mirrors one half of the
+    pictures: both act on training samples alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: list[Real],
+        std: list[Positive],
+        crop_padding: NonNegativeInt,
+        flip: bool,
+        per_picture: bool,
+    ) -> None:
+        if not mean or not std or len({1, len(mean), len(std)}) > 2:
+            allowed = f"needs one value, or as many as std, which has {len(std)}"
+            raise ConfigError.of("mean", mean, allowed)
+        if per_picture and (any(mean) or set(std) != {1.0}):
+            allowed = "takes mean and standard deviation of each picture, not those of mean and std"
+            raise ConfigError.of("per_picture", per_picture, allowed, "mean=[0.0] and std=[1.0]")
+        self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
+        self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
+        self.crop_padding = crop_padding
+        self.flip = flip
+        self.per_picture = per_picture
+
+    def fitting(self, shape: tuple[int, int, int]) -> Pixels:
+        """Itself. Raises ConfigError if it cannot be for pictures of this shape [C, H, W]."""
+        channels, *sides = shape
+        values = len(self.shift)
+        if values not in (1, channels):
+            allowed = f"mean and std have one value, or one a colour, of which there are {channels}"
+            raise ConfigError.of("pixels", f"{values} values", allowed)
+        if self.crop_padding >= min(sides):
+            allowed = f"must be less than the pictures are high and wide, {sides}"
+            raise ConfigError.of("pixels.crop_padding", self.crop_padding, allowed)
+        return self
+
+    def to(self, device: str) -> Pixels:
+        moved = copy.copy(self)
+        moved.scale, moved.shift = self.scale.to(device), self.shift.to(device)
+        return moved
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """images: [B, C, H, W] uint8. Returns float32 of the same shape."""
+        if self.per_picture:
+            std, mean = torch.std_mean(images.float(), dim=(1, 2, 3), keepdim=True)
+            return (images - mean) / std.clamp(min=1)  # a picture of one colour has no deviation
+        return images.float().mul_(self.scale).add_(self.shift)
+
+    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
+        """As `__call__` after the random crop and flip of each sample `ids` at this position."""
+        if self.crop_padding == 0 and not self.flip:
+            return self(images)
+        chance = draws(seed_of(*position, "augmentation"), ids, 3)
+        if self.crop_padding > 0:
+            images = _crop(images, self.crop_padding, chance)
+        if self.flip:
+            images = torch.where(
+                (chance[:, 2] % 2 == 1)[:, None, None, None], images.flip(-1), images
+            )
+        return self(images)
+
+
+def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
+    """Each picture shifted by up to `padding` pixels either way, zeros at the border."""
+    height, width = images.shape[-2:]
+    padded = F.pad(images, [padding] * 4)
+    steps = chance[:, :2] % (2 * padding + 1)
+    rows = steps[:, 0, None] + torch.arange(height, device=images.device)  # [B, H]
+    columns = steps[:, 1, None] + torch.arange(width, device=images.device)  # [B, W]
+    samples = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples of a stream: an index into its pictures, so parts and unions copy nothing."""
+
+    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, numbered as the stream numbers them; in regression float32
+    index: Tensor  # [N] int64
+    pixels: Preparation
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor | slice) -> Samples:
+        return replace(self, index=self.index[rows])
+
+    def __add__(self, other: Samples) -> Samples:
+        return replace(self, index=torch.cat([self.index, other.index]))
+
+    @property
+    def raw(self) -> Tensor:
+        """[N, C, H, W], as stored: uint8, in regression float32."""
+        return self.images[self.index]
+
+    @property
+    def x(self) -> Tensor:
+        """[N, C, H, W] float32, normalised, not augmented."""
+        return self.pixels(self.raw)
+
+    @property
+    def y(self) -> Tensor:
+        """[N] int64; in regression float32."""
+        return self.labels[self.index]
+
+    def chunks(self, size: int) -> Iterator[Samples]:
+        """The samples in order, `size` at a time: for passes that do not train."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+
+def digest_of(*parts: Samples) -> str:
+    """SHA-256 of these samples as they are stored, in their order, with their labels."""
+    digest = hashlib.sha256()
+    for samples in parts:
+        for tensor in (samples.raw, samples.y):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What a strategy gets right: the only readers of test data."""

@@ -1,0 +1,56 @@
+"""The machine: its devices, threads and memory, and what they cannot take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cl_runner.errors import ConfigError
+
+
+def refuse_too_large(key: str, value: Any, size: float, device: str = "cpu") -> None:
+    """Raise ConfigError if so many bytes are more than the machine, or the GPU, has."""
+    there = memory(device)
+    if size > there:
+        of = "this GPU" if device.startswith("cuda") else "this machine"
+        allowed = f"would need {size / 1e9:,.0f} GB of memory, {of} has {there / 1e9:,.0f}"
+        raise ConfigError.of(key, value, allowed)
+
+
+def memory(device: str = "cpu") -> int:
+    """Bytes there are, in use or not."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(device).total_memory
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no limit
+        return total
+
+
+def choose_device(device: str) -> str:
+    """The device to run on. Raises ConfigError for one that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        allowed = "this device is not to be had here"
+        raise ConfigError.of("device", device, allowed, "device=cpu works everywhere") from None
+    return device
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads (None: as many as before), then with as many as before."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before if count is None else count)
+        yield
+    finally:
+        torch.set_num_threads(before)

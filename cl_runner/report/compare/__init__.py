@@ -1,0 +1,1 @@
+"""Runs compared: sections, groups, spreads, ranking."""

@@ -1,0 +1,186 @@
+"""Which figures there are of one run, of a section of runs, of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from matplotlib.figure import Figure
+
+from cl_runner.jobs.job import plain_name
+from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.runs import Run
+from cl_runner.report.compare.varying import by_strategy, swept
+from cl_runner.report.render import figures, settings_figures
+from cl_runner.report.render.figures import Point
+from cl_runner.reproduce.suite import Suite
+from cl_runner.run_folder.read import Arrays
+
+MOST_LINES = 8
+"""As many as there are colours; of more groups the best are drawn, and the caption says so."""
+
+TRADE_OFF = (
+    "New against old: after the last task, the accuracy on it against the mean of those before. A "
+    "large point is a setting, its mean over seeds; small ones are seeds."
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its file's name, and what stands below it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def of_section(section: Section) -> Iterator[Drawing]:
+    """Of all its groups; of a single run all that it measured."""
+    done = [run for group in section.measured for run in group.complete]
+    if len(done) == 1:
+        yield from of_one(done[0])
+    if len(section.measured) > 1:
+        yield from of_several(section)
+
+
+def of_one(run: Run) -> Iterator[Drawing]:
+    """The matrix; the course of training; in regression the fits."""
+    measure = run.results["metrics_are_of"]
+    yield Drawing(f"{measure}_matrix", "The row after each task, a column a task.",
+                  figures.accuracy_matrix(run.results))  # fmt: skip
+    if run.results["accuracy_curve"] or run.results["mse_curve"]:
+        yield Drawing("over_training", "Each task at every evaluation.",
+                      figures.over_training(run.results))  # fmt: skip
+    if run.regression:
+        panels = {run.strategy: run.predictions()}
+        yield Drawing("fits", "The fit after each task.", figures.fits(panels))
+
+
+def of_several(section: Section) -> Iterator[Drawing]:
+    """Of groups of runs that differ in their seed alone."""
+    chosen, told = _most_telling(section)
+    if section.regression:
+        panels = {group.label: group.complete[0] for group in chosen}
+        for part in of_regression(panels):
+            yield replace(part, caption=f"{part.caption}{told}")
+    else:
+        if section.tasks > 1:
+            curves, left_out = _curves(section)
+            figure = figures.trade_off(curves, "earlier tasks", "last task")
+            yield Drawing("trade_off", f"{TRADE_OFF}{left_out}", figure)
+        lines = {group.label: [run.results for run in group.complete] for group in chosen}
+        yield Drawing("over_tasks", f"After each task, mean over seeds; points are seeds.{told}",
+                      figures.over_tasks(lines))  # fmt: skip
+    for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
+        name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
+        words = "What a setting does: mean over seeds and 95 % interval, on test data."
+        yield Drawing(name, words, figure)
+    strategies = _best_strategies(section)
+    words = f"What it costs: a point a setting, means over seeds.{_left_out(strategies, section)}"
+    yield Drawing("costs", words, settings_figures.costs(section, strategies))
+
+
+def _best_strategies(section: Section) -> dict[str, list[Group]]:
+    """As many as can be told apart by eye, with their groups."""
+    found = by_strategy(section)
+    if len(found) <= MOST_LINES:
+        return found
+    ordered = dict.fromkeys(group.strategy for group in section.best_first(section.measured))
+    return {strategy: found[strategy] for strategy in list(ordered)[:MOST_LINES]}
+
+
+def _most_telling(section: Section) -> tuple[list[Group], str]:
+    """As many groups as can be told apart by eye, the best of each strategy first, and a word on
+    those left out."""
+    ordered = section.best_first(section.measured)
+    if len(ordered) <= MOST_LINES:
+        return ordered, ""
+    strategies = by_strategy(section).values()
+    of_each = section.best_first(section.chosen(g) or section.best_first(g)[0] for g in strategies)
+    others = [group for group in ordered if group not in of_each]
+    kept = section.best_first([*of_each, *others][:MOST_LINES])
+    told = f"{MOST_LINES} of {len(ordered)} settings, first each strategy's chosen or best one"
+    return kept, f" Shown are {told}."
+
+
+def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
+    """A curve over the first swept setting of each strategy, and for each value of the second; if
+    these are too many, one of each strategy. And a word on those left out."""
+    strategies = _best_strategies(section)
+    told = _left_out(strategies, section)
+    keys = {strategy: swept(groups) or [""] for strategy, groups in strategies.items()}
+    lines = {
+        strategy: settings_figures.lines(section, groups, keys[strategy][0], keys[strategy][1:])
+        for strategy, groups in strategies.items()
+    }
+    if sum(map(len, lines.values())) > MOST_LINES:
+        told += " Of each strategy one curve is shown, that of its chosen or best setting."
+        lines = {
+            strategy: settings_figures.best_line(section, groups, *keys[strategy])
+            for strategy, groups in strategies.items()
+        }
+    curves: dict[str, list[Point]] = {}
+    for strategy, of_strategy in lines.items():
+        key = keys[strategy][0]
+        name = key.rpartition(".")[2]
+        for label, ordered in of_strategy.items():
+            points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
+            curves[", ".join(filter(None, [strategy, label]))] = points
+    return curves, told
+
+
+def _left_out(strategies: Mapping[str, object], section: Section) -> str:
+    count = len(by_strategy(section))
+    kept = len(strategies)
+    return f" Shown are the best {kept} of {count} strategies." if kept < count else ""
+
+
+def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """(mean of the earlier tasks, last task) after the last, in percent, of each run."""
+    rows = [run.results[run.results["metrics_are_of"]][-1] for run in runs]
+    return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
+
+
+def of_suite(suite: Suite, runs: Mapping[str, Run]) -> Iterator[Drawing]:
+    """What the suite asks for; names of figures with what they show, in its own words."""
+
+    def seeds(name: str) -> list[Run]:
+        folders = [suite.folder_name(name, seed) for seed in suite.seeds]
+        return [runs[folder] for folder in folders if folder in runs]
+
+    for name, asked in suite.figures.items():
+        if asked["kind"] == "trade_off":
+            curves = {
+                label: [(text, _pairs(seeds(run))) for run, text in points.items() if seeds(run)]
+                for label, points in asked["curves"].items()
+            }
+            drawn = {label: points for label, points in curves.items() if points}
+            figure = figures.trade_off(drawn, asked["old"], asked["new"])
+        elif asked["kind"] == "over_tasks":
+            lines = {run: [r.results for r in seeds(run)] for run in asked["runs"] if seeds(run)}
+            figure = figures.over_tasks(lines)
+        elif asked["kind"] == "over_training":
+            figure = figures.over_training(seeds(asked["run"])[0].results)
+        else:
+            chosen = {label: seeds(run)[0] for label, run in asked["runs"].items() if seeds(run)}
+            for part in of_regression(chosen):
+                yield Drawing(f"{name}_{part.name}", part.caption, part.figure)
+            continue
+        yield Drawing(name, suite.title, figure)
+
+
+def of_regression(runs: Mapping[str, Run]) -> Iterator[Drawing]:
+    """Fits side by side, and the errors over the epochs where they were measured."""
+    panels = {label: run.predictions() for label, run in runs.items()}
+    yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
+    if all(run.results["mse_curve"] for run in runs.values()):
+        results = {label: run.results for label, run in runs.items()}
+        yield Drawing("errors_over_epochs", "The error on each task over all epochs, first seed.",
+                      figures.errors_over_epochs(results))  # fmt: skip
+
+
+def moving(section: Section) -> dict[str, Arrays]:
+    """The panels of an animation: in regression a run of each group, if they fit side by side."""
+    groups = section.measured if section.regression else []
+    return {g.label: g.complete[0].predictions() for g in groups} if len(groups) <= 4 else {}

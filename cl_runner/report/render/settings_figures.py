@@ -1,0 +1,195 @@
+"""Figures of a sweep: what each setting does, and what accuracy costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil, floor, isfinite
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.runs import Run
+from cl_runner.report.compare.varying import by_strategy, in_order, swept
+from cl_runner.report.render.figures import plain, styled, styles
+
+MOST_LINES = 8
+
+
+def of_settings(section: Section) -> Iterator[tuple[str, str, Figure]]:
+    """Strategy, setting and figure, one for each swept setting of each strategy."""
+    for strategy, groups in by_strategy(section).items():
+        keys = swept(groups)
+        for key in keys:
+            others = [other for other in keys if other != key]
+            yield strategy, key, sensitivity(section, groups, key, others)
+
+
+@styled
+def sensitivity(
+    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
+) -> Figure:
+    """The metric against the values of one setting, with 95 % intervals over seeds. A line for each
+    value of the other swept setting; where there are several or too many, of the best group's."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    values = sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(),
+                    key=in_order)  # fmt: skip
+    places = _places(axes, values)
+    numeric = all(map(_is_number, values))
+    drawn = lines(section, groups, key, others)
+    for style, (label, ordered) in zip(styles(), drawn.items(), strict=False):
+        spreads = [group.spread(section.metric) for group in ordered]
+        x = [places[shown(group.varied.get(key))] for group in ordered]
+        scale = 1 if section.regression else 100
+        means = _means(section, ordered)
+        ends = [
+            mean if s.high is None else scale * s.high
+            for s, mean in zip(spreads, means, strict=True)
+        ]
+        reach = [end - mean for end, mean in zip(ends, means, strict=True)]
+        look = style if numeric else {**style, "linestyle": ""}  # nothing lies between names
+        axes.errorbar(x, means, yerr=reach, capsize=2.5, elinewidth=0.9, label=plain(label), **look)
+    axes.set(xlabel=plain(key), ylabel=_words(section), title=plain(groups[0].strategy))
+    if section.regression:
+        _log_where_spanned(axes.set_yscale, _means(section, groups))
+    if any(drawn):
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def lines(
+    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
+) -> dict[str, list[Group]]:
+    """Label → groups that differ in `key` alone, in the order of its values. One for each value of
+    the other swept setting; where there are several or too many, those of the best group."""
+    ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
+    if len(others) == 1:
+        (other,) = others
+        values = sorted({shown(g.varied.get(other)): g.varied.get(other) for g in groups}.values(),
+                        key=in_order)  # fmt: skip
+        if len(values) <= MOST_LINES:
+            return {
+                f"{_last(other)} {shown(value)}": [
+                    g for g in ordered if shown(g.varied.get(other)) == shown(value)
+                ]
+                for value in values
+            }
+    return best_line(section, groups, key, *others)
+
+
+def best_line(
+    section: Section, groups: Sequence[Group], key: str, *others: str
+) -> dict[str, list[Group]]:
+    """Label → groups that differ in `key` alone and have the other settings of the chosen group,
+    where none was chosen of the best."""
+    ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
+    best = section.chosen(groups) or section.best_first(groups)[0]
+    fixed = {other: shown(best.varied.get(other)) for other in others}
+    members = [g for g in ordered if all(shown(g.varied.get(o)) == v for o, v in fixed.items())]
+    return {", ".join(f"{_last(o)} {v}" for o, v in fixed.items()): members}
+
+
+def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
+    """Where each value is on the axis: numbers at themselves, all else side by side."""
+    names = [shown(value) for value in values]
+    if not all(map(_is_number, values)):
+        axes.set_xticks(range(len(values)), [plain(name) for name in names])
+        return dict(zip(names, map(float, range(len(values))), strict=True))
+    _log_where_spanned(axes.set_xscale, values)
+    axes.set_xticks([float(v) for v in values], names)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    return {shown(v): float(v) for v in values}
+
+
+def _log_where_spanned(set_scale: Callable[..., None], values: Sequence[float]) -> None:
+    """A log axis for numbers that span one, with room for 0 where it is among them."""
+    positive = [value for value in values if value > 0]
+    if not positive or min(values) < 0 or max(positive) < 8 * min(positive):
+        return
+    if min(values) > 0:
+        set_scale("log")
+    else:
+        set_scale("symlog", linthresh=min(positive))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _means(section: Section, groups: Sequence[Group]) -> list[float]:
+    """What is drawn of each group: accuracy in percent, or the error."""
+    scale = 1 if section.regression else 100
+    return [scale * (group.spread(section.metric).mean or 0) for group in groups]
+
+
+@styled
+def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure:
+    """The metric against seconds and, where samples are stored, their bytes; a point a group."""
+    measures: list[tuple[str, Callable[[Run], float]]] = [("seconds", _seconds)]
+    drawn = [group for groups in strategies.values() for group in groups]
+    if any(_memory(run) > 0 for group in drawn for run in group.complete):
+        measures.append(("stored samples, bytes", _memory))
+    figure = Figure(figsize=(4.2 * len(measures) + 1.6, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, (title, measure) in zip(panels, measures, strict=True):
+        if measure is _memory:
+            _axis_of_bytes(axes, _per_group(measure, drawn))
+        for style, (strategy, groups) in zip(styles(), strategies.items(), strict=False):
+            x, y = _per_group(measure, groups), _means(section, groups)
+            axes.plot(x, y, label=plain(strategy), clip_on=False, **{**style, "linestyle": ""})
+        axes.set_xlabel(title)
+        if axes.get_xscale() != "log":
+            axes.set_xlim(left=0)
+        if section.regression:
+            _log_where_spanned(axes.set_yscale, _means(section, drawn))
+    panels[0].set_ylabel(_words(section))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
+    """A log axis has a label each decade, over less than two of them three."""
+    _log_where_spanned(axes.set_xscale, values)
+    if axes.get_xscale() != "linear":
+        low, high = min(value for value in values if value > 0), max(values)
+        decades = range(floor(np.log10(low)), ceil(np.log10(high)) + 1)
+        steps = (1, 2, 5) if high < 100 * low else (1,)
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        zero = [0.0] * (min(values) == 0)
+        axes.set_xticks(zero + [tick for tick in ticks if low <= tick <= high])
+    axes.xaxis.set_major_formatter(FuncFormatter(_size))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _per_group(measure: Callable[[Run], float], groups: Sequence[Group]) -> list[float]:
+    return [fmean(measure(run) for run in group.complete) for group in groups]
+
+
+def _memory(run: Run) -> float:
+    return float(run.results["cost"]["state_bytes"].get("memory", 0))
+
+
+def _seconds(run: Run) -> float:
+    return float(run.results["cost"]["seconds"])
+
+
+def _size(value: float, _position: int) -> str:
+    """Bytes as people say them."""
+    if value < 1:
+        return "0"
+    unit = min(3, int(np.log10(value)) // 3)
+    return f"{value / 1000**unit:g} {('B', 'kB', 'MB', 'GB')[unit]}"
+
+
+def _words(section: Section) -> str:
+    unit = "" if section.regression else " in %"
+    return section.metric.replace("_", " ") + unit
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]

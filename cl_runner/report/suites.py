@@ -1,0 +1,58 @@
+"""A suite's part in a report: what its runs are called, its verdict, the figures it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cl_runner.report.compare.runs import Run
+from cl_runner.report.render.drawings import Drawing, of_suite
+from cl_runner.report.render.tables import Cell, Table
+from cl_runner.reproduce import suite as suites
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
+
+COLUMNS = ["row", "published", "ours", "s.d.", "n", "verdict"]
+
+
+@dataclass(frozen=True)
+class OfSuite:
+    """What `cl-reproduce` left beside its runs."""
+
+    suite: suites.Suite
+    rows: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folders: Sequence[Path]) -> OfSuite | None:
+        """None if this is not the folder of a suite. Raises Damaged for one that is none of
+        ours."""
+        told = read.verdict(folders[0]) if len(folders) == 1 else None
+        if told is None:
+            return None
+        if told["suite"] not in suites.names():
+            raise Damaged(folders[0] / "verdict.json", f"there is no suite {told['suite']}")
+        return cls(suites.read(told["suite"]), told.get("rows", []))
+
+    def labels(self, runs: Sequence[Run]) -> dict[Path, str]:
+        """The suite's own names for its runs."""
+        known = {
+            self.suite.folder_name(name, run.seed): name for run in runs for name in self.suite.runs
+        }
+        return {run.folder: known[n] for run in runs if (n := run.folder.name) in known}
+
+    def drawings(self, runs: Sequence[Run]) -> Iterator[Drawing]:
+        return of_suite(self.suite, {run.folder.name: run for run in runs if run.complete})
+
+    @property
+    def verdict(self) -> Table:
+        """Each published number beside ours."""
+        rows = []
+        for row in self.rows:
+            numbers = [row["published"], row["mean"], row["deviation"]]
+            digits = ".2f" if row["percent"] else ".3g"
+            shown = [Cell("–" if v is None else f"{v:{digits}}", v) for v in numbers]
+            rows.append([Cell(row["row"]), *shown, Cell(str(row["n"]), row["n"]),
+                         Cell(row["verdict"])])  # fmt: skip
+        return Table("Verdict", COLUMNS, rows, [self.suite.title])

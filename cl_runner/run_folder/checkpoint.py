@@ -1,0 +1,138 @@
+"""Checkpoints: the complete state of a run, so written that a kill at any instant loses none.
+
+One file is one state: a line with the SHA-256 of all that follows, a line of JSON (the manifest:
+schema, size, task, step, settings), then a torch archive of tensors and plain values. The digest
+guards against accidents; against malice, nothing but tensors and plain values is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cl_runner.errors import CheckpointError, StorageError, first_line
+from cl_runner.run_folder.files import PART, write
+from cl_runner.run_folder.plain import of_json
+
+SCHEMA = 1
+KEEP = 2  # the newest, and the one before in case the newest is damaged
+
+
+class Unusable(Exception):
+    """Why one checkpoint file cannot be used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: `settings` is the digest of what the run was told to do."""
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder, self.settings = folder, settings
+
+    def save(self, state: State) -> None:
+        """Write the state, then remove all but the newest two.
+
+        Raises StorageError, naming the checkpoint that is left, if it cannot be written.
+        """
+        task, step = state["position"]["task"], state["cost"]["steps"]
+        manifest = {"schema": SCHEMA, "task": task, "step": step, "settings": self.settings}
+        try:
+            self.folder.mkdir(exist_ok=True)
+            write(self.folder / f"task-{task:05}-step-{step:010}.ckpt", packed(state, manifest))
+        except OSError as error:
+            raise StorageError.of(self.folder, error) from None
+        except StorageError as error:
+            left = self.newest_first()
+            last = (
+                f"the last good checkpoint is {left[0].name}" if left else "no checkpoint is left"
+            )
+            raise StorageError(f"{error}; {last}") from None
+        self.prune(KEEP)
+
+    def load(self) -> tuple[State | None, list[str]]:
+        """The newest state that can be used, None if none was ever saved; and warnings.
+
+        A damaged newer one is set aside (its name then ends in .bad), of which a warning tells.
+        Raises CheckpointError if there are checkpoints and none can be used.
+        """
+        problems: dict[Path, Unusable] = {}
+        for file in self.newest_first():
+            try:
+                state = self._read(file)
+            except Unusable as problem:
+                problems[file] = problem
+                continue
+            for bad in problems:
+                bad.rename(f"{bad}.bad")
+            return state, [f"{p} {why}; going back to {file.name}" for p, why in problems.items()]
+        if problems:
+            told = "; ".join(f"{file.name} {why}" for file, why in problems.items())
+            raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {told}")
+        return None, []
+
+    def newest_first(self) -> list[Path]:
+        """The names tell the order; what a kill left half-written has another name."""
+        return sorted(self.folder.glob("*.ckpt"), reverse=True)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest so many, and what a kill left half-written."""
+        for file in [*self.newest_first()[keep:], *self.folder.glob(f"*{PART}")]:
+            file.unlink(missing_ok=True)
+
+    def _read(self, file: Path) -> State:
+        manifest, archive = unpacked(file)
+        if manifest.get("settings") != self.settings:
+            raise Unusable("is of a run with other settings")
+        state = loaded(archive)
+        size, digest = state.get("metrics_size"), state.get("metrics_sha256")
+        if type(size) is not int or size < 0 or not isinstance(digest, str):
+            raise Unusable("is not the state of a run")
+        return state
+
+
+def packed(state: State, manifest: dict[str, Any]) -> bytes:
+    """The bytes of a checkpoint file."""
+    archive = io.BytesIO()
+    torch.save(state, archive)
+    content = archive.getbuffer()
+    head = json.dumps({**manifest, "size": len(content)}).encode() + b"\n"
+    digest = hashlib.sha256(head)
+    digest.update(content)
+    return b"".join([digest.hexdigest().encode(), b"\n", head, content])
+
+
+def loaded(archive: bytes) -> State:
+    """The state in an archive. Raises Unusable."""
+    try:
+        state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    except Exception as error:  # nobody can list what torch raises on what it did not write
+        reason = first_line(error)
+        raise Unusable(f"holds more than tensors and plain values ({reason})") from None
+    if not isinstance(state, dict):
+        raise Unusable("is not the state of a run")
+    return state
+
+
+def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
+    """Manifest and archive of a checkpoint file. Raises Unusable for any that is not whole."""
+    try:
+        stated, _, rest = file.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from None
+    if hashlib.sha256(rest).hexdigest().encode() != stated:
+        raise Unusable("is damaged (its SHA-256 differs)")
+    head, _, archive = rest.partition(b"\n")
+    try:
+        manifest: dict[str, Any] = dict(of_json(head))
+    except (ValueError, TypeError, RecursionError):
+        raise Unusable("has no manifest") from None
+    if manifest.get("schema") != SCHEMA:
+        raise Unusable(f"has schema {manifest.get('schema')}, this version reads schema {SCHEMA}")
+    return manifest, archive
+
+
+State = dict[str, Any]

@@ -1,0 +1,135 @@
+"""Checks a run makes on itself: before the first step, at each step, after each penalty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Outline, Stream, Task
+from cl_runner.errors import ConfigError, Diverged, RunError, first_line
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+
+
+def check_network(network: object, outline: Outline) -> None:
+    """Raise ConfigError unless it is a network for these classes that takes these pictures."""
+    name = type(network).__name__
+    if not isinstance(network, Network):
+        raise ConfigError.of("model", name, "is no Network (cl_runner.models.network)")
+    if network.classes != outline.classes:
+        allowed = (
+            f"its classifier has {network.classes} outputs, the data set {outline.classes} classes"
+        )
+        raise ConfigError.of("model", name, allowed)
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *outline.shape))
+    except RuntimeError as error:
+        allowed = f"cannot take pictures of {list(outline.shape)} ({first_line(error)})"
+        raise ConfigError.of("model", name, allowed) from None
+    network.train()
+
+
+def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
+    """Raise ConfigError if BatchNorm would be given a batch of one, which has no variance."""
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
+        return
+    sizes = [strategy.training_size(stream, task) for task in stream.tasks]
+    if not any(_leaves_one(samples, batch_size) for samples in sizes):
+        return
+    samples = next(samples for samples in sizes if _leaves_one(samples, batch_size))
+    last = "a last batch of one" if batch_size > 1 else "batches of one"
+    allowed = f"leaves {last} of {samples} samples to BatchNorm, which needs two"
+    others = " or ".join(map(str, nearest_without_one(sizes, batch_size)))
+    hint = f"batch_size={others}, or a model without it" if others else "a model without it"
+    raise ConfigError.of("batch_size", batch_size, allowed, hint)
+
+
+def nearest_without_one(sizes: Sequence[int], batch_size: int) -> list[int]:
+    """The next smaller and the next larger batch size, where there are such, that leave no batch of
+    one of so many samples."""
+    sides = range(batch_size - 1, 1, -1), range(batch_size + 1, max(sizes) + 2)
+    good = [
+        next((b for b in side if not any(_leaves_one(n, b) for n in sizes)), None) for side in sides
+    ]
+    return [b for b in good if b is not None]
+
+
+def _leaves_one(samples: int, batch_size: int) -> bool:
+    """Whether an epoch over so many samples has a batch of one."""
+    return batch_size == 1 or samples % batch_size == 1
+
+
+def finite(
+    terms: dict[str, Tensor], parameters: Sequence[nn.Parameter], batch: Batch, step: int
+) -> dict[str, float]:
+    """The terms as numbers. Raises Diverged, before the weights change, unless they and all
+    gradients are finite; `step` is the number of the step in the run, from 0."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    # A sum is the cheapest number that is finite only if all its summands are; one transfer.
+    looked_at = [*(term.detach() for term in terms.values()), *(g.sum() for g in gradients)]
+    values: list[float] = torch.stack(looked_at).tolist()
+    named = dict(zip(terms, values[: len(terms)], strict=True))
+    if all(map(math.isfinite, values)):
+        return named
+    of_loss = all(map(math.isfinite, named.values()))
+    what = "a gradient" if of_loss else "the loss"
+    _, task, epoch, number = batch.position
+    raise Diverged(
+        f"diverged: {what} is not finite at task {int(task) + 1}, epoch {int(epoch) + 1}, "
+        f"step {step + 1} (batch {int(number) + 1} of the epoch): "
+        f"{', '.join(f'{name} {value:g}' for name, value in named.items())}; "
+        "no weight was changed by it"
+    )
+
+
+def check_stability(
+    strategy: Strategy, optimizer: torch.optim.Optimizer, task: Task, weight: float | None
+) -> None:
+    """Raise Diverged if SGD's next steps must grow without bound under the strategy's penalty.
+
+    On a parabola of curvature c, gradient descent with step lr and momentum β is stable up to
+    lr · c = 2 (1 + β), Nesterov's form up to 2 (1 + β) / (1 + 2 β). For EWC, c = weight · max F
+    (twice that without the factor 1/2). `weight` is the strategy's setting of that name.
+    """
+    curvature = strategy.curvature()
+    if not isinstance(optimizer, torch.optim.SGD) or curvature == 0:
+        return
+    group = optimizer.param_groups[0]
+    lr, momentum = group["lr"], group["momentum"]
+    limit = 2 * (1 + momentum) / (1 + 2 * momentum if group["nesterov"] else 1)
+    if lr * curvature > limit:
+        largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))
+        raise Diverged(
+            f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, c the largest "
+            f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the limit of "
+            f"stability of SGD with momentum {momentum:g}: the penalty would throw the weights "
+            f"ever further. The largest stable strategy.weight is "
+            f"{largest:g}; with this weight, the largest stable optimizer.lr is "
+            f"{rounded_down(limit / curvature):g}"
+        )
+
+
+def rounded_down(number: float) -> float:
+    """To four significant digits, never more than the number itself."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 3)
+    return math.floor(number / unit) * unit
+
+
+@contextmanager
+def out_of_memory_in_one_line() -> Iterator[None]:
+    """A failed allocation becomes a RunError with a remedy (exit code 1)."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text:
+            told = f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less"
+            raise RunError(told) from None
+        raise

@@ -1,0 +1,57 @@
+"""The machine a run is on: which device to take, and what to write down about it."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import subprocess
+from functools import cache, reduce
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from cl_runner.config.paths import HERE
+
+log = logging.getLogger("cl_runner")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Versions, device, threads and commit: other ones give other last bits."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "versions": dict(_versions()),
+        "device": f"{device} ({name})",
+        "threads": torch.get_num_threads(),
+        "git": _commit(),
+    }
+
+
+def warn_if_other(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """One warning if a run goes on where its last bits may come out differently."""
+    looked_at = {"torch": ("versions", "torch"), "device": ("device",), "threads": ("threads",)}
+    for name, path in looked_at.items():
+        old, new = (reduce(dict.__getitem__, path, side) for side in (before, now))
+        if old != new:
+            log.warning("continued with %s %s instead of %s: bits may differ", name, new, old)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    packages = ["cl-runner", "torch", "torchvision", "numpy", "hydra-core", "omegaconf"]
+    return {"python": platform.python_version()} | {p: version(p) for p in packages}
+
+
+@cache
+def _commit() -> str | None:
+    """The commit of the checkout this package is in; None in a wheel or without git."""
+    root = HERE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()

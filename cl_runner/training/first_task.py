@@ -1,0 +1,167 @@
+"""The first task trained once for all runs that only differ later: alpha, T, a weight, a buffer.
+
+A run with `first_task_cache=FOLDER` takes over the state that an equal run left there after
+training on the first task, or leaves its own. An entry is named by the digest of all it depends on:
+settings that act in the first task, samples, this package's code, versions, device and threads. The
+results are those of a run without it, bit for bit (but for its seconds: those of the training).
+"""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cl_runner.config.identity import Config, acting_settings
+from cl_runner.config.paths import HERE
+from cl_runner.data.samples import digest_of
+from cl_runner.errors import StorageError, first_line
+from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
+from cl_runner.run_folder.files import write
+from cl_runner.run_folder.read import are_events
+from cl_runner.training.loop import Training
+from cl_runner.training.saver import Saver
+
+log = logging.getLogger("cl_runner")
+LIMIT = 10 * 2**30  # bytes of all entries of a folder; those that were not used for longest go
+
+
+class FirstTask:
+    """The store of one run: trains on its first task, or takes over what is there."""
+
+    def __init__(self, folder: str, config: Config, saver: Saver) -> None:
+        self.folder, self.config, self.saver = Path(folder), config, saver
+
+    def train(self, training: Training) -> None:
+        """Bring a run that has just begun its first task to the end of the training on it."""
+        entry = self.folder / f"{self._digest(training)}.ckpt"
+        with self._alone(entry):
+            saved = _read(entry)
+            if saved is not None and _take_over(training, saved, entry):
+                log.info("task 1 was trained before: %s", entry)
+                return
+            with training.trackers.recording() as records:
+                training.train(training.stream.tasks[0])
+            self._keep(entry, _left(training, records))
+
+    def _keep(self, entry: Path, left: State) -> None:
+        try:
+            write(entry, packed(left, {"schema": SCHEMA}))
+            self._stay_within_limit()
+        except (OSError, StorageError) as error:  # the store is a convenience, not the run
+            log.warning("first_task_cache is not used: %s", first_line(error))
+
+    def _digest(self, training: Training) -> str:
+        depends_on = {
+            "settings": acting_settings(self.config, training.strategy.shares_first_task),
+            "seed": training.settings.seed,
+            # What training on the first task, and evaluation within it, see.
+            "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
+            "code": _digest_of_code(),
+            "environment": {
+                **training.environment,
+                "git": None,  # what the code is counts, not where it comes from
+            },
+        }
+        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+    @contextmanager
+    def _alone(self, entry: Path) -> Iterator[None]:
+        """Wait until no other process trains for this entry; a signal ends the wait."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(entry.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            yield  # without a store; that it cannot be written is told when it is
+            return
+        try:
+            while not _locked(descriptor):
+                self.saver.signals.obey(self.saver.files.folder)
+                time.sleep(0.1)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _stay_within_limit(self) -> None:
+        entries = sorted(self.folder.glob("*.ckpt"), key=lambda e: e.stat().st_mtime, reverse=True)
+        total = 0
+        for entry in entries:
+            total += entry.stat().st_size
+            if total > LIMIT:
+                entry.unlink(missing_ok=True)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process now holds the lock, which the kernel frees however it ends."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _left(training: Training, records: list[dict[str, Any]]) -> State:
+    """What a run that takes over needs: of the strategy the network alone, where that is all that
+    has changed."""
+    full = training.state()
+    if training.strategy.shares_first_task:
+        full["strategy"] = {k: v for k, v in full["strategy"].items() if k.startswith("network.")}
+    return full | {"records": records}
+
+
+def _take_over(training: Training, saved: State, entry: Path) -> bool:
+    """Go on as if this run had trained: same state, same lines in metrics.jsonl. Whether the entry
+    is of use: if not, the run is as it was."""
+    before = copy.deepcopy(training.state())  # its tensors are those that are written over
+    try:
+        are_events(saved["records"])
+        training.put_back(_merged(training, before, saved))
+    except Exception as error:  # it has the right digest and holds something else
+        log.warning("%s does not fit (%s); training task 1 again", entry, first_line(error))
+        training.put_back(before)
+        return False
+    for record in saved["records"]:
+        training.trackers.log(record)
+    return True
+
+
+def _merged(training: Training, before: State, saved: State) -> State:
+    """The entry's state where it is of what all such runs share, else this run's own."""
+    # What an evaluation before the task has found is this run's own, what was found within is not.
+    within = {k: v for k, v in saved["evaluator"].items() if k in ("curve", "fits")}
+    own = {"evaluator": {**before["evaluator"], **within}}
+    # A layer that is inserted later is in some networks and not in others, and still all zero.
+    there = {k: v for k, v in saved["strategy"].items() if k in before["strategy"]}
+    own["strategy"] = {**before["strategy"], **there}
+    if training.settings.reset_optimizer:
+        own["optimizer"] = before["optimizer"]
+    return {**saved, **own}
+
+
+def _read(entry: Path) -> State | None:
+    """The entry's state; None if there is none, or it is damaged."""
+    if not entry.exists():
+        return None
+    try:
+        _, archive = unpacked(entry)
+        saved = loaded(archive)
+    except Unusable as problem:
+        log.warning("%s %s; training task 1 again", entry, problem)
+        return None
+    os.utime(entry)
+    return saved
+
+
+@cache
+def _digest_of_code() -> str:
+    files = sorted(HERE.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,225 @@
+"""The training loop: for each task train, consolidate, evaluate, log, save."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+
+from cl_runner.data.batches import Batch, batches
+from cl_runner.data.stream import Stream, Task
+from cl_runner.errors import CheckpointError
+from cl_runner.evaluation.accuracy import evaluator_of
+from cl_runner.randomness import global_states, seed_of, set_global_states
+from cl_runner.run_folder.checkpoint import State
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.text import number
+from cl_runner.tracking.tracker import Trackers
+from cl_runner.training import checks, environment
+from cl_runner.training.alarm import Watch
+from cl_runner.training.cost import Cost
+from cl_runner.training.means import Means
+from cl_runner.training.phases import Phases
+from cl_runner.training.saver import Saver
+from cl_runner.training.settings import Settings
+from cl_runner.training.state import PARTS, Position, check_fits
+
+log = logging.getLogger("cl_runner")
+
+
+class Training:
+    """A run under way: the strategy, its optimizer, and what has been measured so far."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stream: Stream,
+        strategy: Strategy,
+        trackers: Trackers,
+        name: str,
+        saver: Saver | None = None,
+    ) -> None:
+        self.settings, self.stream, self.strategy = settings, stream, strategy
+        self.trackers, self.name, self.saver = trackers, name, saver
+        self.parameters = [p for p in strategy.parameters() if p.requires_grad]
+        self.position = Position(0)
+        self.phases = Phases(settings, strategy.network, self.parameters)
+        self.optimizer = self.phases.fresh_optimizer(0)
+        self.watch = Watch(stream.tasks[0], self.parameters)
+        self.evaluator = evaluator_of(stream)
+        self.cost = Cost(strategy)
+        self.means = Means()
+        self.alarms: list[str] = []
+        self.first_task: Callable[[Training], None] | None = None
+
+    def to_the_end(self) -> None:
+        """Learn all tasks from where the run is."""
+        self.cost.start_clock()
+        for task in self.stream.tasks[self.position.task :]:
+            self.learn(task)
+
+    def learn(self, task: Task) -> None:
+        """Train on one task, consolidate, evaluate all tasks so far."""
+        begins = self.position == Position(task.index)
+        if begins:
+            self._begin(task)
+        if begins and task.first and self.first_task is not None:
+            self.first_task(self)
+        else:
+            self.train(task)
+        self.strategy.end_task(task)
+        self._raise_alarms(task)
+        self._evaluate(task)
+        self.position = Position(task.index + 1)
+        if self.saver is not None:
+            self.saver.save(self.state)
+
+    def _begin(self, task: Task) -> None:
+        torch.manual_seed(seed_of(task.seed, task.index, "torch's own generator"))
+        self.strategy.network.grow(task)
+        self.evaluator.before_task(self.strategy, task)
+        self.strategy.begin_task(task)
+        fresh = self.phases.fresh_optimizer(task.index)
+        if not self.settings.reset_optimizer:
+            fresh.state = self.optimizer.state
+        self.optimizer = fresh
+        if not task.first:
+            weight = self.settings.strategy.settings.get("weight")
+            checks.check_stability(self.strategy, self.optimizer, task, weight)
+        self.watch = Watch(task, self.parameters)
+
+    def train(self, task: Task) -> None:
+        """All steps of one task that are not done yet."""
+        self.strategy.train()
+        data = self.strategy.training_data(self.stream, task)
+        batch_size = self.settings.batch_size
+        start = self.position
+        for epoch in range(start.epoch, self.phases.epochs(task.index)):
+            first = start.step if epoch == start.epoch else 0
+            if epoch > 0 and first == 0 and self.phases.begins(task.index, epoch):
+                self.optimizer = self.phases.fresh_optimizer(task.index, epoch)
+            self.phases.enter_epoch(self.optimizer, task.index, epoch)
+            epoch_batches = batches(
+                data, task, epoch=epoch, batch_size=batch_size, first_step=first
+            )
+            for step, batch in enumerate(epoch_batches, start=first):
+                terms = self._step(batch)
+                self.position = Position(task.index, epoch, step + 1)
+                self._after_step(task, epoch, terms)
+            if self.settings.evaluate_every == "epoch":
+                self._evaluate_within(task)
+        self.phases.leave_task()
+        self._log_means(task, epoch)
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        """One step down the gradient of the sum of the strategy's terms."""
+        terms = self.strategy.objective(batch)
+        loss = reduce(add, terms.values())
+        self.watch.look(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        classifier = self.strategy.network.classifier
+        classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
+        self.strategy.after_backward()
+        values = checks.finite(terms, self.parameters, batch, self.cost.steps)
+        if self.settings.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
+        self.optimizer.step()
+        self.strategy.after_step()
+        self.watch.after_step()
+        return values
+
+    def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
+        self.cost.steps += 1
+        self.means.add(terms)
+        self.trackers.advance(task.index, epoch, terms)
+        if self.cost.steps % self.settings.log_every == 0:
+            self._log_means(task, epoch)
+        every = self.settings.evaluate_every
+        if isinstance(every, int) and self.cost.steps % every == 0:
+            self._evaluate_within(task)
+        if self.saver is not None:
+            self.saver.after_step(self.state)
+
+    def _log_means(self, task: Task, epoch: int) -> None:
+        """One line with the mean of each term since the last one."""
+        terms = self.means.take()
+        if terms:
+            where = {"task": task.index, "epoch": epoch, "step": self.cost.steps}
+            record = {"event": "step", **where, "loss": sum(terms.values()), "terms": terms}
+            self.trackers.log(record)
+
+    def _evaluate_within(self, task: Task) -> None:
+        row = self.evaluator.within_task(self.strategy, task)
+        where = {"task": task.index, "step": self.cost.steps}
+        self.trackers.log({"event": "within_task", **where, self.evaluator.measure: row})
+
+    def _evaluate(self, task: Task) -> None:
+        row = self.evaluator.after_task(self.strategy, task)
+        measure = self.evaluator.measure
+        record = {"event": "evaluation", "task": task.index, "step": self.cost.steps, measure: row}
+        if self.evaluator.validation:
+            held_out = self.evaluator.validation[-1][: task.index + 1]
+            record[f"{measure}_validation"] = held_out
+        self.trackers.log(record)
+        told = " ".join(number(value, measure) for value in row)
+        place = f"{task.index + 1}/{len(self.stream.tasks)}"
+        log.info("task %s (%s): %s %s", place, task.name, measure, told)
+
+    def _raise_alarms(self, task: Task) -> None:
+        for inert, text in self.watch.alarms(self.name):
+            log.warning("%s", text)
+            self.alarms.append(text)
+            where = {"task": task.index, "term": inert}
+            self.trackers.log({"event": "alarm", **where, "message": text})
+
+    def total_steps(self) -> int:
+        """Steps of the whole run, for the progress bar."""
+        sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
+        return sum(
+            self.phases.epochs(t) * math.ceil(n / self.settings.batch_size)
+            for t, n in enumerate(sizes)
+        )
+
+    @property
+    def device(self) -> str:
+        return str(self.parameters[0].device)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What else the last bits depend on."""
+        return environment.describe(self.device)
+
+    def state(self) -> State:
+        """All that the rest of the run depends on, between two steps or between two tasks."""
+        return {
+            "position": asdict(self.position),
+            **{part: getattr(self, part).state_dict() for part in PARTS},
+            "alarms": list(self.alarms),
+            "generators": global_states(self.device),
+            "environment": self.environment,
+        }
+
+    def put_back(self, state: State) -> None:
+        """Go on from this state. Raises CheckpointError if it is of another kind of run; then
+        nothing but this object has been changed."""
+        try:
+            check_fits(state, self.strategy, self.optimizer)
+            if self.settings.threads is None:
+                torch.set_num_threads(state["environment"]["threads"])
+            self.position = Position(**state["position"])
+            if self.position.task < len(self.stream.tasks):
+                self.watch = Watch(self.stream.tasks[self.position.task], self.parameters)
+            for part in PARTS:
+                getattr(self, part).load_state_dict(state[part])
+            self.alarms = list(state["alarms"])
+            set_global_states(state["generators"], self.device)
+        except Exception as error:  # whatever torch raises on what it did not write
+            reason = " ".join(str(error).splitlines()[:3])[:200]
+            raise CheckpointError(f"checkpoint error: it does not fit this run: {reason}") from None

@@ -1,0 +1,98 @@
+"""torch's optimizers with their fastest flags; the learning rate may differ between tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import cos, pi
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from cl_runner.config.setting_types import Fraction, NonNegative, PerTask, Positive, at_task
+from cl_runner.config.targets import target
+
+Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""What torch's optimizers take: parameters, or groups of them."""
+
+
+@target
+def sgd(
+    parameters: Parameters,
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    momentum: Fraction,
+    weight_decay: PerTask[NonNegative],
+    nesterov: bool,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum, for this task."""
+    return torch.optim.SGD(
+        parameters,
+        lr=at_task(lr, task),
+        momentum=momentum,
+        weight_decay=at_task(weight_decay, task),
+        nesterov=nesterov and momentum > 0,
+        fused=True,
+    )
+
+
+@target
+def adam(
+    parameters: Parameters,
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    beta1: Fraction,
+    beta2: Fraction,
+    eps: Positive,
+    weight_decay: PerTask[NonNegative],
+) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient."""
+    return torch.optim.Adam(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )
+
+
+@target
+def adamw(
+    parameters: Parameters,
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    beta1: Fraction,
+    beta2: Fraction,
+    eps: Positive,
+    weight_decay: PerTask[NonNegative],
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), for this task."""
+    return torch.optim.AdamW(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )
+
+
+LrSchedule = Literal["constant", "cosine_warm_restarts"]
+
+
+def learning_rate(schedule: LrSchedule, base: float, lowest: float, epoch: int) -> float:
+    """The rate in this epoch, counted from 0.
+
+    `cosine_warm_restarts`: an epoch at a tenth of `base`, then half cosines from `base` towards
+    `lowest` over 1, 2, 4, 8, … epochs (Loshchilov & Hutter 2017; GDumb's settings).
+    """
+    if schedule == "constant":
+        return base
+    if epoch == 0:
+        return base / 10
+    length = 1 << (epoch.bit_length() - 1)  # of the cycle, which begins with epoch `length`
+    return lowest + (base - lowest) * (1 + cos(pi * (epoch - length) / length)) / 2

@@ -1,0 +1,76 @@
+"""What trains at each epoch of a run, and how: layers, optimizer, weight decay, learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from cl_runner.config.setting_types import at_task
+from cl_runner.models.network import Network
+from cl_runner.training.optimizers import learning_rate
+
+if TYPE_CHECKING:
+    from cl_runner.training.settings import Settings
+from cl_runner.training.settings import Phase
+
+
+class Phases:
+    """The phases of all tasks: the first task is one phase, later ones as `later_phases` says.
+
+    All of it is a function of (task, epoch), so there is nothing to save but the optimizer.
+    """
+
+    def __init__(
+        self, settings: Settings, network: Network, parameters: Sequence[nn.Parameter]
+    ) -> None:
+        self.settings, self.network, self.parameters = settings, network, parameters
+
+    def epochs(self, task: int) -> int:
+        return sum(phase.epochs for phase in self._of(task))
+
+    def begins(self, task: int, epoch: int) -> bool:
+        """Whether a phase begins with this epoch."""
+        return epoch in self._starts(task)
+
+    def fresh_optimizer(self, task: int, epoch: int = 0) -> torch.optim.Optimizer:
+        """The optimizer with which the phase of this epoch begins."""
+        # In groups, as torch's fused SGD cannot mix parameters with and without momentum so far.
+        groups = [{"params": group} for group in self.network.by_age(self.parameters)]
+        optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
+        decay = self._at(task, epoch).weight_decay
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+            if decay is not None:
+                group["weight_decay"] = decay
+        return optimizer
+
+    def enter_epoch(self, optimizer: torch.optim.Optimizer, task: int, epoch: int) -> None:
+        """Set the learning rate; layers that do not learn get no gradient."""
+        schedule, lowest = self.settings.lr_schedule, self.settings.min_lr
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(schedule, group["initial_lr"], lowest, epoch)
+        self.network.body.requires_grad_(self._at(task, epoch).layers == "all")
+
+    def leave_task(self) -> None:
+        """All layers can give a gradient again: a Fisher estimate needs it."""
+        self.network.body.requires_grad_(True)
+
+    def _of(self, task: int) -> Sequence[Phase]:
+        if task > 0 and self.settings.later_phases is not None:
+            return self.settings.later_phases
+        epochs = at_task(self.settings.epochs, task)
+        return [Phase(epochs=epochs, layers="all", weight_decay=None)]
+
+    def _starts(self, task: int) -> dict[int, Phase]:
+        """The phases by the epoch they begin with."""
+        starts, epoch = {}, 0
+        for phase in self._of(task):
+            starts[epoch] = phase
+            epoch += phase.epochs
+        return starts
+
+    def _at(self, task: int, epoch: int) -> Phase:
+        return [phase for start, phase in self._starts(task).items() if start <= epoch][-1]

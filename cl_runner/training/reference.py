@@ -1,0 +1,71 @@
+"""The run that intransigence is measured against: it was tested on what this one is tested on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cl_runner.data.stream import Stream
+from cl_runner.errors import ConfigError
+from cl_runner.evaluation.accuracy import metrics_are_of
+from cl_runner.metrics import Matrix
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
+from cl_runner.training.results import described
+from cl_runner.training.settings import Settings
+
+
+def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
+    """The accuracy matrix of the run in `settings.reference`.
+
+    Raises ConfigError if there is none, or if it was tested on something else. How it learned may
+    differ in everything: strategy, model, optimizer, epochs, seed, what the network sees of a
+    picture.
+    """
+    if settings.reference is None:
+        return None
+    if stream.scenario == "regression":
+        allowed = "gives intransigence, a difference of accuracies, which regression has none of"
+        raise ConfigError.of("reference", settings.reference, allowed, "reference=null")
+    try:
+        results = read.results(Path(settings.reference))
+    except Damaged as error:
+        allowed = f"is no folder of a finished run: {error.reason}"
+        raise ConfigError.of("reference", settings.reference, allowed) from None
+    theirs = _tested_on(results)
+    here = {
+        "conventions": {"scenario": stream.scenario},
+        "metrics_are_of": metrics_are_of(stream.scenario),
+        "tasks": described(stream),
+    }
+    for what, ours in _tested_on(here).items():
+        if theirs[what] != ours:
+            raise _of_another(settings.reference, results["dataset"], what, theirs[what], ours)
+    matrix: Matrix = results[results["metrics_are_of"]]
+    return matrix
+
+
+def _tested_on(results: dict[str, Any]) -> dict[str, Any]:
+    """All that must agree, the number of tasks before what each of them has."""
+    tasks = {f"task {n}": task for n, task in enumerate(results["tasks"], start=1)}
+    return {
+        "scenario": results["conventions"].get("scenario"),
+        "kind of metric": results["metrics_are_of"],
+        "number of tasks": len(tasks),
+        **{f"classes of {n}": task["classes"] for n, task in tasks.items()},
+        **{f"number of test samples of {n}": task["test"] for n, task in tasks.items()},
+        **{
+            f"SHA-256 of the test samples of {n}": task.get("test_sha256", "not known")
+            for n, task in tasks.items()
+        },
+    }
+
+
+def _of_another(folder: str, dataset: str, what: str, theirs: Any, ours: Any) -> ConfigError:
+    """What differs, each side cut to what fits a line."""
+    allowed = (
+        f"that run (dataset={dataset}) was tested on something else, {what}: "
+        f"{theirs!s:.60} there, {ours!s:.60} here"
+    )
+    hint = "a run with the dataset= settings of this one, and with its seed= if tasks depend on it"
+    return ConfigError.of("reference", folder, allowed, hint)

@@ -1,0 +1,115 @@
+"""One run, from its settings to its results: started, or continued where it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cl_runner import machine
+from cl_runner.models.network import Network
+from cl_runner.randomness import seeded
+from cl_runner.run_folder import read, resume
+from cl_runner.run_folder.checkpoint import Checkpoints
+from cl_runner.run_folder.files import locked
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.tracking.local import LocalFiles
+from cl_runner.tracking.progress import Progress
+from cl_runner.tracking.tracker import RunInfo, Trackers
+from cl_runner.training import checks, environment, reference, results, sizes
+from cl_runner.training.first_task import FirstTask
+from cl_runner.training.loop import Training
+from cl_runner.training.saver import Saver
+from cl_runner.training.settings import Settings
+from cl_runner.training.signals import Signals
+
+log = logging.getLogger("cl_runner")
+
+
+def run(
+    settings: Settings,
+    folder: Path,
+    *,
+    config: dict[str, Any],
+    names: dict[str, str],
+    overrides: Sequence[str] = (),
+    masks: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run one experiment, or continue it, and return what its `results.json` holds.
+
+    config: the composed settings as they are written down; names: the chosen option of each
+    config group; overrides: the command line's, from which `resume=FOLDER` starts; masks: secret
+    values and what is written in their place. With `settings.resume` the run in the folder, if
+    there is one, is continued from its newest checkpoint; a complete one is only read. Nothing is
+    written before the settings and the data have been found good.
+    """
+    device = machine.choose_device(settings.device)
+    with machine.threads(settings.threads):
+        strategy = build_strategy(settings).to(device)
+        stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
+        compared = reference.matrix_of(settings, stream)
+        checks.check_batches(strategy, stream, settings.batch_size)
+        with locked(folder), Signals() as signals:
+            if (complete := resume.finished(folder, config, settings.resume)) is not None:
+                return complete
+            attempt = resume.next_attempt(folder, config)
+            checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
+            saved, warnings = checkpoints.load()
+            durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
+            earlier = read.metrics(folder, *durable)
+            files = LocalFiles(folder, durable[0])
+            mirror = [settings.tracker] if settings.tracker else []
+            trackers = Trackers([files, Progress(), *mirror])
+            saver = Saver(checkpoints, settings.checkpoint, files, signals)
+            training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
+            if settings.first_task_cache is not None:
+                training.first_task = FirstTask(settings.first_task_cache, config, saver).train
+            if saved is not None:  # before anything of the folder is changed
+                training.put_back(saved)
+            info = RunInfo(
+                folder,
+                config,
+                names,
+                task_names=[task.name for task in stream.tasks],
+                steps=training.total_steps(),
+                steps_done=training.cost.steps,
+                earlier=earlier,
+                attempt=attempt,
+                overrides=list(overrides),
+                masks=masks or {},
+            )
+            with trackers.following(info), checks.out_of_memory_in_one_line():
+                for warning in warnings:
+                    log.warning("%s", warning)
+                if saved is not None:
+                    environment.warn_if_other(saved["environment"], training.environment)
+                    done = training.cost.steps
+                    log.info("attempt %d: going on after step %d", attempt.number, done)
+                training.to_the_end()
+                files.save_predictions(training.evaluator.predictions)
+                checkpoints.prune(1)  # the final state stays: it holds the trained network
+                trackers.results = results.compose(
+                    settings,
+                    stream,
+                    names,
+                    measured=training.evaluator.results(compared),
+                    alarms=training.alarms,
+                    cost=training.cost.summary(strategy),
+                    environment=training.environment,
+                )
+            signals.obey(folder)
+    return trackers.results
+
+
+def build_strategy(settings: Settings) -> Strategy:
+    """Network and strategy as they are before the first task, a function of the seed."""
+    outline = settings.dataset.outline(settings.seed)
+    sizes.check_parts(settings, outline, machine.choose_device(settings.device))
+    with seeded(settings.seed, "initial weights"):
+        network: Network = settings.model(outline.shape, outline.classes)
+    checks.check_network(network, outline)
+    network.classifier.split(outline.births(settings.ce_scope))
+    strategy: Strategy = settings.strategy(network)
+    settings.optimizer([p for p in strategy.parameters() if p.requires_grad], 0)  # it must be one
+    return strategy

@@ -1,0 +1,171 @@
+"""The settings of a run, validated; and those that cannot be meant together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
+
+import torch
+
+from cl_runner.config.annotations import one_a_task
+from cl_runner.config.build import _value, _values
+from cl_runner.config.factory import Factory, hints_of
+from cl_runner.config.setting_types import (
+    Device,
+    Folder,
+    NonNegative,
+    PerTask,
+    Positive,
+    PositiveInt,
+    RunName,
+    Seed,
+    Threads,
+    at_most_one_a_task,
+)
+from cl_runner.config.targets import target
+from cl_runner.data.stream import Outline, Scope, Stream
+from cl_runner.errors import (
+    ConfigError,
+)
+from cl_runner.models.network import Network
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.tracking.tracker import Tracker
+from cl_runner.training.optimizers import LrSchedule
+
+
+@target
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a task's training. Each but the first begins with a fresh optimizer; the first as
+    `reset_optimizer` says.
+
+    Where the head alone learns, no weight of the layers before it changes. They are in training
+    mode all the same: dropout acts, and BatchNorm normalises by the batch and moves its running
+    statistics, unless `model.freeze_statistics` holds them.
+    """
+
+    epochs: PositiveInt
+    layers: Literal["all", "head"]  # head: the classifier and an inserted layer
+    weight_decay: NonNegative | None  # None: the optimizer's own
+
+
+@target
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How often to save within a task, whichever comes first; at task ends it is always done."""
+
+    every_n_steps: PositiveInt | None
+    every_n_minutes: Positive | None
+
+    def due(self, steps: int, seconds: float) -> bool:
+        """Whether to save now, so many steps and seconds after the last time."""
+        by_steps = self.every_n_steps is not None and steps >= self.every_n_steps
+        return by_steps or (
+            self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
+        )
+
+
+class Dataset(Protocol):
+    """What a dataset node builds: a stream that is known before its data is read."""
+
+    def outline(self, seed: int) -> Outline: ...
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A run, validated. The parts are described in `conf/config.yaml`."""
+
+    dataset: Dataset
+    model: Factory[Network]
+    strategy: Factory[Strategy]
+    optimizer: Factory[torch.optim.Optimizer]
+    tracker: Tracker | None
+    seed: Seed
+    device: Device
+    threads: Threads | None
+    epochs: PerTask[PositiveInt]
+    later_phases: list[Phase] | None
+    batch_size: PositiveInt
+    lr_schedule: LrSchedule
+    min_lr: NonNegative
+    clip_gradient: Positive | None
+    ce_scope: Scope
+    reset_optimizer: bool
+    evaluate_every: PositiveInt | Literal["epoch"] | None
+    log_every: PositiveInt
+    reference: str | None
+    checkpoint: Schedule
+    first_task_cache: Folder | None
+    resume: Folder | None
+    output_root: Folder
+    name: RunName
+    plan: bool
+    trusted_targets: list[str]
+
+
+def read(config: Mapping[str, Any]) -> Settings:
+    """The composed configuration as validated settings.
+
+    config: plain containers, interpolations resolved. Raises ConfigError with every problem.
+    """
+    node = dict(config)
+    if node.get("tracker") == {}:
+        node["tracker"] = None
+    given = node.get("trusted_targets")
+    trusted = ["cl_runner", *map(str, given if isinstance(given, list) else [])]
+    hints = hints_of(Settings, "")
+    settings = Settings(**_values(node, hints, [f.name for f in fields(Settings)], "", trusted))
+    _refuse_contradictions(settings)
+    return settings
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Of settings of a run, `name` for one, before it is known as a whole: raises ConfigError, as
+    `read` does."""
+    hints = hints_of(Settings, "")
+    for name, value in values.items():
+        _value(value, hints[name], name, trusted=[])
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    """Raise ConfigError for the first settings that are each valid and cannot be meant together."""
+    outline = settings.dataset.outline(settings.seed)
+    if not isinstance(outline, Outline):
+        allowed = f"its outline() gives a {type(outline).__name__}, must be an Outline"
+        raise ConfigError.of("dataset", type(settings.dataset).__name__, allowed)
+    tasks = len(outline.labels)
+    _values_without_a_task("", hints_of(type(settings), ""), vars(settings), tasks)
+    for part in vars(settings).values():
+        if isinstance(part, Factory):
+            hints = hints_of(part.target, part.key)
+            _values_without_a_task(f"{part.key}.", hints, part.settings, tasks)
+    _min_lr_above_lr(settings)
+    _epochs_beside_phases(settings)
+
+
+def _values_without_a_task(
+    prefix: str, hints: Mapping[str, Any], values: Mapping[str, Any], tasks: int
+) -> None:
+    for name, value in values.items():
+        if one_a_task(hints.get(name)):
+            at_most_one_a_task(f"{prefix}{name}", value, tasks)
+
+
+def _min_lr_above_lr(settings: Settings) -> None:
+    lr = settings.optimizer.settings.get("lr")
+    rates = lr if isinstance(lr, list) else [lr]
+    lowest = min((rate for rate in rates if isinstance(rate, float)), default=settings.min_lr)
+    if settings.min_lr > lowest:
+        allowed = f"is where the learning rate falls to, and optimizer.lr begins with {lowest:g}"
+        raise ConfigError.of("min_lr", settings.min_lr, allowed)
+
+
+def _epochs_beside_phases(settings: Settings) -> None:
+    epochs = settings.epochs
+    if settings.later_phases is not None and isinstance(epochs, list) and len(epochs) > 1:
+        allowed = "later_phases says how long later tasks are trained, so it has one value"
+        hint = f"epochs={epochs[0]}, or later_phases=null"
+        raise ConfigError.of("epochs", epochs, allowed, hint)

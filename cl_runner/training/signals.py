@@ -1,0 +1,69 @@
+"""Signals: the first asks the run to save at the end of its step, the second ends it at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from mmap import mmap
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, ClassVar, Self
+
+from cl_runner.config.command_line import typed
+from cl_runner.errors import EXIT_CODES, Interrupted
+
+log = logging.getLogger("cl_runner")
+
+
+class Signals:
+    """While entered, these signals are noted instead of obeyed. Only the main thread can do so;
+    in another thread they keep their meaning."""
+
+    forwarded: ClassVar[bytes | mmap] = bytes(1)
+    """How many signals came from a parent that passes on its own. The sender may have sent them to
+    this process, too, as a terminal (Ctrl-C) and Slurm do: those are the same ones."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.heard = 0
+        self.before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        queue_again = self.before.get(signal.SIGUSR2)
+        saved = isinstance(error, Interrupted) and error.number == signal.SIGUSR2
+        if saved and callable(queue_again):
+            queue_again(signal.SIGUSR2, None)
+
+    def obey(self, folder: Path) -> None:
+        """Raise Interrupted if one was noted, saying how the run in this folder goes on."""
+        if self.received is not None:
+            name = self.received.name
+            log.warning("%s: saved; continue with: cl-train %s", name, typed("resume", folder))
+            raise Interrupted(self.received)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.heard += 1
+        forwarded = self.forwarded[0]
+        if max(forwarded, self.heard - forwarded) > 1:
+            os._exit(EXIT_CODES[signal.Signals(number)])
+        if self.received is not None:
+            return
+        self.received = signal.Signals(number)
+        told = f"\n{self.received.name}: saving at the end of this step; once more ends at once\n"
+        with suppress(OSError):  # nobody may be reading any more
+            os.write(2, told.encode())

@@ -1,0 +1,63 @@
+"""What a run needs of memory, found without allocating it: what cannot be is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from cl_runner.config.factory import Factory
+
+if TYPE_CHECKING:
+    from cl_runner.data.stream import Outline
+    from cl_runner.training.settings import Settings
+from cl_runner.machine import refuse_too_large
+
+TRAINED = 4
+"""A weight, its gradient, and up to two numbers that the optimizer keeps of it."""
+
+
+def check_parts(settings: Settings, outline: Outline, device: str) -> None:
+    """Raise ConfigError if the network, the strategy or a step with its stored samples cannot fit.
+
+    They are made on torch's meta device, which has shapes and no memory. What cannot be made there
+    is made as it is."""
+    try:
+        with torch.device("meta"):
+            network = settings.model(outline.shape, outline.classes)
+            strategy = settings.strategy(network)
+            replayed = getattr(strategy, "replay_batch_size", 0)
+            step = _of_a_pass(network, torch.empty(replayed, *outline.shape)) if replayed else 0
+    except Exception:
+        return
+    learning = TRAINED * _bytes(p for p in network.parameters() if p.requires_grad)
+    _refuse(settings.model, learning, device)
+    others = _bytes([*strategy.parameters(), *strategy.buffers()]) - learning / TRAINED
+    _refuse(settings.strategy, learning + others + step, device)
+
+
+def _refuse(part: Factory[Any], size: float, device: str) -> None:
+    sizes = {k: v for k, v in part.settings.items() if _whole(v)}
+    named = ", ".join(f"{key}={value}" for key, value in sizes.items())
+    refuse_too_large(part.key, f"{part.target.__name__}({named})", size, device)
+
+
+def _whole(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+
+
+def _of_a_pass(network: nn.Module, x: Tensor) -> float:
+    """Bytes of a batch and of what each layer makes of it, which is kept for the gradient."""
+    sizes = [_bytes([x])]
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _m, _x, made: sizes.append(_bytes([made])))
+    network(x)
+    return sum(sizes)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> float:
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))

@@ -1,0 +1,70 @@
+"""Where a run is, and what its saved state must hold to be put back.
+
+A state is tensors and plain values. Everything else that a run depends on is a function of its
+settings and its position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from cl_runner.run_folder.checkpoint import State
+from cl_runner.run_folder.states import PlainState
+from cl_runner.strategies.strategy import Strategy
+
+PARTS = ("strategy", "optimizer", "watch", "means", "evaluator", "cost")
+"""Each part of a run that has a `state_dict`."""
+ADAM = {"step", "exp_avg", "exp_avg_sq"}
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next step to do; a task not yet begun is at epoch 0, step 0."""
+
+    task: int
+    epoch: int = 0
+    step: int = 0  # of the epoch
+
+
+def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError unless it is the state of a run whose strategy and optimizer have the same
+    keys, shapes and types: torch would take over some that only a later step stumbles on."""
+    PlainState.model_validate(state)
+    _check_alike("strategy", state["strategy"], strategy.state_dict())
+    fresh = optimizer.state_dict()["param_groups"]
+    _check_alike("param_groups", state["optimizer"]["param_groups"], fresh)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam)
+    for number, kept in state["optimizer"]["state"].items() if known else ():
+        shape = parameters[number].shape
+        tensors = {key: value for key, value in kept.items() if value is not None}
+        names = {"momentum_buffer"} if "momentum_buffer" in kept else ADAM
+        if kept.keys() != names or any(
+            value.shape != (() if key == "step" else shape) for key, value in tensors.items()
+        ):
+            raise ValueError(f"the optimizer's state of parameter {number} is of another kind")
+
+
+def _check_alike(place: str, saved: Any, ours: Any) -> None:
+    """Raise ValueError, naming the place, where they are not of the same keys, types and shapes."""
+    if isinstance(ours, dict):
+        alike = isinstance(saved, dict) and saved.keys() == ours.keys()
+        below = [(f"{place}.{key}", key) for key in ours]
+    elif isinstance(ours, list | tuple):
+        alike = isinstance(saved, list | tuple) and len(saved) == len(ours)
+        below = [(place, number) for number in range(len(ours))]
+    elif isinstance(ours, torch.Tensor):
+        alike = isinstance(saved, torch.Tensor)
+        alike = alike and (saved.shape, saved.dtype) == (ours.shape, ours.dtype)
+        below = []
+    else:
+        numbers = isinstance(ours, int | float) and isinstance(saved, int | float)
+        alike = type(saved) is type(ours) or (numbers and not isinstance(saved, bool))
+        below = []
+    if not alike:
+        raise ValueError(f"{place} is of another kind")
+    for name, key in below:
+        _check_alike(name, saved[key], ours[key])

@@ -1,0 +1,1 @@
+"""Weights & Biases: the live mirror, rebuilt runs, the summary of a sweep."""

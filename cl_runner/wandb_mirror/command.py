@@ -1,0 +1,151 @@
+"""`cl-wandb FOLDER...`: W&B runs made from local files.
+
+After a crash, or where there was no network, nothing is lost but the mirror: the mirror itself
+(`mirror.py`) is shown what `metrics.jsonl` and `results.json` hold, and so makes the same W&B runs
+again, under the same ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cl_runner import terminal
+from cl_runner.config.identity import Config
+from cl_runner.config.overrides import GROUPS
+from cl_runner.errors import ConfigError, RunError, first_line
+from cl_runner.jobs.job import label
+from cl_runner.jobs.ledger import read_ledger
+from cl_runner.report.compare.runs import begun, check_folders
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
+from cl_runner.run_folder.read import DONE, state_of
+from cl_runner.run_folder.resume import Attempt
+from cl_runner.text import harmless
+from cl_runner.tracking.tracker import RunInfo
+from cl_runner.wandb_mirror.late import check_writable, replace_earlier, tracker_of
+from cl_runner.wandb_mirror.mirror import Mode
+from cl_runner.wandb_mirror.sweep_summary import summary_run
+
+
+def main() -> None:
+    """`cl-wandb FOLDER...`: print what became of each run, and how to upload them."""
+    parser = argparse.ArgumentParser(prog="cl-wandb", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--output", type=Path, help="write W&B's files below this folder, not FOLDER"
+    )
+    parser.add_argument("--mode", choices=("offline", "online"), default="offline",
+                        help="write files for `wandb sync`, or upload")  # fmt: skip
+    parser.add_argument("--project", help="instead of the runs' own")
+    with terminal.command():
+        arguments = parser.parse_args()
+        place = arguments.output or arguments.folders[0]
+        told = rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project)
+        for line in told:
+            print(harmless(line), flush=True)
+
+
+def rebuild(
+    folders: Sequence[Path], place: Path, *, mode: Mode = "offline", project: str | None = None
+) -> Iterator[str]:
+    """Make the W&B runs of all runs and sweeps below these folders; a line for each.
+
+    W&B's files are below `place`/wandb, where they take the place of earlier ones of the same run
+    unless those were uploaded. Nothing else is written. Raises RunError at the first run that W&B
+    does not take, and at the end if files of a run were damaged.
+    """
+    check_folders(folders)
+    found = begun(folders)
+    if not found:
+        raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
+    check_writable(place)
+    damaged = 0
+    for folder in found:
+        try:
+            yield f"{folder}: {_rebuild(folder, place, mode, project)}"
+        except Damaged as error:
+            damaged += 1
+            yield f"{folder}: {error}"
+    for folder in sorted({file.parent for f in folders for file in f.rglob("sweep.json")}):
+        try:
+            tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
+            with _in_one_line(mode):
+                summary_run(folder, tracker, place)
+            yield f"{folder}: summary of the sweep"
+        except Damaged as error:
+            damaged += 1
+            yield f"{folder}: {error}"
+    if mode == "offline" and any(place.glob("wandb/offline-run-*")):
+        yield f"to upload them: wandb sync {shlex.quote(str(place / 'wandb'))}/offline-run-*"
+    if damaged:
+        raise RunError(f"{damaged} folder{'s' * (damaged > 1)} could not be read")
+
+
+def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
+    """Make the W&B run of this run; what to say of it. Raises Damaged."""
+    config, status, state = read.config(folder), read.status(folder), state_of(folder)
+    if config is None:
+        return f"{state}, without settings: nothing to show"
+    if state == "running":
+        return "still running, left alone"
+    info = _info(folder, config, status)
+    results = read.results(folder) if state == DONE else None
+    tracker = tracker_of(
+        config.get("tracker"), mode=mode, project=project, name=_name_in_sweep(folder)
+    )
+    with _in_one_line(mode):
+        tracker.open(info, place, mode)
+        tracker.close(results, failed=state != DONE)
+        replace_earlier(place, tracker.run)
+    return f"{state}, {len(info.earlier)} events"
+
+
+def _info(folder: Path, config: Config, status: Mapping[str, Any]) -> RunInfo:
+    """What the live mirror was told when the last attempt began, and all that was logged since."""
+    try:
+        attempt = Attempt(status["run_id"], status["attempt"], status["settings"])
+        names = {part: status["names"][part] for part in (*GROUPS, "experiment", "group")}
+    except LookupError:
+        told = "it does not say what the run is called"
+        raise Damaged(folder / "status.json", told) from None
+    events = read.metrics(folder)
+    return RunInfo(folder, config, names, [], steps=0, earlier=events, attempt=attempt)
+
+
+def _name_in_sweep(folder: Path) -> str | None:
+    """What varies, if the run is a job of a sweep."""
+    varied: dict[str, dict[str, str]] = {}
+    with suppress(Damaged):  # the sweep itself tells of that
+        varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
+    return label(varied.get(folder.name, {})) or None
+
+
+def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
+    """That of the sweep's first job that has begun."""
+    for job in read_ledger(folder)["jobs"]:
+        with suppress(Damaged):
+            config = read.config(folder / job["folder"])
+            if config is not None:
+                return config.get("tracker")
+    return None
+
+
+@contextmanager
+def _in_one_line(mode: Mode) -> Iterator[None]:
+    """Whatever W&B raises becomes a RunError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        remedy = "" if mode == "offline" else "; --mode offline writes files for `wandb sync`"
+        raise RunError(f"W&B error: {first_line(error)}{remedy}") from None
+
+
+if __name__ == "__main__":
+    main()

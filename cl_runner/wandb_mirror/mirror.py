@@ -1,0 +1,194 @@
+"""Weights & Biases: a mirror of the local files that can fail without harm."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal, TypeAlias
+
+from cl_runner.config.setting_types import Positive
+from cl_runner.report.render.figures import accuracy_matrix, picture
+from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+
+log = logging.getLogger("cl_runner")
+Mode: TypeAlias = Literal["offline", "online"]
+
+
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """Whatever W&B raises becomes one warning, after which the mirror is off."""
+
+    @functools.wraps(method)
+    def guarded(self: WandB, *args: Any) -> None:
+        if self.off:
+            return
+        try:
+            method(self, *args)
+        except Exception as error:
+            self.off = True
+            log.warning("W&B is off for the rest of this run: %s", _first_line(error))
+
+    return guarded
+
+
+class WandB(Tracker):
+    """Charts have the step or the task as axis; the summary holds the final metrics.
+
+    A continued run is a W&B run of its own, named after the attempt, into which all that earlier
+    attempts logged is put first: so the last one is whole, whatever the earlier ones lost when
+    they were killed (offline, W&B can neither continue a run nor keep what it has buffered).
+
+    Every wait for the server is bounded by `init_timeout` and `finish_timeout`. Where it does not
+    answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
+
+    Started by the agent of a W&B sweep, a run has the id and the project that the agent waits for:
+    W&B itself puts them in the place of ours (and so cannot go on offline under another id).
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Mode,
+        project: str,
+        entity: str | None,
+        group: str | None,
+        name: str | None,
+        tags: list[str],
+        init_timeout: Positive,
+        finish_timeout: Positive,
+    ) -> None:
+        self.mode: Mode = mode
+        self.project, self.entity, self.group, self.tags = project, entity, group, tags
+        self.name = name
+        self.init_timeout, self.finish_timeout = init_timeout, finish_timeout
+        self.off = False
+        self.run: Any = None
+
+    @_harmless
+    def begin(self, run: RunInfo) -> None:
+        try:
+            self.open(run, run.folder, self.mode)
+        except Exception as error:
+            if self.mode == "offline":
+                raise
+            log.warning("W&B cannot be reached, going on offline: %s", _first_line(error))
+            self.open(run, run.folder, "offline")
+
+    @_harmless
+    def log(self, record: Record) -> None:
+        self.mirror(record)
+
+    @_harmless
+    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+        self.close(results, failed=error is not None)
+
+    def open(self, run: RunInfo, place: Path, mode: Mode) -> None:
+        """Start the W&B run of this run, its files in `place`/wandb, and put in what earlier
+        attempts logged. Like `mirror` and `close`, raises whatever W&B raises."""
+        names = run.names
+        self.run = self.start(
+            place,
+            mode,
+            group=self.group or names["group"],
+            job_type=names["strategy"],
+            id=self._id(run, mode),
+            name=f"{self._name(run)}{_again(run.attempt.number)}",
+            tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
+            config={**_hyperparameters(run.config), **run.config, "names": names},
+        )
+        for charts, axis in {"train/*": "step", "accuracy/*": "task", "mse/*": "task"}.items():
+            self.run.define_metric(axis, hidden=True)
+            self.run.define_metric(charts, step_metric=axis)
+        for record in run.earlier:
+            self.mirror(record)
+
+    def start(self, place: Path, mode: Mode, **about: Any) -> Any:
+        """A W&B run in this tracker's project; about: what else `wandb.init` is told of it."""
+        import wandb
+
+        return wandb.init(
+            mode=mode,
+            project=self.project,
+            entity=self.entity,
+            dir=str(place),
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                init_timeout=self.init_timeout,
+                finish_timeout=self.finish_timeout,
+                silent=True,
+                console="off",
+                x_disable_stats=True,
+                x_disable_meta=True,  # it would hold the command line, tokens included
+            ),
+            **about,
+        )
+
+    def _name(self, run: RunInfo) -> str:
+        return self.name or f"{run.names['strategy']} {run.folder.name}"
+
+    def _id(self, run: RunInfo, mode: Mode) -> str:
+        """A start that failed keeps its id, so going on offline needs another."""
+        fallback = "" if mode == self.mode else "-offline"
+        return f"{run.attempt.run_id}-{run.attempt.number}{fallback}"
+
+    def mirror(self, record: Record) -> None:
+        """One event of metrics.jsonl."""
+        if record["event"] == "step":
+            terms = {f"train/{name}": value for name, value in record["terms"].items()}
+            self.run.log({"step": record["step"], "train/loss": record["loss"], **terms})
+        elif record["event"] == "evaluation":
+            measure = "mse" if "mse" in record else "accuracy"
+            row = record[measure]
+            each = {f"{measure}/task_{k + 1}": value for k, value in enumerate(row)}
+            mean = {f"{measure}/average": sum(row) / len(row)}
+            self.run.log({"task": record["task"] + 1, **mean, **each})
+        elif record["event"] == "alarm":
+            self.run.alert("inert term", record["message"])
+
+    def close(self, results: dict[str, Any] | None, *, failed: bool) -> None:
+        """Put the results into the summary and end the W&B run."""
+        try:
+            if results is not None:
+                self._summarise(results)
+        finally:
+            self.run.finish(exit_code=1 if failed else 0)
+
+    def _summarise(self, results: dict[str, Any]) -> None:
+        import wandb
+
+        R = results[results["metrics_are_of"]]
+        columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
+        table = wandb.Table(columns=columns, data=[[t + 1, *row] for t, row in enumerate(R)])
+        image = wandb.Image(picture(accuracy_matrix(results)))
+        self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
+        final = final_metrics(results)
+        self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
+
+
+def final_metrics(results: dict[str, Any]) -> dict[str, float]:
+    """The metrics of results.json that are one number; those that do not apply are left out.
+
+    Beside them `validation_accuracy` (or `validation_mse`), the mean over all tasks at the end of
+    held-out training samples: what a search may look at, as test data may not be.
+    """
+    final = {name: value for name, value in results.items() if isinstance(value, float)}
+    for measure in ("accuracy", "mse"):
+        if results[f"{measure}_validation"] is not None:
+            final[f"validation_{measure}"] = fmean(results[f"{measure}_validation"][-1])
+    return final
+
+
+def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The strategy's own settings as keys of their own (`alpha`, `T`, `weight`, `buffer_size`), so
+    that W&B's group-by and parallel coordinates offer them at once."""
+    return {k: v for k, v in config.get("strategy", {}).items() if not k.startswith("_")}
+
+
+def _again(attempt: int) -> str:
+    return "" if attempt == 1 else f" (attempt {attempt})"
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,93 @@
+"""`cl-train` as a user types it: exit codes, single lines, no folder for what cannot run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cl_runner.report.compare.runs import read
+
+TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
+
+
+def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here(*TINY, "strategy=lwf")
+    assert done.returncode == 0, done.stderr
+    assert "lwf on digits, seed 0: accuracy in %" in done.stdout
+    assert done.stdout.rstrip().endswith(f"run folder: {tmp_path / 'run'}")
+    lines = done.stderr.strip().splitlines()  # no terminal: one line a task, no bar
+    assert len(lines) == 5 and lines[0].startswith("task 1/5 (classes 0, 1): accuracy ")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["foo"], 2, "cannot be understood"),
+        (["strategy=lwf,ewc"], 2, "lwf,ewc: several values are of a sweep. Hint: cl-train -m"),
+        (["strategy.wait=1", "strategy=ewc"], 2, "did you mean strategy.weight?"),
+        (["experiment=nothing"], 2, "experiment=nothing: no such option"),
+        (["reference=nowhere"], 2, "reference=nowhere: is no folder of a finished run"),
+        (["dataset=split_mnist", "dataset.root=none"], 4, "run: cl-data prepare mnist --root none"),
+        (["dataset=gtsrb", "model=cnn_leaky", "dataset.root=none"], 4, "cl-data prepare gtsrb"),
+        (["optimizer=sgd", "optimizer.lr=1e18"], 3, "diverged: the loss is not finite at task 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_an_exit_code(
+    arguments, code, words, cl_train_here, tmp_path
+) -> None:
+    tiny = [
+        t for t in TINY if "widths" not in t or not any(a.startswith("model=") for a in arguments)
+    ]
+    done = cl_train_here(*tiny, *arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
+
+
+def test_help_shows_how_without_importing_torch(cl_train) -> None:
+    done = cl_train("--help")
+    for words in ("cl-train strategy=ewc", "dataset: digits", "strategy.alpha=", "Examples"):
+        assert words in done.stdout
+    loaded = "import sys, cl_runner.train; print(sorted({'torch', 'wandb'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_shell_completion_is_offered(cl_train_here, monkeypatch) -> None:
+    script = cl_train_here("-sc", "install=bash").stdout
+    assert "hydra_bash_completion" in script
+    monkeypatch.setenv("COMP_LINE", "cl-train strategy=re")
+    options = cl_train_here("-sc", "query=bash")
+    assert options.returncode == 0
+    assert "strategy=rehearsal" in options.stdout
+
+
+def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e18,-1,0.1",
+                    "hydra.sweep.dir=sweep")  # fmt: skip
+    assert done.returncode == 1
+    folders = sorted((tmp_path / "sweep").glob("00*"))
+    status = [json.loads((folder / "status.json").read_text())["status"] for folder in folders]
+    assert status == ["complete", "failed", "failed", "complete"]
+    assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
+    runs = read([tmp_path / "sweep"])
+    assert [run.state for run in runs] == ["complete", "failed", "failed", "complete"]
+    assert "not finite" in runs[1].error and "optimizer.lr=-1" in runs[2].error
+
+
+def test_trusted_targets_are_taken_from_the_command_line_alone(
+    cl_train_here, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "sly.yaml").write_text(
+        "# @package _global_\ntrusted_targets: [os]\nstrategy: {_target_: os.system}\n"
+    )
+    done = cl_train_here("--config-dir", str(tmp_path), "experiment=sly")
+    assert done.returncode == 2 and "from the command line alone" in done.stderr

@@ -1,0 +1,264 @@
+"""Cutting data into tasks: classes, labels, competition, validation split."""
+
+from __future__ import annotations
+
+from itertools import chain, permutations
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed, tiny_stream
+
+from cl_runner.data.batches import batches
+from cl_runner.data.cuts import ByClass, ByPermutation, BySource
+from cl_runner.data.samples import Pixels
+from cl_runner.data.source import Split, read
+from cl_runner.errors import ConfigError, DataError
+from cl_runner.randomness import draws
+
+
+class Numbered:
+    """A source whose picture tells its label, its split and its number."""
+
+    def __init__(self, classes: int = 6, per_class: int = 30, name: str = "numbered") -> None:
+        self.name, self.classes, self.per_class = name, classes, per_class
+        self.shape = (1, 2, 2)
+
+    def load(self, root: str) -> tuple[Split, Split]:
+        return self._split(0), self._split(100)
+
+    def _split(self, which: int) -> Split:
+        labels = torch.arange(self.classes).repeat(self.per_class)
+        number = torch.arange(len(labels)) // self.classes
+        images = torch.stack([labels, torch.full_like(labels, which), number, 0 * labels], 1)
+        return Split(images.view(-1, 1, 2, 2).to(torch.uint8), labels, number // 10)
+
+
+PIXELS = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
+
+
+def by_class(**changed: object) -> ByClass:
+    settings = {
+        "source": Numbered(),
+        "root": "",
+        "scenario": "class_incremental",
+        "tasks": 3,
+        "classes_per_task": 2,
+        "class_order": "numeric",
+        "validation_fraction": 0.0,
+        "pixels": PIXELS,
+    }
+    return ByClass(**{**settings, **changed})
+
+
+def load(cut: ByClass | ByPermutation | BySource, seed: int = 0, scope: str = "seen"):
+    return cut.load(seed=seed, scope=scope, device="cpu")
+
+
+# A swap would hide a mix-up of a map with its inverse; these orders are not their own inverse.
+@pytest.mark.parametrize("order", [[1, 2, 0, 4, 5, 3], [5, 0, 3, 1, 4, 2], "random", "numeric"])
+@pytest.mark.parametrize("sizes", [2, [1, 2, 3]])
+def test_classes_are_numbered_as_the_stream_shows_them(order: object, sizes: object) -> None:
+    stream = load(by_class(class_order=order, classes_per_task=sizes))
+    shown = [label for task in stream.tasks for label in task.labels]
+    assert isinstance(order, str) or shown == order
+    for task, test in zip(stream.tasks, stream.test, strict=True):
+        for samples, which in ((task.train, 0), (test, 100)):
+            pictured = samples.raw[:, 0, 0, 0].tolist()  # the data set's own label
+            assert pictured == [shown[number] for number in samples.y.tolist()]
+            assert set(samples.y.tolist()) == set(task.classes)
+            assert (samples.raw[:, 0, 0, 1] == which).all()
+            assert len(samples) == 30 * len(task.classes)
+    assert [t.old for t in stream.tasks] == [t.classes.start for t in stream.tasks]
+    assert [t.seen for t in stream.tasks] == [t.classes.stop for t in stream.tasks]
+
+
+def test_a_random_order_is_drawn_from_the_seed() -> None:
+    cut = by_class(class_order="random")
+    orders = [cut.outline(seed).labels for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(chain(*orders[2])) == list(range(6))
+
+
+def test_domain_incremental_numbers_labels_within_the_task() -> None:
+    stream = load(by_class(scenario="domain_incremental"))
+    for task in stream.tasks:
+        assert set(task.train.y.tolist()) == {0, 1}
+        assert (task.train.raw[:, 0, 0, 0] == task.train.y + 2 * task.index).all()
+        assert task.old == (0 if task.first else 2)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "scope", "expected"),
+    [
+        ("class_incremental", "seen", [range(0, 2), range(0, 4), range(0, 6)]),
+        ("class_incremental", "new", [range(0, 2), range(2, 4), range(4, 6)]),
+        ("class_incremental", "all", [range(0, 6)] * 3),
+        ("task_incremental", "seen", [range(0, 2), range(2, 4), range(4, 6)]),
+        ("domain_incremental", "seen", [range(0, 2)] * 3),
+    ],
+)
+def test_which_classes_compete_for_a_new_sample(scenario, scope, expected) -> None:
+    assert [t.candidates for t in tiny_stream(scenario, scope).tasks] == expected
+
+
+def test_rows_are_born_once_each() -> None:
+    for scope in ("seen", "new", "all"):
+        born = [list(task.born) for task in tiny_stream(scope=scope).tasks]
+        assert sorted(chain(*born)) == list(range(6))
+    assert [len(t.born) for t in tiny_stream("domain_incremental").tasks] == [2, 0, 0]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.34, 0.5])
+def test_validation_takes_whole_groups_of_each_class(fraction: float) -> None:
+    parts = {}
+    for seed in (0, 1):
+        stream = load(by_class(validation_fraction=fraction), seed)
+        for task in stream.tasks:
+            kept, held = set(task.train.index.tolist()), set(task.validation.index.tolist())
+            assert not kept & held
+            assert len(kept) + len(held) == 60
+            for label in task.classes:
+                mine = task.validation[task.validation.y == label]
+                groups = mine.raw[:, 0, 1, 0] // 10
+                assert all((groups == g).sum() == 10 for g in groups.unique())
+                assert round(fraction * 30) <= len(mine) < round(fraction * 30) + 10
+            parts[seed, task.index] = held
+    assert all(parts[0, t] == parts[1, t] for t in range(3))  # runs are selected on the same data
+
+
+def test_permutations_move_all_pictures_alike() -> None:
+    source = Numbered()
+    common = {"source": source, "root": "", "validation_fraction": 0.0, "pixels": PIXELS}
+    cut = ByPermutation(scenario="domain_incremental", tasks=4, **common)
+    original = source.load("")[0].images.flatten(1)
+    orders = []
+    for task in load(cut).tasks:
+        fitting = [p for p in permutations(range(4))
+                   if torch.equal(original[:, list(p)], task.train.raw.flatten(1))]  # fmt: skip
+        assert fitting
+        orders.append(set(fitting))
+    assert (0, 1, 2, 3) in orders[0]  # the first task is the data set itself
+    assert any((0, 1, 2, 3) not in order for order in orders[1:])
+    assert torch.equal(load(cut).tasks[2].train.raw, load(cut).tasks[2].train.raw)
+
+
+@pytest.mark.parametrize(("scenario", "starts"), [("domain_incremental", [0, 0]),
+                                                  ("class_incremental", [0, 6])])  # fmt: skip
+def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
+    sources = [Numbered(), Numbered(per_class=20, name="other")]
+    cut = BySource(sources=sources, root="", scenario=scenario, validation_fraction=0.0,
+                   pixels=PIXELS)  # fmt: skip
+    stream = load(cut)
+    assert [len(t.train) for t in stream.tasks] == [180, 120]
+    for task, start in zip(stream.tasks, starts, strict=True):
+        assert torch.equal(task.train.y - start, task.train.raw[:, 0, 0, 0].long())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"class_order": [0, 0, 1, 2, 3, 4]}, "more than once"),
+        ({"class_order": [0, 1, 2, 3, 4, 99]}, "outside 0 … 5"),
+        ({"class_order": [0, 1, 2]}, "names 3 classes"),
+        ({"tasks": 4}, "numbered has 6"),
+        ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one a task"),
+        ({"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]}, "equally many"),
+    ],
+)
+def test_a_cut_that_cannot_be_made_is_a_config_error(changed: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        by_class(**changed)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda s: Split(s.images, s.labels[:-1]), "180 pictures but 179 labels"),
+        (lambda s: Split(s.images.float(), s.labels), "torch.float32"),
+        (lambda s: Split(s.images, s.labels.clone().fill_(6)), "label 6 of sample 0"),
+        (lambda s: Split(s.images, s.labels - 1), "label -1 of sample 0"),
+        (lambda s: Split(s.images, s.labels.float()), "labels are torch.float32"),
+    ],
+)
+def test_inconsistent_data_is_told(damage, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Numbered()
+    good = source.load("")
+    monkeypatch.setattr(source, "load", lambda root: (good[0], damage(good[1])))
+    with pytest.raises(DataError, match=words):
+        read(source, "")
+
+
+def test_a_class_without_samples_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Numbered()
+    train, test = source.load("")
+    less = Split(test.images[test.labels != 3], test.labels[test.labels != 3])
+    monkeypatch.setattr(source, "load", lambda root: (train, less))
+    with pytest.raises(DataError, match=r"task 2 .* has no test sample of class 3"):
+        load(by_class(source=source))
+
+
+def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
+    task = tiny_stream().tasks[0]
+    orders = []
+    for epoch in (0, 1):
+        seen = torch.cat([b.x for b in batches(task.train, task, epoch=epoch, batch_size=7)])
+        assert len(seen) == len(task.train)
+        assert torch.equal(seen.flatten(1).sum(1).sort().values,
+                           task.train.x.flatten(1).sum(1).sort().values)  # fmt: skip
+        orders.append(seen)
+    assert not torch.equal(*orders)
+
+
+def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
+    task = tiny_stream(crop_padding=1, flip=True).tasks[0]
+    whole = list(batches(task.train, task, epoch=1, batch_size=7))
+    for first in (0, 1, 5, len(whole) - 1, len(whole)):
+        rest = list(batches(task.train, task, epoch=1, batch_size=7, first_step=first))
+        assert len(rest) == len(whole) - first
+        for a, b in zip(rest, whole[first:], strict=True):
+            assert torch.equal(a.x, b.x) and a.position == b.position
+
+
+def test_a_sample_is_augmented_alike_whatever_stands_beside_it() -> None:
+    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=2, flip=True, per_picture=False)
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    ids = torch.arange(100, 150)
+    whole = pixels.augmented(images, ids, 0, 1, 2)
+    for rows in ([3], [49, 0, 3], list(range(50))[::-1]):
+        assert torch.equal(pixels.augmented(images[rows], ids[rows], 0, 1, 2), whole[rows])
+    assert not torch.equal(pixels.augmented(images, ids, 0, 1, 3), whole)
+    for picture, moved in zip(images, whole, strict=True):
+        assert _is_shifted(picture.float() / 255, moved)
+
+
+def _is_shifted(picture: torch.Tensor, moved: torch.Tensor) -> bool:
+    padded = torch.nn.functional.pad(picture, [2] * 4)
+    views = [padded[:, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
+    return any(torch.allclose(v, m) for v in views for m in (moved, moved.flip(-1)))
+
+
+def test_draws_are_uniform() -> None:
+    found = draws(5, torch.arange(20_000), 2) % 10
+    counts = torch.bincount(found.flatten(), minlength=10).double()
+    assert ((counts - 4000) ** 2 / 4000).sum() < 40  # chi-square with 9 degrees of freedom
+    assert torch.corrcoef(found.double().T)[0, 1].abs() < 0.03
+
+
+def test_the_digits_are_all_there() -> None:
+    dataset = composed("dataset=digits").dataset
+    stream = dataset.load(seed=0, scope="seen", device="cpu")
+    assert sum(len(t.train) for t in stream.tasks) + sum(map(len, stream.test)) == 1797
+    assert not Path("data").exists()
+
+
+def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:
+    """Mean 0 and deviation 1 each; a darker copy is the same picture; one of one colour is zero."""
+    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=True)
+    bright = torch.randint(100, 200, (5, 3, 8, 8), generator=torch.manual_seed(0))
+    bright = (bright // 2 * 2).to(torch.uint8)
+    seen, darker = pixels(bright), pixels(bright // 2)
+    torch.testing.assert_close(seen.flatten(1).mean(1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.flatten(1).std(1), torch.ones(5))
+    torch.testing.assert_close(seen, darker)
+    assert not pixels(torch.full((1, 1, 4, 4), 7, dtype=torch.uint8)).any()

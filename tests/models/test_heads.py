@@ -1,0 +1,171 @@
+"""The growing classifier against separate heads: a linear layer a task, in plain torch."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from conftest import SHAPE, composed, tiny_stream
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cl_runner.data.stream import Stream, Task
+from cl_runner.models.network import Network
+from cl_runner.strategies.rehearsal import Rehearsal
+from cl_runner.tracking.tracker import Trackers
+from cl_runner.training.loop import Training
+
+SCENARIOS = [
+    ("class_incremental", "all"),
+    ("class_incremental", "seen"),
+    ("class_incremental", "new"),
+    ("task_incremental", "seen"),
+    ("domain_incremental", "seen"),
+]
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-2}),
+    "adam": (torch.optim.Adam, {"lr": 0.01, "weight_decay": 1e-6}),
+    "adamw": (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
+}
+MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 2, "loss": "concat"}
+
+
+class Double(nn.Module):
+    """Double precision from here on, so that what differs is no rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.double()
+
+
+@dataclass
+class Recorded:
+    """What a run of ours began with, saw, and ended with."""
+
+    network: Network
+    body: nn.Module  # as it began
+    heads: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # as they were drawn
+    steps: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)  # task, x, y
+
+
+def ours(stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool) -> Recorded:
+    """Three tasks learned by the runner's own loop."""
+    given = [f"optimizer.{key}={value}" for key, value in OPTIMIZERS[optimizer][1].items()]
+    settings = composed(
+        f"ce_scope={scope}", f"optimizer={optimizer}", *given, f"reset_optimizer={reset}",
+        "model.widths=[8]", "model.new_rows=default", "batch_size=16", "epochs=2",
+    )  # fmt: skip
+    torch.manual_seed(3)
+    network = settings.model(SHAPE, 2 if stream.scenario == "domain_incremental" else 6)
+    network.classifier.split([len(task.born) for task in stream.tasks if len(task.born) > 0])
+    network.body.insert(0, Double())
+    strategy = Rehearsal(network, **MEMORY) if replay else settings.strategy(network)
+    training = Training(settings, stream, strategy.double(), Trackers([]), "test")
+    seen = Recorded(network, copy.deepcopy(network.body))
+    record(strategy, seen)
+    for task in stream.tasks:
+        training.learn(task)
+    return seen
+
+
+def record(strategy: nn.Module, seen: Recorded) -> None:
+    """Have it note each head when it is born, and the samples of each step."""
+    network, drawn = strategy.network, []
+    grow, objective = network.grow, strategy.objective
+
+    def grow_and_note(task: Task) -> None:
+        grow(task)
+        rows = network.classifier
+        for h in range(len(seen.heads), rows.born):
+            seen.heads.append((rows.weights[h].detach().clone(), rows.biases[h].detach().clone()))
+
+    def objective_and_note(batch):
+        drawn.clear()
+        terms = objective(batch)
+        both = [batch, *drawn]
+        x, y = torch.cat([b.x for b in both]), torch.cat([b.y for b in both])
+        seen.steps.append((batch.task.index, x, y))
+        return terms
+
+    network.grow, strategy.objective = grow_and_note, objective_and_note
+    if isinstance(strategy, Rehearsal):
+        draw = strategy.memory.draw
+        strategy.memory.draw = lambda *a: drawn.append(draw(*a)) or drawn[-1]
+
+
+def competing(scenario: str, scope: str, task: int, label: int) -> range:
+    """The heads that compete for a sample."""
+    if scenario == "domain_incremental" or scope == "all":
+        return range(1)
+    if scenario == "class_incremental" and scope == "seen":
+        return range(task + 1)
+    return range(label // 2, label // 2 + 1)
+
+
+def cross_entropy(body: nn.Module, heads: list[nn.Linear], x: Tensor, y: Tensor, of) -> Tensor:
+    """Mean over samples; a head that competes for none of them is not called."""
+    total = torch.zeros((), dtype=torch.float64)
+    starts = [sum(head.out_features for head in heads[:h]) for h in range(len(heads))]
+    for wanted in {of(int(label)) for label in y}:
+        mine = torch.tensor([of(int(label)) == wanted for label in y])
+        logits = torch.cat([heads[h](body(x[mine])) for h in wanted], 1)
+        total = total + F.cross_entropy(logits, y[mine] - starts[wanted[0]], reduction="sum")
+    return total / len(y)
+
+
+def theirs(seen: Recorded, scenario: str, scope: str, optimizer: str, reset: bool) -> nn.Module:
+    """The same steps with separate heads and torch's own optimizer."""
+    body, heads = copy.deepcopy(seen.body), nn.ModuleList()
+    for weight, bias in seen.heads:
+        head = nn.Linear(*reversed(weight.shape), dtype=torch.float64)
+        head.load_state_dict({"weight": weight, "bias": bias})
+        heads.append(head)
+    model = nn.ModuleList([body, heads])
+    build, settings = OPTIMIZERS[optimizer]
+    current, before = build(model.parameters(), **settings), 0
+    for task, x, y in seen.steps:
+        if reset and task != before:
+            current, before = build(model.parameters(), **settings), task
+        current.zero_grad()
+        loss = cross_entropy(
+            body, list(heads), x, y, lambda label, t=task: competing(scenario, scope, t, label)
+        )
+        loss.backward()
+        current.step()
+    return model
+
+
+@pytest.mark.parametrize("replay", [False, True])
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("scenario", "scope"), SCENARIOS)
+def test_the_classifier_behaves_as_separate_heads(
+    scenario: str, scope: str, optimizer: str, reset: bool, replay: bool
+) -> None:
+    stream = tiny_stream(scenario, scope, samples=20)
+    seen = ours(stream, scope, optimizer, reset, replay)
+    model = theirs(seen, scenario, scope, optimizer, reset)
+    body, heads = model
+    for mine, expected in zip(seen.network.body.parameters(), body.parameters(), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    for h, head in enumerate(heads):
+        rows = seen.network.classifier
+        torch.testing.assert_close(rows.weights[h], head.weight, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(rows.biases[h], head.bias, rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_acts_on_rows_that_are_not_born_yet() -> None:
+    """Neither weight decay nor a penalty that is over all parameters."""
+    settings = composed("strategy=ewc", "optimizer.weight_decay=0.5", "reset_optimizer=false",
+                        "model.widths=[8]", "epochs=1", "batch_size=16")  # fmt: skip
+    stream = tiny_stream()
+    torch.manual_seed(3)
+    network = settings.model(SHAPE, 6)
+    network.classifier.split([2, 2, 2])
+    training = Training(settings, stream, settings.strategy(network), Trackers([]), "test")
+    for task in stream.tasks[:2]:
+        training.learn(task)
+    unborn = network.classifier.weights[2], network.classifier.biases[2]
+    assert not any(p.any() for p in unborn)
+    assert not any(p in training.optimizer.state for p in unborn)

@@ -1,0 +1,124 @@
+"""`best.yaml` of a run from someone else: data, and nothing but settings of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planted_runs import run_folder
+
+from cl_runner.config.paths import CONF
+from cl_runner.errors import StorageError
+from cl_runner.report import best, command
+from cl_runner.run_folder.plain import as_yaml
+
+CALLBACK = "hydra:\n  callbacks:\n    x: {_target_: os.mkdir, _args_: [planted]}\n"
+NASTY: list[Any] = [
+    f"a\n{CALLBACK}", f"a\r{CALLBACK}", f"a\u2028{CALLBACK}", f"a\x85{CALLBACK}",
+    "'\"\n# @package hydra", "${oc.env:HOME}", "\\${oc.env:HOME}", "???", "<masked:01234567>",
+    "\x1b[2J",
+    "{a: b}", "- x", "!!python/object/apply:os.mkdir [planted]", float("inf"),
+    {"hydra": {"callbacks": 1}}, [["${x}"], {"defaults": 1}],
+]  # fmt: skip
+
+
+def a_run(folder: Path, config: dict[str, Any]) -> None:
+    run = run_folder(folder, "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5))
+    found = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(as_yaml({**found, **config}))
+
+
+def reported(folder: Path) -> tuple[Path, str]:
+    _, files = command.report([folder], folder / "report")
+    (file,) = [file for file in files if file.name == "best.yaml"]
+    return file, file.read_text()
+
+
+def leaves(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        return [leaf for key, value in node.items() for leaf in [key, *leaves(value)]]
+    return [leaf for item in node for leaf in leaves(item)] if isinstance(node, list) else [node]
+
+
+def test_an_option_is_one_of_our_own_however_it_is_called() -> None:
+    for option in ("x" * 3000, "../dataset/digits", "digits\0", "", ".", "digits.yaml"):
+        assert not best._is_ours("dataset", option)
+    assert best._is_ours("dataset", "digits")
+
+
+def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> None:
+    """Each kind of text at each place that a file has; then the command of the page."""
+    nasty = {f"at {number}": value for number, value in enumerate(NASTY)}
+    keys = {text: 1 for text in NASTY if isinstance(text, str)}
+    a_run(tmp_path / "theirs" / "run", {
+        **nasty, **keys, "hydra": {"callbacks": {}}, "defaults": ["/strategy: evil"],
+        "strategy": {"_target_": f"cl_runner.x\n{CALLBACK}", **nasty, **keys},
+        "model": {"_target_": f"os\n{CALLBACK}", "list": NASTY}, "lr_schedule": NASTY[0],
+        "reference": "/etc", "output_root": "/etc", "first_task_cache": "/etc",
+        "trusted_targets": ["os"], "dataset": {"root": "/etc", "source": {"_target_": "digits"}},
+    })  # fmt: skip
+    file, text = reported(tmp_path / "theirs")
+    first, rest = text.split("\n", 1)
+    assert first == "# @package _global_" and "#" not in rest.replace("# @package hydra", "")
+    said = yaml.safe_load(text)
+    known = {"dataset", "model", "strategy", "lr_schedule", "seed", "device"}
+    assert set(said) == {"defaults", *known}
+    assert said["defaults"] == [{"override /dataset": "digits"}, {"override /strategy": "lwf"}]
+    below = [leaf for key, value in said.items() if key != "defaults" for leaf in leaves(value)]
+    assert not {"hydra", "defaults", "root", "/etc"} & set(map(str, below))
+    assert not any("${" in str(leaf) or leaf in ("???", "<masked:01234567>") for leaf in below)
+    folder = file.parent.parent
+    for words in ((), ("-m", "seed=1,2")):
+        done = cl_train_here("--config-dir", str(folder), "experiment=best", *words)
+        assert done.returncode == 2 and "planted" not in os.listdir(tmp_path)
+    composed = [
+        yaml.safe_load(cl_train_here("--cfg", "hydra", *words).stdout)["hydra"]
+        for words in ((), ("--config-dir", str(folder), "experiment=best"))
+    ]
+    for hydra in composed:
+        assert hydra.pop("overrides") and hydra.pop("runtime") and hydra.pop("job")
+    assert composed[0] == composed[1]
+
+
+def test_only_options_of_ours_are_chosen(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", {})
+    overrides = ["model=evil", "optimizer=../../evil", "dataset=digits", "strategy=lwf\nhydra: 1"]
+    (tmp_path / "run" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    options = [
+        next(iter(entry.items())) for entry in yaml.safe_load(reported(tmp_path)[1])["defaults"]
+    ]
+    assert options == [("override /dataset", "digits"), ("override /strategy", "lwf")]
+    assert all((CONF / key.split("/")[1] / f"{name}.yaml").is_file() for key, name in options)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    ["best/strategy/evil.yaml", "best/experiment/evil.yaml", "best/experiment/best.yaml/x", "best"],
+)
+def test_the_folder_that_is_named_holds_this_file_alone(planted: str, tmp_path: Path) -> None:
+    a_run(tmp_path / "run", {})
+    (tmp_path / "report" / planted).parent.mkdir(parents=True)
+    (tmp_path / "report" / planted).write_text("hydra: 1")
+    (tmp_path / "report" / "strategy").mkdir()
+    for _ in range(2):
+        file, _ = reported(tmp_path)
+        assert file == tmp_path / "report" / "best_2" / "experiment" / "best.yaml"
+        assert [p.name for p in file.parents[1].rglob("*")] == ["experiment", "best.yaml"]
+        command_line = f"--config-dir {tmp_path}/report/best_2 experiment=best"
+        assert command_line in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("link", ["report", "report/best", "report/report.html.part"])
+def test_nothing_is_written_behind_a_link(link: str, tmp_path: Path) -> None:
+    a_run(tmp_path / "theirs" / "run", {})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    place = tmp_path / "theirs" / link
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(tmp_path / "mine" / ("file" if link.endswith(".part") else ""))
+    with pytest.raises(StorageError, match="is a link, which could lead anywhere"):
+        command.report([tmp_path / "theirs"], tmp_path / "theirs" / "report")
+    assert [(p.name, p.read_text()) for p in (tmp_path / "mine").iterdir()] == [("file", "mine")]

@@ -1,0 +1,189 @@
+"""Figures and the animation: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_here
+from PIL import Image
+from planted_runs import run_folder
+
+from cl_runner.report import command
+from cl_runner.report.compare.runs import read
+from cl_runner.report.compare.sorting import sections
+from cl_runner.report.render import animation, drawings, figures
+
+TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
+SMALL = ("experiment=regression", "model.widths=[16]", "epochs=6")
+
+
+def results(*R: list[float], strategy: str = "lwf") -> dict:
+    rows = [[*row, *[None] * (len(R) - len(row))] for row in R]
+    return {"metrics_are_of": "accuracy", "accuracy": rows, "strategy": strategy,
+            "tasks": [{}] * len(R)}  # fmt: skip
+
+
+def lines_of(axes) -> list[tuple[list, list]]:
+    return [tuple(np.array(line.get_data()).tolist()) for line in axes.get_lines()]
+
+
+def test_the_trade_off_shows_the_means_and_every_seed() -> None:
+    curves = {"a": [("1", [(10, 90), (20, 80)]), ("2", [(40, 60)])], "b": [("", [(70, 50)])]}
+    (axes,) = figures.trade_off(curves, "old", "new").axes
+    drawn = lines_of(axes)
+    assert ([15.0, 40.0], [85.0, 60.0]) in drawn
+    assert ([10.0, 20.0], [90.0, 80.0]) in drawn and ([70.0], [50.0]) in drawn
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
+
+
+def test_over_tasks_shows_all_tasks_so_far_and_the_first() -> None:
+    seeds = [results([0.9], [0.5, 0.7]), results([0.8], [0.3, 0.9])]
+    left, right = figures.over_tasks({"lwf": seeds}).axes[:2]
+    assert lines_of(left)[0] == ([1.0, 2.0], pytest.approx([85.0, 60.0]))
+    assert lines_of(right)[0] == ([1.0, 2.0], pytest.approx([85.0, 40.0]))
+    assert lines_of(right)[2] == ([1.0, 2.0], pytest.approx([80.0, 30.0]))
+
+
+def test_over_training_marks_where_a_task_begins() -> None:
+    curve = [(0, [0.5]), (0, [0.9]), (1, [0.6, 0.1]), (1, [0.4, 0.8])]
+    told = results([0.9], [0.4, 0.8]) | {
+        "accuracy_curve": [{"task": t, "accuracy": row} for t, row in curve]
+    }
+    (axes,) = figures.over_training(told).axes
+    assert lines_of(axes)[:2] == [([1.0, 2.0, 3.0, 4.0], pytest.approx([50, 90, 60, 40])),
+                                  ([3.0, 4.0], pytest.approx([10, 80]))]  # fmt: skip
+    assert lines_of(axes)[2][0] == [2.5, 2.5]
+
+
+def test_the_matrix_says_its_numbers() -> None:
+    (axes, _) = figures.accuracy_matrix(results([0.912], [0.5, 0.7])).axes
+    assert {text.get_text() for text in axes.texts} == {"91.2", "50.0", "70.0"}
+
+
+def test_of_many_strategies_the_best_are_drawn_and_the_rest_is_counted(tmp_path) -> None:
+    """No two lines look alike; the captions say what is left out."""
+    for number in range(10):
+        accuracy = (number / 10, number / 10)
+        run_folder(tmp_path / f"{number}", f"s{number}", 0, accuracy, memory=number * 10**5)
+    (section,) = sections(read([tmp_path]))
+    drawn = {drawing.name: drawing for drawing in drawings.of_section(section)}
+    best = [f"s{number}" for number in range(9, 1, -1)]
+    for name in ("trade_off", "over_tasks", "costs"):
+        (legend,) = drawn[name].figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == best
+        assert "8 of 10" in drawn[name].caption
+
+
+def test_a_control_beside_a_wide_range_has_its_own_place(tmp_path) -> None:
+    """0 and the powers of ten, as for a penalty's weight: no two labels fall on each other."""
+    for number, weight in enumerate([0, 1, 10, 100, 100000]):
+        run_folder(tmp_path / f"{number}", "ewc", 0, (0.1, number / 10), weight=weight)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if "weight" in d.name]
+    (axes,) = figure.axes
+    ticks = axes.transData.transform([(tick, 0) for tick in axes.get_xticks()])[:, 0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "10", "100",
+                                                                      "100000"]  # fmt: skip
+    assert np.diff(ticks).min() > 0.1 * (ticks[-1] - ticks[0])
+
+
+@pytest.mark.parametrize(
+    ("stored", "scale"),
+    [([0, 10**3, 10**8], "symlog"), ([10**3, 10**8], "log"), ([0, 9], "linear")],
+)
+def test_stored_bytes_are_drawn_where_they_can_be_told_apart(tmp_path, stored, scale) -> None:
+    for number, memory in enumerate(stored):
+        run_folder(tmp_path / f"{number}", f"s{number}", 0, (0.1, 0.2), memory=memory)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if d.name == "costs"]
+    axes = figure.axes[1]
+    assert axes.get_xscale() == scale
+    assert [line.get_xdata()[0] for line in axes.get_lines()] == stored
+    low, high = axes.get_xlim()
+    shown = sorted(tick for tick in axes.get_xticks() if low <= tick <= high)
+    places = axes.transData.transform([(tick, 0) for tick in shown])[:, 0]
+    assert len(shown) >= 2 and np.diff(places).min() > 30  # pixels: labels have room
+
+
+@pytest.fixture(scope="module")
+def two_regressions(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("regressions")
+    for strategy in ("finetune", "joint"):
+        (folder / strategy).mkdir()
+        run_here(folder / strategy, *SMALL, f"strategy={strategy}")
+        (folder / strategy / "results.json").write_text(
+            (folder / strategy / "results.json").read_text().replace(': "test"', f': "{strategy}"')
+        )
+        (folder / strategy / "config.yaml").write_text(f"strategy: {{_target_: {strategy}}}")
+    return folder
+
+
+def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path, monkeypatch) -> None:
+    """SVG and PDF of each figure, the same bytes again; in regression the animation too."""
+    monkeypatch.setattr(animation, "FRAMES", 5)
+    first, again = (command.report([two_regressions], tmp_path / n)[1] for n in ("a", "b"))
+    drawn = [file for file in first if file.parent.name == "figures"]
+    assert [file.name for file in drawn] == [
+        "fits.svg", "fits.pdf", "errors_over_epochs.svg", "errors_over_epochs.pdf",
+        "costs.svg", "costs.pdf", "animation.gif",
+    ]  # fmt: skip
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, again, strict=True))
+    assert drawn[0].read_text().startswith("<?xml") and drawn[1].read_bytes()[:5] == b"%PDF-"
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert page.count("<svg") == 3 and page.count("data:image/png;base64,") == 5
+    alone = command.report([two_regressions / "joint"], tmp_path / "c")[1]
+    names = {file.stem for file in alone if file.parent.name == "figures"}
+    assert names == {"mse_matrix", "over_training", "fits", "animation"}
+
+
+def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
+    """A hundred frames, each a picture of the panel; what differs between two is the line and the
+    title, at most a few hundredths of the pixels."""
+    panels = {run.strategy: run.predictions() for run in read([two_regressions])}
+    pictures = [np.asarray(p) for p in animation.frames(panels, 100)]
+    assert len(pictures) == 100
+    assert {p.shape for p in pictures} == {pictures[0].shape}
+    moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]
+    assert 0 < max(moved) < 0.05
+    title = slice(0, 24), slice(60, None)
+    assert (pictures[0][title] < 128).sum() > 500  # what is drawn anew has room
+    first_task, second = pictures[49], pictures[-1]
+    blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
+
+    def pixels(p, colour) -> int:
+        return int((p == colour).all(-1).sum())
+
+    assert pixels(first_task, blue) > 100 and pixels(first_task, orange) < pixels(second, orange)
+
+
+def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
+    panels = {run.strategy: run.predictions() for run in read([two_regressions])}
+    start = time.monotonic()
+    (gif,) = animation.save(panels, tmp_path)
+    assert time.monotonic() - start < 60  # a hang, not a benchmark
+    assert gif.stat().st_size < 2_000_000
+    with Image.open(gif) as moving:
+        assert moving.n_frames > 1
+    assert len(list((tmp_path / "animation").glob("*.png"))) == 100
+
+
+def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
+    suite = tmp_path / "suite"
+    for name in ("fine-tuning-seed-0", "EWC_1e3-seed-0"):
+        assert cl_train_here(*TINY, f"output_root={suite}", f"name={name}").returncode == 0
+    row = {"row": "a row", "published": 90.0, "percent": True, "mean": 89.5, "deviation": None,
+           "n": 1, "verdict": "too low"}  # fmt: skip
+    told = {"suite": "ewc_mnist_to_fashion", "rows": [row]}
+    (suite / "verdict.json").write_text(json.dumps(told))
+    _, files = command.report([suite], tmp_path / "out")
+    drawn = [file for file in files if file.parent.name == "figures"]
+    assert [file.name for file in drawn] == ["trade_off.svg", "trade_off.pdf"]
+    assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "too low" in page and "89.50" in page and "EWC 1e3" in page

@@ -1,0 +1,343 @@
+"""Identities that hold for strategies, bit for bit where the mathematics says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import first_batch, tiny_network, tiny_stream
+
+from cl_runner.data.batches import batches
+from cl_runner.data.stream import Stream
+from cl_runner.strategies.ewc import EWC
+from cl_runner.strategies.finetune import Finetune
+from cl_runner.strategies.gdumb import GDumb
+from cl_runner.strategies.joint import Joint
+from cl_runner.strategies.lwf import LwF
+from cl_runner.strategies.parts.losses import cross_entropy
+from cl_runner.strategies.rehearsal import Rehearsal
+from cl_runner.strategies.rehearsal_kd import RehearsalKD
+from cl_runner.strategies.si import SI
+from cl_runner.strategies.strategy import Strategy
+
+FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
+SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
+MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
+KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+MAKE = {
+    "finetune": (Finetune, {}),
+    "joint": (Joint, {"start": "current"}),
+    "joint from scratch": (Joint, {"start": "scratch"}),
+    "lwf": (LwF, KD | {"mixing": "additive"}),
+    "kd": (LwF, KD),
+    "ewc": (EWC, SPRINGS),
+    "ewc online": (EWC, SPRINGS | {"mode": "online"}),
+    "si": (SI, {"weight": 1.0, "xi": 0.1}),
+    "gdumb": (GDumb, {"buffer_size": 12}),
+    "rehearsal": (Rehearsal, MEMORY),
+    "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
+}
+
+
+def make(name: str, **changed: object) -> Strategy:
+    build, settings = MAKE[name]
+    return build(tiny_network(), **{**settings, **changed})
+
+
+def train(strategy: Strategy, stream: Stream, tasks: int, epochs: int = 2) -> None:
+    """The loop in its shortest form."""
+    for task in stream.tasks[:tasks]:
+        strategy.network.grow(task)
+        strategy.begin_task(task)
+        parameters = [p for p in strategy.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+        strategy.train()
+        for epoch in range(epochs):
+            data = strategy.training_data(stream, task)
+            for batch in batches(data, task, epoch=epoch, batch_size=16):
+                optimizer.zero_grad()
+                sum(strategy.objective(batch).values()).backward()
+                strategy.after_backward()
+                optimizer.step()
+                strategy.after_step()
+        strategy.end_task(task)
+
+
+def weights(strategy: Strategy) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in strategy.network.state_dict().items()}
+
+
+def equal(a: Strategy, b: Strategy) -> bool:
+    return all(
+        torch.equal(x, y) for x, y in zip(*(weights(s).values() for s in (a, b)), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in MAKE if n != "gdumb"])  # which stores first
+def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
+    stream, reference, strategy = tiny_stream(), make("finetune"), make(name)
+    train(reference, stream, 1)
+    train(strategy, stream, 1)
+    assert equal(reference, strategy)
+
+
+@pytest.mark.parametrize(
+    ("name", "off"),
+    [
+        ("ewc", {"weight": 0.0}),
+        ("ewc online", {"weight": 0.0}),
+        ("si", {"weight": 0.0}),
+        ("lwf", {"alpha": 0.0}),
+        ("kd", {"alpha": 0.0}),
+    ],
+)
+def test_weight_zero_is_fine_tuning_bit_for_bit(name: str, off: dict[str, float]) -> None:
+    stream, reference, strategy = tiny_stream(), make("finetune"), make(name, **off)
+    train(reference, stream, 3)
+    train(strategy, stream, 3)
+    assert equal(reference, strategy)
+    different = make(name)
+    train(different, stream, 3)
+    assert not equal(reference, different)  # with its weight it is something else
+
+
+def test_rehearsal_kd_without_distillation_is_rehearsal_bit_for_bit() -> None:
+    stream, reference = tiny_stream(), make("rehearsal")
+    strategy = make("rehearsal_kd", alpha=0.0)
+    train(reference, stream, 3)
+    train(strategy, stream, 3)
+    assert equal(reference, strategy)
+
+
+@pytest.mark.parametrize("name", ["lwf", "kd", "rehearsal_kd"])
+def test_the_distillation_term_and_its_gradient_vanish_at_the_teacher(name: str) -> None:
+    stream, strategy = tiny_stream(), make(name)
+    train(strategy, stream, 1)
+    task = stream.tasks[1]
+    strategy.network.grow(task)
+    strategy.begin_task(task)
+    strategy.train()
+    term = strategy.objective(first_batch(stream, 1))["distillation"]
+    gradients = torch.autograd.grad(term, list(strategy.network.parameters()), allow_unused=True)
+    assert abs(term.item()) < 1e-6
+    assert all(g.abs().max() < 1e-6 for g in gradients if g is not None)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_the_offline_penalty_is_the_sum_over_all_earlier_tasks(half: bool) -> None:
+    stream, strategy = tiny_stream(tasks=4), EWC(tiny_network(8), **{**SPRINGS, "half": half})
+    springs = []
+    add = strategy.fisher.add
+    strategy.fisher.add = lambda f, t: (springs.append((f.clone(), t.clone())), add(f, t))[1]
+    train(strategy, stream, 3)
+    strategy.network.grow(stream.tasks[3])
+    with torch.no_grad():
+        for parameter in strategy.network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    term = strategy.objective(first_batch(stream, 3))["ewc"]
+    theta = torch.nn.utils.parameters_to_vector(strategy.network.parameters())
+    factor = 5.0 if half else 10.0
+    separate = sum(factor * (f * (theta - t) ** 2).sum() for f, t in springs)
+    assert len(springs) == 3
+    torch.testing.assert_close(term, separate)
+    parameters = list(strategy.network.parameters())
+    for found, expected in zip(*(torch.autograd.grad(s, parameters) for s in (term, separate)),
+                               strict=True):  # fmt: skip
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_online_penalty_decays_and_moves_its_anchor() -> None:
+    stream, strategy = tiny_stream(), make("ewc online", decay=0.5)
+    seen = []
+    replace = strategy.fisher.replace
+    strategy.fisher.replace = lambda f, t: (seen.append((f.clone(), t.clone())), replace(f, t))[1]
+    train(strategy, stream, 2)
+    fresh = make("ewc online", decay=0.0)
+    train(fresh, stream, 1)  # the same first task
+    (first, _), (second, anchor) = seen
+    torch.testing.assert_close(first, fresh.fisher.weight)
+    theta = torch.nn.utils.parameters_to_vector(strategy.network.parameters())
+    torch.testing.assert_close(strategy.fisher.anchor, theta.detach())
+    torch.testing.assert_close(anchor, theta.detach())
+    task = stream.tasks[1]
+    from cl_runner.strategies.parts.fisher import fisher_diagonal
+
+    alone = fisher_diagonal(strategy.network, task.train, task, estimator="exact", batch_size=1)
+    torch.testing.assert_close(second, 0.5 * first + alone, rtol=1e-4, atol=1e-9)
+
+
+def test_joint_trains_on_all_data_so_far() -> None:
+    stream, strategy = tiny_stream(), make("joint")
+    data = strategy.training_data(stream, stream.tasks[1])
+    assert len(data) == len(stream.tasks[0].train) + len(stream.tasks[1].train)
+    assert set(data.y.tolist()) == {0, 1, 2, 3}
+
+
+def test_joint_from_scratch_begins_each_task_with_the_first_weights() -> None:
+    stream, strategy = tiny_stream(), make("joint from scratch")
+    body = {n: p.clone() for n, p in strategy.network.body.state_dict().items()}
+    train(strategy, stream, 1)
+    first_rows = tiny_network()
+    first_rows.grow(stream.tasks[0])
+    strategy.network.grow(stream.tasks[1])
+    strategy.begin_task(stream.tasks[1])
+    state = strategy.network.state_dict()
+    assert all(torch.equal(state[f"body.{n}"], p) for n, p in body.items())
+    assert torch.equal(state["classifier.weights.0"], first_rows.classifier.weights[0])
+    assert strategy.network.classifier.born == 2
+
+
+@pytest.mark.parametrize(("on", "rows"), [("current", slice(16)), ("memory", slice(16, None)),
+                                          ("both", slice(None))])  # fmt: skip
+def test_what_rehearsal_kd_distils_on(on: str, rows: slice) -> None:
+    stream, strategy = tiny_stream(), make("rehearsal_kd", distil_on=on)
+    train(strategy, stream, 2)
+    strategy.begin_task(stream.tasks[1])
+    with torch.no_grad():
+        for parameter in strategy.network.parameters():
+            parameter.add_(0.1)
+    batch = first_batch(stream, 1)
+    replayed = strategy.memory.draw(batch, 5)
+    x = torch.cat([batch.x, replayed.x])[rows]
+    p, q = (torch.softmax(net(x)[:, :2] / 2, 1) for net in (strategy.teacher, strategy.network))
+    kl = (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(strategy.objective(batch)["distillation"], 0.5 * 4 * kl)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_the_state_dict_is_all_a_strategy_remembers(name: str) -> None:
+    """A fresh strategy that is given the state goes on with the same bits."""
+    stream, one, two = tiny_stream(), make(name), make(name)
+    train(one, stream, 2)
+    two.load_state_dict(one.state_dict())
+    for strategy in (one, two):
+        task = stream.tasks[2]
+        strategy.network.grow(task)
+        strategy.begin_task(task)
+        optimizer = torch.optim.SGD([p for p in strategy.parameters() if p.requires_grad], lr=0.05)
+        data = strategy.training_data(stream, task)
+        for batch in batches(data, task, epoch=0, batch_size=16):
+            optimizer.zero_grad()
+            sum(strategy.objective(batch).values()).backward()
+            optimizer.step()
+        strategy.end_task(task)
+    state = one.state_dict(), two.state_dict()
+    assert all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        for a, b in zip(*(s.values() for s in state), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize(
+    "scenario", ["class_incremental", "task_incremental", "domain_incremental"]
+)
+def test_every_strategy_runs_in_every_scenario(name: str, scenario: str) -> None:
+    build, settings = MAKE[name]
+    classes = 2 if scenario == "domain_incremental" else 6
+    strategy = build(tiny_network(classes), **settings)
+    train(strategy, tiny_stream(scenario), 3)
+    assert all(torch.isfinite(p).all() for p in strategy.network.parameters())
+
+
+def test_the_teacher_never_trains() -> None:
+    strategy = LwF(tiny_network(batch_norm=True), **KD)
+    strategy.train()
+    assert strategy.network.training and not strategy.teacher.network.training
+    assert not any(p.requires_grad for p in strategy.teacher.parameters())
+
+
+def test_finetune_is_the_plain_loss() -> None:
+    stream, strategy = tiny_stream(), make("finetune")
+    strategy.network.grow(stream.tasks[0])
+    batch = first_batch(stream, 0)
+    expected = cross_entropy(strategy.network(batch.x), batch)
+    assert torch.equal(strategy.objective(batch)["task"], expected)
+
+
+def test_a_strategy_file_is_short() -> None:
+    folder = Path(__file__).parents[2] / "cl_runner" / "strategies"
+    lengths = {f.name: len(f.read_text().splitlines()) for f in folder.glob("*.py")}
+    assert max(lengths.values()) <= 75, lengths
+
+
+def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
+    """Gradient descent of ½ Σ h θ² over the network's parameters, through SI's hooks."""
+    parameters = list(strategy.network.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        theta = torch.nn.utils.parameters_to_vector(parameters)
+        pull = strategy.weight * strategy.springs(parameters)
+        (0.5 * (curvature * theta.square()).sum() + pull).backward()
+        strategy.after_backward()
+        optimizer.step()
+        strategy.after_step()
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.4])
+def test_the_path_integral_on_a_quadratic_has_the_closed_form(lr: float) -> None:
+    """On ½ h θ² each step multiplies θ by 1 − lr h, so ω is a geometric sum, and ω over the drop
+    of the loss is exactly 1 / (1 − lr h / 2)."""
+    task, strategy = tiny_stream().tasks[0], make("si")
+    theta = torch.nn.utils.parameters_to_vector(strategy.network.parameters()).detach()
+    h = torch.linspace(0.2, 1.0, len(theta))
+    strategy.begin_task(task)
+    descend(strategy, h, lr, steps=20)
+    shrink = 1 - lr * h
+    omega = lr * (h * theta) ** 2 * (1 - shrink**40) / (1 - shrink**2)
+    torch.testing.assert_close(strategy.path, omega, rtol=1e-4, atol=1e-9)
+    drop = 0.5 * h * theta**2 * (1 - shrink**40)
+    torch.testing.assert_close(strategy.path, drop / (1 - lr * h / 2), rtol=1e-4, atol=1e-9)
+    strategy.end_task(task)
+    way = theta * (1 - shrink**20)
+    expected = omega / (way.square() + strategy.xi)
+    torch.testing.assert_close(strategy.springs.weight, expected, rtol=1e-4, atol=1e-9)
+    assert not strategy.path.any()
+
+
+def test_each_task_of_si_is_clamped_by_itself() -> None:
+    """Of a clamp of the sum so far, as in the authors' code, 10 would be left."""
+    stream, strategy = tiny_stream(), make("si")
+    for task, omega in zip(stream.tasks, (2.0, -1.0, 0.5), strict=True):
+        strategy.begin_task(task)
+        strategy.path.fill_(omega)
+        strategy.end_task(task)  # no weight has moved, so Ω grows by max(0, ω) / xi
+    torch.testing.assert_close(
+        strategy.springs.weight, torch.full_like(strategy.path, (2.0 + 0.5) / 0.1)
+    )
+
+
+def test_what_the_penalty_pulls_is_not_counted() -> None:
+    """At a flat loss only the penalty moves the weights, and no importance comes of that."""
+    task, strategy = tiny_stream().tasks[1], make("si")
+    theta = torch.nn.utils.parameters_to_vector(strategy.network.parameters()).detach()
+    strategy.springs.replace(torch.ones_like(theta), theta + 1)
+    strategy.begin_task(task)
+    descend(strategy, torch.zeros_like(theta), lr=0.05, steps=10)
+    moved = torch.nn.utils.parameters_to_vector(strategy.network.parameters()) - theta
+    assert (moved > 0.5).all()
+    assert strategy.path.abs().max() < 1e-6
+
+
+def test_gdumb_trains_from_scratch_on_a_balanced_memory_alone() -> None:
+    """What it ends with depends on the last memory and not on any earlier training."""
+    stream, strategy = tiny_stream(), make("gdumb")
+    train(strategy, stream, 3)
+    stored = strategy.memory.labels
+    assert torch.equal(torch.bincount(stored), torch.full((6,), 2))
+    fresh = make("gdumb")
+    for task in stream.tasks:  # no training in between
+        fresh.network.grow(task)
+        fresh.begin_task(task)
+        assert fresh.training_size(stream, task) == len(fresh.training_data(stream, task)) == 12
+    task, network = stream.tasks[2], fresh.network
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    memory = fresh.training_data(stream, task)
+    for epoch in range(2):
+        for batch in batches(memory, task, epoch=epoch, batch_size=16):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(batch.x), batch.y).backward()
+            optimizer.step()
+    assert equal(fresh, strategy)

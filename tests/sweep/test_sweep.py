@@ -1,0 +1,252 @@
+"""Sweeps: which jobs, under which names, what is done again, and what the table says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import exit_code, fork, run_and_exit, until
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+from sweep_folders import TINY, results, states
+
+from cl_runner.config.paths import CONF
+from cl_runner.sweep.composition import Composition
+
+TWICE_TWO = ("strategy=lwf", "strategy.alpha=0.5,1", "seed=0,1")
+PRESETS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
+
+
+def sweep_folder(root: Path) -> Path:
+    (folder,) = (root / "outputs" / "sweeps").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four jobs of TWICE_TWO, run once for all tests that begin with them."""
+    folder = tmp_path_factory.mktemp("once")
+    child = fork()
+    if child == 0:
+        run_and_exit(folder, ["cl-train", "-m", *TINY, *TWICE_TWO, "threads=1"])
+    assert exit_code(child) == 0, (folder / "stderr").read_text()
+    said = (folder / "stdout").read_text()
+    assert states(said) == ["done"] * 4 and "4 done" in said
+    return sweep_folder(folder)
+
+
+@pytest.fixture
+def swept(once: Path, tmp_path: Path) -> Path:
+    """A copy of that sweep, where a test's own commands find it."""
+    return Path(shutil.copytree(once, tmp_path / "outputs" / "sweeps" / once.name))
+
+
+def test_the_same_command_again_skips_what_is_complete(cl_train_here, swept: Path) -> None:
+    before = {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")}
+    # The order of settings and of values is irrelevant: it is the same sweep.
+    again = cl_train_here("-m", "seed=1,0", *TINY, "strategy=lwf", "strategy.alpha=1,0.5")
+    assert again.returncode == 0 and "4 skipped" in again.stdout
+    assert {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")} == before
+
+
+def test_each_job_has_the_settings_of_its_point(once: Path) -> None:
+    found = set()
+    for job in once.glob("0*"):
+        config = yaml.safe_load((job / "config.yaml").read_text())
+        found.add((config["strategy"]["alpha"], config["seed"]))
+        assert config["threads"] == 1
+    assert found == set(itertools.product((0.5, 1.0), (0, 1)))
+
+
+def test_more_values_run_only_what_is_new(cl_train_here, swept: Path) -> None:
+    mine = swept.rename(swept.with_name("mine"))
+    more = cl_train_here("-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1",
+                         "name=mine")  # fmt: skip
+    assert more.returncode == 0
+    assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
+    assert len(list(mine.glob("0*"))) == 6
+
+
+def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
+    whole = results(swept)
+    jobs = sorted(swept.glob("0*"))
+    for file in sorted(jobs[1].rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    status = json.loads((jobs[2] / "status.json").read_text())
+    (jobs[2] / "status.json").write_text(json.dumps({**status, "status": "running"}))
+    damaged = Path(shutil.copytree(jobs[0], swept.parent / "damaged"))
+    (damaged / "config.yaml").write_text("{")  # a neighbour's is none of a plan's business
+    plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
+    assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
+    assert "4 jobs; to do: 2, " in plan.stdout
+    assert "instead of" not in plan.stdout  # jobs 1 and 2 have two seeds: nothing is shared
+    assert not list(jobs[1].iterdir())  # a plan runs nothing
+    again = cl_train_here("-m", *TINY, *TWICE_TWO)
+    assert again.returncode == 0
+    assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
+    assert results(swept) == whole
+
+
+def test_results_are_those_of_single_runs_without_the_store(
+    cl_train_here, once: Path, tmp_path: Path
+) -> None:
+    """Bit for bit, though a sweep trains each first task once."""
+    assert len(list((once / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
+    for number, (alpha, seed) in enumerate(itertools.product((0.5, 1), (0, 1))):
+        alone = cl_train_here(*TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}",
+                              f"name=alone{number}")  # fmt: skip
+        assert alone.returncode == 0
+        (job,) = once.glob(f"00{number}_*")
+        for name in ("metrics.jsonl", "predictions.npz"):
+            single = tmp_path / "outputs" / f"alone{number}" / name
+            assert (job / name).read_bytes() == single.read_bytes()
+
+
+def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "optimizer=sgd", "optimizer.lr=0.01,1e18,-1")
+    assert done.returncode == 1
+    assert states(done.stdout) == ["done", "failed", "failed"] and "2 failed" in done.stdout
+    rows = [line for line in done.stdout.splitlines() if " failed " in line]
+    assert "not finite" in rows[0] and "optimizer.lr=-1" in rows[1]
+    assert all("Traceback" not in row for row in rows)
+    jobs = sorted(sweep_folder(tmp_path).glob("0*"))
+    assert "Traceback" in json.loads((jobs[2] / "status.json").read_text())["traceback"]
+
+
+def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
+    command = ("-m", *TINY, *TWICE_TWO, "epochs=12")
+    child = cl_train_beside(*command)
+    until(lambda: len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) >= 3, child)
+    os.kill(child, signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
+    again = cl_train_here(*command)
+    assert again.returncode == 0, again.stderr
+    assert set(states(again.stdout)) <= {"done", "skipped"}
+    killed = results(sweep_folder(tmp_path))
+    whole = cl_train_here(*command, "name=whole")
+    assert whole.returncode == 0
+    assert results(tmp_path / "outputs" / "sweeps" / "whole") == killed
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> None:
+    plan = cl_train_here("-m", *TINY, f"sweep={preset}", "plan=true")
+    assert plan.returncode == 0, plan.stderr
+    params = yaml.safe_load((CONF / "sweep" / f"{preset}.yaml").read_text())
+    params = params["hydra"]["sweeper"]["params"]
+    assert len(str(params["seed"]).split(",")) >= 3
+    expected = 1
+    for values in params.values():
+        expected *= len(str(values).split(","))
+    assert len(states("\n" + plan.stdout)) == expected
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [["seed=1", "strategy=lwf", "strategy.alpha=2"], ["seed=2", "strategy=lwf"]],
+        [["optimizer.lr=0.1", "optimizer=sgd"], ["optimizer.lr=[0.1,0.2]", "optimizer=adamw"]],
+        [["+strategy.new=1", "~dataset.root"], ["strategy={_target_:mine.Mine}", "model=cnn"]],
+        [["experiment=ewc_mnist_to_fashion", "epochs=2"], ["experiment=regression", "epochs=2"]],
+        [["epochs=3", "experiment=ewc_mnist_to_fashion", "epochs=2", "++batch_size=7"]],
+    ],
+)
+def test_points_are_composed_as_by_hydra_itself(points: list[list[str]]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        composition = Composition(loader, master)
+        for point in [*points, points[0]]:
+            whole = loader.load_sweep_config(master, point)
+            with open_dict(whole):
+                hydra = whole.pop("hydra")
+            config, node = composition.at(point)
+            assert OmegaConf.to_container(config) == OmegaConf.to_container(whole)
+            assert node.runtime.choices == hydra.runtime.choices
+
+
+def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
+    plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4",
+                         "plan=true")  # fmt: skip
+    assert states("\n" + plan.stdout) == ["run", "run"]
+
+
+def test_a_mistake_in_every_job_is_one_line(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=-1,-2", "seed=0,1")
+    assert done.returncode == 2 and "strategy.weight=-1" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
+
+
+def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) -> None:
+    done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=interval(1,10)")
+    assert done.returncode == 2 and "cl-search" in done.stderr and "interval(1,10)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["sweep=ewc_weight"], ["plan=true"], ["-m", "resume=folder"]], ids=str
+)
+def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) -> None:
+    done = cl_train_here(*TINY, *words)
+    assert done.returncode in (2, 7)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["seed=0,1", "name=../up"], "name=../up"),
+        (["seed=0,1", "name=null"], "name=null"),
+        (["seed=0,1", "plan=maybe"], "plan=maybe"),
+        (["seed=0,1", "name=a,b"], "name=a,b: changes no result"),
+        (["tracker=local,wandb"], "tracker=local,wandb: changes no result"),
+        (["dataset.root=a,b"], "dataset.root=a,b: changes no result"),
+        (["sweep=alpha_T", "strategy=ewc"], "strategy.alpha=0.5: no such setting"),
+        (["strategi=ewc,lwf"], "did you mean strategy?"),
+    ],
+    ids=str,
+)
+def test_a_wrong_sweep_is_one_line_and_nothing_written(
+    cl_train_here, tmp_path: Path, words: list[str], told: str
+) -> None:
+    done = cl_train_here("-m", *TINY, *words)
+    assert done.returncode == 2 and told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == "" and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cl_train_here("-m", *TINY, "seed=0,1", "output_root=file")
+    assert done.returncode == 5 and done.stderr.startswith("storage error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_value_for_a_setting_of_the_presets_own_strategy(cl_train_here) -> None:
+    of_ewc = ("strategy.weight=7", "strategy.half=false")
+    plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", *of_ewc, "seed=0,1", "plan=true")
+    assert plan.returncode == 0, plan.stderr
+    assert states("\n" + plan.stdout) == ["run", "run"]
+
+
+def test_a_place_from_the_environment_and_a_secret(
+    cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is where the variable says; what is written down holds no secret."""
+    monkeypatch.setenv("PLACE", str(tmp_path / "there"))
+    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1")
+    monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
+    done = cl_train_here("-m", *TINY, *words, "+strategy.token=hush")
+    assert done.returncode == 1  # of this strategy there is no such setting
+    assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
+    listed = (tmp_path / "there" / "sweeps" / "mine" / "sweep.json").read_text()
+    assert "hush" not in listed and "seed=1" in listed

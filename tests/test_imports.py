@@ -1,0 +1,80 @@
+"""The house: what each file may import. Read from the source, so that no import can hide."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import cl_runner
+
+PACKAGE = Path(cl_runner.__file__).parent
+FLOORS = (
+    "text", "hidden", "errors", "randomness", "metrics", "machine", "terminal", "config", "data",
+    "models", "strategies.parts", "strategies", "evaluation", "run_folder", "tracking", "training",
+    "jobs", "reproduce", "report.compare", "report.render", "report", "wandb_mirror", "sweep",
+    "search", "train",
+)  # fmt: skip
+"""From the ground up: a file imports from its own floor and from those below it."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+        found[name.removesuffix("__init__").rstrip(".")] = file
+    return found
+
+
+def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of the package that a file imports, wherever in it, also for types alone."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] == "cl_runner":
+                inner = name.partition(".")[2]
+                yield inner if inner in known else inner.rpartition(".")[0]
+
+
+def floor(module: str) -> int:
+    """Of the longest name in FLOORS that the module is, or is below."""
+    fitting = [name for name in FLOORS if f"{module}.".startswith(f"{name}.")]
+    return FLOORS.index(max(fitting, key=len))
+
+
+def graph() -> dict[str, set[str]]:
+    known = modules()
+    found = {name: set(imports(file, known)) - {name, ""} for name, file in known.items() if name}
+    assert sum(map(len, found.values())) > 300  # it sees them
+    return found
+
+
+def test_imports_run_downward_only() -> None:
+    upward = [
+        f"{module} -> {other}"
+        for module, others in graph().items()
+        for other in others
+        if floor(other) > floor(module)
+    ]
+    assert upward == []
+
+
+def test_no_imports_form_a_circle() -> None:
+    left = graph()
+    while leaves := [module for module, others in left.items() if not others & left.keys()]:
+        for module in leaves:
+            del left[module]
+    assert sorted(left) == []
+
+
+def test_a_module_bears_no_name_of_the_standard_library() -> None:
+    import sys
+
+    own = {name.rpartition(".")[2] for name in modules()}
+    assert own & sys.stdlib_module_names == set()

@@ -1,0 +1,140 @@
+"""A first task trained once and shared: the results are those of a run without it, bit for bit."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed, exit_code
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cl_runner.config.paths import CONF
+from cl_runner.run_folder.checkpoint import unpacked
+from cl_runner.training import first_task
+
+TINY = ("dataset.tasks=2", "epochs=2", "batch_size=32", "log_every=7", "evaluate_every=epoch")
+SHARED = ("ewc", "lwf", "kd", "rehearsal", "rehearsal_kd", "joint", "finetune")
+CACHE = "first_task_cache=shared"
+PHASE = "_target_: cl_runner.training.settings.Phase, epochs: 1, layers: head, weight_decay: null"
+PHASES = f"later_phases=[{{{PHASE}}}]"
+
+
+def left(folder: Path) -> tuple:
+    """All that a run left, without seconds, memory and what names the run itself."""
+    results = json.loads((folder / "results.json").read_text())
+    for key in ("seconds", "peak_memory_bytes"):
+        del results["cost"][key]
+    (file,) = (folder / "checkpoint").glob("*.ckpt")
+    state = torch.load(io.BytesIO(unpacked(file)[1]), weights_only=True)
+    tensors = {k: v.tolist() for k, v in state["strategy"].items() if isinstance(v, torch.Tensor)}
+    lines = (folder / "metrics.jsonl").read_text()
+    return results, tensors, lines, (folder / "predictions.npz").read_bytes()
+
+
+def entries(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "shared").glob("*.ckpt"))
+
+
+def test_runs_that_differ_later_share_it_and_end_as_without(cl_train_here, tmp_path) -> None:
+    """BatchNorm, a growing head, replay, distillation, a Fisher estimate: the first task of
+    fine-tuning serves them all."""
+    model = ("model.batch_norm=true", "optimizer.lr=[1e-3,1e-4]")
+    assert cl_train_here(*TINY, *model, CACHE, "strategy=finetune", "name=first").returncode == 0
+    (entry,) = entries(tmp_path)
+    written = entry.read_bytes()
+    settings = {strategy: [f"strategy={strategy}"] for strategy in SHARED}
+    for strategy in ("rehearsal", "rehearsal_kd"):
+        settings[strategy] += ["strategy.buffer_size=20"]
+    settings["inserted"] = ["strategy=lwf", "model.inserted_layer=random", "model.new_rows=default"]
+    settings["frozen"] = ["strategy=ewc", "model.freeze_statistics=true"]
+    for strategy, own in settings.items():
+        common = [*TINY, *model, *own]
+        assert cl_train_here(*common, f"name={strategy}-alone").returncode == 0
+        taken = cl_train_here(*common, f"name={strategy}", CACHE)
+        assert "task 1 was trained before" in taken.stderr
+        outputs = tmp_path / "outputs"
+        assert left(outputs / strategy) == left(outputs / f"{strategy}-alone"), strategy
+    assert entries(tmp_path) == [entry] and entry.read_bytes() == written
+
+
+def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp_path) -> None:
+    """SI's path integral is part of the state; another weight of SI is another entry."""
+    for name, weight in (("one", 1), ("two", 1), ("three", 2)):
+        settings = ("strategy=si", f"strategy.weight={weight}")
+        assert cl_train_here(*TINY, CACHE, *settings, f"name={name}").returncode == 0
+    assert cl_train_here(*TINY, "strategy=si", "name=alone").returncode == 0
+    assert len(entries(tmp_path)) == 2
+    outputs = tmp_path / "outputs"
+    assert left(outputs / "two") == left(outputs / "one") == left(outputs / "alone")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ("strategy.alpha=3", True),
+        ("epochs=[2,5]", True),
+        ("optimizer.lr=[1e-3,1]", True),
+        (PHASES, True),
+        ("name=other", True),
+        ("model.inserted_layer=identity", True),
+        ("epochs=[3,2]", False),
+        ("seed=1", False),
+        ("optimizer.lr=2e-3", False),
+        ("model.activation=tanh", False),
+        ("batch_size=33", False),
+        ("dataset.pixels.flip=true", False),
+        ("ce_scope=all", False),
+    ],
+)  # fmt: skip
+def test_what_the_first_task_depends_on(change: str, same: bool) -> None:
+    def acting(*overrides: str) -> dict:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", ["name=x", "epochs=2", "strategy=lwf", *overrides])
+        return first_task.acting_settings(OmegaConf.to_container(config, resolve=True), True)
+
+    assert (acting(change) == acting()) == same
+    composed("strategy=lwf", change)  # it is a setting
+
+
+def test_a_damaged_entry_is_trained_again(cl_train_here, tmp_path) -> None:
+    assert cl_train_here(*TINY, CACHE, "name=first").returncode == 0
+    (entry,) = entries(tmp_path)
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-100])
+    again = cl_train_here(*TINY, CACHE, "name=again")
+    assert again.returncode == 0 and "is damaged" in again.stderr
+    outputs = tmp_path / "outputs"
+    assert left(outputs / "again") == left(outputs / "first")
+    assert first_task._read(entry) is not None
+
+
+def test_a_store_that_cannot_be_written_is_one_warning(cl_train_here, tmp_path) -> None:
+    (tmp_path / "shared").write_text("a file")
+    done = cl_train_here(*TINY, CACHE)
+    assert done.returncode == 0
+    assert len(re.findall("first_task_cache is not used", done.stderr)) == 1
+
+
+def test_workers_side_by_side_train_it_once(cl_train_beside, tmp_path) -> None:
+    """The later one waits for the entry and takes it over; what is used least goes first."""
+    common = (*TINY, CACHE, "epochs=8", "evaluate_every=null")
+    children = [cl_train_beside(*common, f"name={n}", f"output_root={n}") for n in "ab"]
+    assert [exit_code(child) for child in children] == [0, 0]
+    logs = [(tmp_path / n / n / "log.txt").read_text() for n in "ab"]
+    assert sorted("was trained before" in log for log in logs) == [False, True]
+    assert len(entries(tmp_path)) == 1
+
+
+def test_the_store_is_bounded(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(first_task, "LIMIT", 250)
+    for age, name in enumerate(("newest", "older", "oldest")):
+        (tmp_path / f"{name}.ckpt").write_bytes(b"x" * 100)
+        os.utime(tmp_path / f"{name}.ckpt", (1000 - age, 1000 - age))
+    first_task.FirstTask(str(tmp_path), {}, None)._stay_within_limit()
+    assert {file.stem for file in tmp_path.glob("*.ckpt")} == {"newest", "older"}

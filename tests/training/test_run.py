@@ -1,0 +1,335 @@
+"""A whole run: the files it leaves, the alarm, and that watching changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+from conftest import NAMES, composed, run_here
+
+from cl_runner.errors import Diverged, FolderInUse
+from cl_runner.strategies.lwf import LwF
+from cl_runner.strategies.parts.losses import cross_entropy
+from cl_runner.training import run as run_module
+from cl_runner.training.run import run
+
+FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
+KEYS = {
+    "schema", "experiment", "dataset", "model", "strategy", "optimizer", "seed", "conventions",
+    "tasks", "accuracy", "accuracy_task_il", "average_accuracy", "average_incremental_accuracy",
+    "overall_accuracy", "overall_incremental_accuracy", "learning_accuracy", "forgetting",
+    "backward_transfer", "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
+    "alarms", "cost", "environment",
+}  # fmt: skip
+
+
+def logged(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"]
+    return {p: p.read_bytes() for p in files}
+
+
+def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "strategy=rehearsal_kd")
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"config.yaml", "metrics.jsonl", "results.json", "status.json", "log.txt",
+                     "predictions.npz", "overrides.yaml", "checkpoint", ".lock"}  # fmt: skip
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "complete"
+    assert set(results) >= KEYS
+    assert results["conventions"]["strategy.mixing"] == "convex"
+    assert results["conventions"]["ce_scope"] == "seen"
+    assert [task["classes"] for task in results["tasks"]] == [[2 * t, 2 * t + 1] for t in range(5)]
+    assert all(results["accuracy"][t][k] is None for t in range(5) for k in range(t + 1, 5))
+    assert set(results["cost"]["state_bytes"]) == {"memory", "teacher"}
+    assert results["cost"]["state_bytes"]["memory"] == 200 * (64 + 8 + 8)  # picture, label, group
+
+
+def test_any_metric_can_be_computed_from_the_predictions(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.class_order=[1,2,0,4,5,3,9,8,7,6]")
+    stored = np.load(tmp_path / "run" / "predictions.npz")
+    for t in range(5):
+        for k in range(t + 1):
+            labels = stored[f"labels_of_task_{k + 1}"]
+            for suffix, matrix in (("", "accuracy"), ("_task_il", "accuracy_task_il")):
+                predicted = stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"]
+                assert (predicted == labels).mean() == pytest.approx(results[matrix][t][k])
+
+
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path: Path) -> None:
+    """Counted sample by sample in the predictions, with tasks of 6, 1 and 3 classes."""
+    results = run_here(tmp_path / "run", *FAST, f"dataset.scenario={scenario}", "dataset.tasks=3",
+                       "dataset.classes_per_task=[6,1,3]")  # fmt: skip
+    stored = np.load(tmp_path / "run" / "predictions.npz")
+    suffix = "_task_il" if scenario == "task_incremental" else ""
+    over_tasks, over_samples = [], []
+    for t in range(3):
+        right, count, shares = 0, 0, []
+        for k in range(t + 1):
+            pairs = zip(stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"].tolist(),
+                        stored[f"labels_of_task_{k + 1}"].tolist(), strict=True)  # fmt: skip
+            of_task = [predicted == label for predicted, label in pairs]
+            right, count = right + sum(of_task), count + len(of_task)
+            shares.append(sum(of_task) / len(of_task))
+        over_tasks.append(sum(shares) / len(shares))
+        over_samples.append(right / count)
+    assert results["average_incremental_accuracy"] == pytest.approx(sum(over_tasks) / 3)
+    assert results["overall_incremental_accuracy"] == pytest.approx(sum(over_samples) / 3)
+    assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they are told apart here
+
+
+def test_metrics_are_one_line_an_event(tmp_path: Path) -> None:
+    run_here(tmp_path / "run", *FAST, "strategy=lwf", "log_every=3")
+    lines = logged(tmp_path / "run")
+    steps = [line for line in lines if line["event"] == "step"]
+    assert [line["task"] for line in lines if line["event"] == "evaluation"] == list(range(5))
+    assert set(steps[0]["terms"]) == {"task"}
+    assert set(steps[-1]["terms"]) == {"task", "distillation"}
+    assert all(line["loss"] == pytest.approx(sum(line["terms"].values())) for line in steps)
+    assert [line["step"] for line in steps] == sorted({line["step"] for line in steps})
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "ewc", "rehearsal", "rehearsal_kd"])
+def test_the_same_seed_gives_the_same_bits_however_it_is_watched(
+    strategy: str, tmp_path: Path
+) -> None:
+    common = (*FAST, f"strategy={strategy}", "model.batch_norm=true", "batch_size=50")
+    plain = run_here(tmp_path / "a", *common)
+    watched = run_here(tmp_path / "b", *common, "evaluate_every=3", "log_every=1")
+    other = run_here(tmp_path / "c", *common, "seed=1")
+    predictions = [np.load(tmp_path / name / "predictions.npz") for name in "abc"]
+    for key in predictions[0].files:
+        assert np.array_equal(predictions[0][key], predictions[1][key])
+    assert plain["accuracy"] == watched["accuracy"] != other["accuracy"]
+    assert plain["min_accuracy"] is None
+    assert watched["min_accuracy"] <= fmean(watched["accuracy"][4][:4])
+
+
+def _task_losses(folder: Path) -> list[float]:
+    return [line["terms"]["task"] for line in logged(folder) if line["event"] == "step"]
+
+
+def test_learning_rate_zero_leaves_the_weights(tmp_path: Path, monkeypatch) -> None:
+    settings = composed(*FAST, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
+    strategy = run_module.build_strategy(settings)
+    before = {n: p.clone() for n, p in strategy.network.body.named_parameters()}
+    monkeypatch.setattr(run_module, "build_strategy", lambda _: strategy)
+    run(settings, tmp_path / "run", config={}, names=NAMES)
+    assert all(torch.equal(p, before[n]) for n, p in strategy.network.body.named_parameters())
+
+
+def test_a_setting_may_differ_between_tasks(tmp_path: Path) -> None:
+    """With no learning rate from the second task on, nothing more is learned or forgotten."""
+    results = run_here(tmp_path / "run", *FAST, "epochs=[3,1]", "optimizer.lr=[0.01,0]")
+    assert results["accuracy_task_il"][0][0] == results["accuracy_task_il"][4][0]
+    sizes = [task["train"] for task in results["tasks"]]
+    expected = sum((3 if t == 0 else 1) * -(-n // 64) for t, n in enumerate(sizes))
+    assert results["cost"]["steps"] == expected
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_an_optimizer_is_fresh_at_each_task_or_keeps_its_momentum(
+    reset: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, train = [], run_module.Training.train
+
+    def spied(self, task) -> None:
+        found.append(len(self.optimizer.state))
+        train(self, task)
+
+    monkeypatch.setattr(run_module.Training, "train", spied)
+    run_here(tmp_path / "run", *FAST, "optimizer=sgd", f"reset_optimizer={reset}")
+    assert found == [0] * 5 if reset else found == [0, 4, 6, 8, 10]  # two hidden layers, and rows
+
+
+def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.scenario=domain_incremental")
+    before, untrained = results["accuracy_before_learning"], results["accuracy_untrained"]
+    expected = sum(b - u for b, u in zip(before[1:], untrained[1:], strict=True)) / 4
+    assert results["forward_transfer"] == pytest.approx(expected)
+    assert results["accuracy_task_il"] is None
+
+
+def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
+    joint = run_here(tmp_path / "joint", *FAST, "strategy=joint")
+    own = run_here(tmp_path / "run", *FAST, f"reference={tmp_path / 'joint'}")
+    gaps = [joint["accuracy"][t][t] - own["accuracy"][t][t] for t in range(5)]
+    assert own["intransigence"] == pytest.approx(sum(gaps) / 5)
+    assert joint["intransigence"] is None
+
+
+def test_validation_accuracy_is_of_held_out_training_samples(tmp_path: Path) -> None:
+    results = run_here(tmp_path / "run", *FAST, "dataset.validation_fraction=0.2")
+    assert len(results["accuracy_validation"]) == 5
+    assert sum(task["train"] for task in results["tasks"]) < 1200
+
+
+class InertLwF(LwF):
+    """The fault of a published package: the student's logits computed without a gradient."""
+
+    def objective(self, batch):
+        logits = self.network(batch.x)
+        terms = {"task": cross_entropy(logits, batch)}
+        if batch.task.first:
+            return terms
+        with torch.no_grad():
+            return terms | {"distillation": super().objective(batch)["distillation"]}
+
+
+class ZeroLwF(LwF):
+    """Another: a term with a graph but no value."""
+
+    def objective(self, batch):
+        terms = super().objective(batch)
+        return terms | {n: 0 * t for n, t in terms.items() if n == "distillation"}
+
+
+@pytest.mark.parametrize("planted", [InertLwF, ZeroLwF])
+def test_an_inert_term_raises_the_alarm(planted, tmp_path, capfd) -> None:
+    settings = composed(*FAST, "strategy=lwf", "dataset.tasks=3")
+    settings = replace(settings, strategy=replace(settings.strategy, target=planted))
+    results = run(settings, tmp_path / "run", config={}, names={**NAMES, "strategy": "lwf"})
+    printed = capfd.readouterr().err
+    assert len(results["alarms"]) == 2  # tasks 2 and 3
+    for words in ("strategy lwf", "'distillation'", "task 2"):
+        assert words in results["alarms"][0]
+        assert words in (tmp_path / "run" / "log.txt").read_text()
+        assert words in printed
+    terms = [x["term"] for x in logged(tmp_path / "run") if x["event"] == "alarm"]
+    assert terms == ["distillation"] * 2
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "joint", "lwf", "kd", "ewc", "rehearsal",
+                                      "rehearsal_kd", "si", "gdumb"])  # fmt: skip
+def test_a_strategy_that_works_raises_no_alarm(strategy: str, tmp_path: Path) -> None:
+    assert run_here(tmp_path / "run", *FAST, f"strategy={strategy}")["alarms"] == []
+
+
+def test_a_penalty_of_weight_zero_is_told(tmp_path: Path) -> None:
+    alarms = run_here(tmp_path / "run", *FAST, "strategy=ewc", "strategy.weight=0.0")["alarms"]
+    assert len(alarms) == 4 and "'ewc'" in alarms[0]
+
+
+def test_divergence_stops_before_the_weights_change(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="task 1, epoch 1, step"):
+        run_here(tmp_path / "run", *FAST, "optimizer=sgd", "optimizer.lr=1e18")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed" and "not finite" in status["error"]
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
+    run_here(tmp_path / "run", *FAST)
+    before = contents(tmp_path / "run")
+    with pytest.raises(FolderInUse):
+        run_here(tmp_path / "run", *FAST, "seed=1")
+    assert contents(tmp_path / "run") == before
+    assert logging.getLogger("cl_runner").handlers == []
+
+
+PHASE = "cl_runner.training.settings.Phase"
+PHASES = (f"later_phases=[{{_target_:{PHASE},epochs:2,layers:head,weight_decay:null}},"
+          f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.5}}]")  # fmt: skip
+
+
+def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trains the head alone; each has a fresh optimizer and its weight decay."""
+    seen, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        body = [p.clone() for p in self.strategy.network.body.parameters()]
+        classifier = self.strategy.network.classifier
+        head = [p.clone() for p in classifier.parameters()]
+        fresh = len(self.optimizer.state) == 0
+        values = step(self, batch)
+        still = all(map(torch.equal, body, self.strategy.network.body.parameters()))
+        moved = not all(map(torch.equal, head, classifier.parameters()))
+        decay = self.optimizer.param_groups[0]["weight_decay"]
+        seen.append((batch.position[1], batch.position[2], fresh, still, moved, decay))
+        return values
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    arguments = ("epochs=1", "batch_size=150", "model.widths=[8]", "dataset.tasks=2",
+                 "optimizer=sgd", "strategy=lwf")  # fmt: skip
+    results = run_here(tmp_path / "run", *arguments, PHASES)
+    own = composed(*arguments).optimizer.settings["weight_decay"]
+    # (task, epoch, fresh optimizer, body still, head moved, weight decay): two steps an epoch
+    expected = [(0, 0, None, False, own), (1, 0, True, True, own), (1, 1, False, True, own),
+                (1, 2, True, False, 0.5)]  # fmt: skip
+    for task, epoch, fresh, still, decay in expected:
+        steps = [s for s in seen if s[:2] == (task, epoch)]
+        assert len(steps) == 2 and all(s[4] and s[3] == still and s[5] == decay for s in steps)
+        assert fresh is None or [s[2] for s in steps] == [fresh, False]
+    assert results["cost"]["steps"] == len(seen) == 8 and results["alarms"] == []
+
+
+def test_the_learning_rate_follows_its_schedule(tmp_path: Path, monkeypatch) -> None:
+    """As torch's own scheduler sets it when GDumb's training loop steps it: an epoch at a tenth,
+    one at the full rate, then a step an epoch."""
+    used, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        used.append((batch.position[1], self.optimizer.param_groups[0]["lr"]))
+        return step(self, batch)
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    run_here(tmp_path / "run", "epochs=17", "batch_size=400", "model.widths=[4]",
+             "dataset.tasks=2", "optimizer=sgd", "optimizer.lr=[0.4,0.2]",
+             "lr_schedule=cosine_warm_restarts", "min_lr=0.01")  # fmt: skip
+    for task, base in ((0, 0.4), (1, 0.2)):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, T_0=1, T_mult=2, eta_min=0.01
+        )
+        expected = [base / 10, base]
+        for _ in range(15):
+            optimizer.step()
+            scheduler.step()
+            expected.append(optimizer.param_groups[0]["lr"])
+        assert [rate for t, rate in used if t == task] == pytest.approx(expected)
+
+
+def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path, monkeypatch) -> None:
+    moved, step = [], run_module.Training._step
+
+    def spied(self, batch):
+        before = [p.detach().clone() for p in self.parameters]
+        values = step(self, batch)
+        way = [p.detach() - b for p, b in zip(self.parameters, before, strict=True)]
+        moved.append(torch.cat([w.flatten() for w in way]).norm().item())
+        return values
+
+    monkeypatch.setattr(run_module.Training, "_step", spied)
+    common = ("epochs=1", "batch_size=100", "model.widths=[8]", "optimizer=sgd",
+              "optimizer.lr=1", "optimizer.momentum=0", "dataset.tasks=2")  # fmt: skip
+    run_here(tmp_path / "a", *common, "clip_gradient=0.01")
+    assert moved == pytest.approx([0.01] * len(moved), rel=1e-3) and len(moved) > 3
+    moved.clear()
+    run_here(tmp_path / "b", *common)
+    assert min(moved) > 0.02
+
+
+def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
+    """One an epoch and one after each task; the last of a task is of the same weights as that."""
+    results = run_here(tmp_path / "run", "epochs=[2,3]", "batch_size=64", "model.widths=[8]",
+                       "optimizer.lr=0.01", "dataset.tasks=2", "evaluate_every=epoch")  # fmt: skip
+    curve = results["accuracy_curve"]
+    assert [point["task"] for point in curve] == [0] * (2 + 1) + [1] * (3 + 1)
+    assert curve[1] == curve[2] and curve[5] == curve[6] != curve[3]
+    assert curve[6]["accuracy"] == results["accuracy"][1]
+    steps = [line["step"] for line in logged(tmp_path / "run") if line["event"] == "within_task"]
+    batches = [-(-task["train"] // 64) for task in results["tasks"]]
+    assert steps == [batches[0], 2 * batches[0],
+                     *(2 * batches[0] + n * batches[1] for n in (1, 2, 3))]  # fmt: skip
+    plain = run_here(tmp_path / "plain", "epochs=1", "batch_size=64", "dataset.tasks=2")
+    assert plain["accuracy_curve"] is None
