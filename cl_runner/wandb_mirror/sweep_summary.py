@@ -29,7 +29,7 @@ def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
         check_writable(folder)
         summary_run(folder, tracker_of(node), folder)
     except Exception as error:
-        remedy = f"cl-report --to-wandb {shlex.quote(str(folder))}"
+        remedy = f"cl-wandb {shlex.quote(str(folder))}"
         print(f"W&B has no summary of the sweep: {first_line(error)}; {remedy}", file=sys.stderr)
 
 
