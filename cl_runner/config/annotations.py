@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from cl_runner.config.setting_types import ONE_A_TASK
+from cl_runner.config.setting_types import Traits
 
 
 def options(hint: Any) -> list[Any]:
     """The alternatives of a union, each with its limits."""
+    if get_origin(hint) is Annotated and all(isinstance(e, Traits) for e in hint.__metadata__):
+        return options(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
         return [option for argument in get_args(hint) for option in options(argument)]
     return [hint]
@@ -34,14 +36,9 @@ def items(option: Any) -> Any:
     return None
 
 
-def one_a_task(hint: Any) -> bool:
-    """Whether it may be a list with one value a task."""
-    return any(ONE_A_TASK in getattr(option, "__metadata__", ()) for option in options(hint))
-
-
 def named(hint: Any) -> bool:
     """Whether its values have names: they choose a formula, not a number."""
-    return hint is bool or any(get_origin(option) is Literal for option in options(hint))
+    return options(hint) == [bool] or any(get_origin(o) is Literal for o in options(hint))
 
 
 def allowed(hint: Any) -> str:
