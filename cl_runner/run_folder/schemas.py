@@ -10,8 +10,8 @@ from dataclasses import fields
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from cl_runner.config.annotations import kind
+from cl_runner.config.annotations import UNIONS, is_node
 from cl_runner.config.factory import hints_of
 from cl_runner.config.traits import run_settings
 from cl_runner.hidden import WORD
@@ -82,11 +82,11 @@ def _loose(hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _loose(arguments[0])
-    if origin in (Union, UnionType):
+    if origin in UNIONS:
         return reduce(or_, map(_loose, arguments))
     if origin is list:
         return list[_loose(arguments[0])] | Masked  # type: ignore[misc]
-    if kind(hint) is not None:
+    if is_node(hint):
         return Node
     return str if origin is Literal else hint if hint is NoneType else hint | Masked
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
 
-from cl_runner.config.build import _value, _values
-from cl_runner.config.factory import Factory, hints_of
+from cl_runner.config.build import settings_of
+from cl_runner.config.factory import Factory
 from cl_runner.config.setting_types import (
     LATER,
     NO_RESULT,
@@ -29,9 +29,7 @@ from cl_runner.config.setting_types import (
 from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
 from cl_runner.data.stream import Outline, Scope, Stream
-from cl_runner.errors import (
-    ConfigError,
-)
+from cl_runner.errors import MISSING, ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
@@ -128,19 +126,20 @@ def read(config: Mapping[str, Any]) -> Settings:
     if node.get("tracker") == {}:
         node["tracker"] = None
     given = node.get("trusted_targets")
-    trusted = ["cl_runner", *map(str, given if isinstance(given, list) else [])]
-    hints = hints_of(Settings, "")
-    settings = Settings(**_values(node, hints, [f.name for f in fields(Settings)], "", trusted))
+    trusted = ("cl_runner", *map(str, given if isinstance(given, list) else []))
+    settings = Settings(**settings_of(Settings, node, "", trusted))
     _refuse_contradictions(settings)
     return settings
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Of settings of a run, `name` for one, before it is known as a whole: raises ConfigError, as
-    `read` does."""
-    hints = hints_of(Settings, "")
-    for name, value in values.items():
-        _value(value, hints[name], name, trusted=[])
+    """Raise ConfigError, as `read` does, for some settings of a run; others may be missing."""
+    try:
+        settings_of(Settings, values, "", ())
+    except ConfigError as error:
+        wrong = [problem for problem in error.problems if problem.value is not MISSING]
+        if wrong:
+            raise ConfigError(*wrong) from None
 
 
 def _refuse_contradictions(settings: Settings) -> None:
