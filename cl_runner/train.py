@@ -25,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner import terminal
 from cl_runner.config import command_line, masking
 from cl_runner.config import hydra_loader as loader
-from cl_runner.config.overrides import GROUPS, key_of
-from cl_runner.config.paths import CONF
+from cl_runner.config.overrides import key_of
+from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
 from cl_runner.run_folder import resume

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_runner.config.command_line import quoted
-from cl_runner.config.identity import Config, settings_digest
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import Config
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of

@@ -10,7 +10,7 @@ from torch import nn
 from cl_runner.config.setting_types import PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
-from cl_runner.models.network import Init, InsertedLayer, Network, NewRows
+from cl_runner.models.network import FreezeStatistics, Init, InsertedLayer, Network, NewRows
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -28,7 +28,7 @@ def mlp(
     widths: list[PositiveInt],
     activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"],
     batch_norm: bool,
-    freeze_statistics: bool,
+    freeze_statistics: FreezeStatistics,
     init: Init,
     new_rows: NewRows,
     inserted_layer: InsertedLayer,

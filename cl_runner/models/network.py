@@ -16,18 +16,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_runner.config.setting_types import LATER, Traits
 from cl_runner.data.stream import Task
 from cl_runner.randomness import seeded
 
 Init = Literal["default", "kaiming_normal"]
-NewRows = Literal["zero", "default", "kaiming_normal"]
-InsertedLayer = Literal["none", "random", "identity"]
+NewRows = Annotated[Literal["zero", "default", "kaiming_normal"], LATER]
+InsertedLayer = Annotated[Literal["none", "random", "identity"], LATER | Traits(adds_weights=True)]
+FreezeStatistics = Annotated[bool, LATER]
 
 
 class Network(nn.Module):

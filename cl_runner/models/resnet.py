@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from cl_runner.config.targets import target
-from cl_runner.models.network import Init, Network, NewRows
+from cl_runner.models.network import FreezeStatistics, Init, Network, NewRows
 
 
 @target
@@ -15,7 +15,7 @@ def resnet18(
     *,
     init: Init,
     new_rows: NewRows,
-    freeze_statistics: bool,
+    freeze_statistics: FreezeStatistics,
 ) -> Network:
     """torchvision's ResNet-18 (He et al. 2016) with the stem usual for 32 × 32 pictures.
 

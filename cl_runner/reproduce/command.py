@@ -15,9 +15,9 @@ from typing import Any
 
 from cl_runner import terminal
 from cl_runner.config.command_line import quoted
-from cl_runner.config.identity import changes_no_result
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.child import Child, complaint
 from cl_runner.reproduce import suite as suites
@@ -67,7 +67,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    changes = [o for o in shown(arguments.overrides) if not changes_no_result(key_of(o))]
+    changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
     folder = arguments.output / suite.name
     if changes:  # are no runs of the suite itself
         folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]

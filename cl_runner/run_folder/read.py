@@ -28,7 +28,7 @@ ARRAYS, MEMBERS = 256 * MB, 100_000
 
 def config(folder: Path) -> Record | None:
     """The settings that the run was started with; None if there is no run."""
-    found: Record | None = _optional(folder / "config.yaml", MB, of_yaml, _SETTINGS)
+    found: Record | None = _optional(folder / "config.yaml", MB, of_yaml, schemas.settings())
     return found
 
 
@@ -183,7 +183,6 @@ def _reason(error: Exception) -> str:
     return f"{place}: {said}" if place else said
 
 
-_SETTINGS: TypeAdapter[Any] = TypeAdapter(schemas.Settings)
 _OVERRIDES: TypeAdapter[Any] = TypeAdapter(list[str])
 _STATUS: TypeAdapter[Any] = TypeAdapter(schemas.Status)
 _RESULTS: TypeAdapter[Any] = TypeAdapter(schemas.Results)

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.config.command_line import text_of, typed
-from cl_runner.config.identity import Config, refuse_changes, settings_digest
-from cl_runner.config.overrides import GROUPS, OF_ONE_CALL, key_of
+from cl_runner.config.identity import refuse_changes, settings_digest
+from cl_runner.config.overrides import key_of
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import Config, is_place, of_one_call
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import one_line
-
-PLACES = ("first_task_cache", "reference")
-"""Settings that name a folder, beside each `root` of data."""
 
 
 def find(output_root: Path, config: Config) -> Path | None:
@@ -85,7 +84,7 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     own = read.overrides(Path(folder))
     if own is None:
         raise CheckpointError(f"checkpoint error: {folder} holds no run to continue")
-    theirs = [o for o in own if key_of(o) not in given and not _is_of_one_call(key_of(o))]
+    theirs = [o for o in own if key_of(o) not in given and not of_one_call(o)]
     mine = [override for override in theirs if _stays_inside(override)]
     for override in theirs:
         if override not in mine:
@@ -94,18 +93,14 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     return [*mine, *arguments]
 
 
-def _is_of_one_call(key: str) -> bool:
-    return key.partition(".")[0] in (*OF_ONE_CALL, "hydra") or key.startswith("hydra/")
-
-
 def _stays_inside(override: str) -> bool:
-    """Whether it names nothing outside of the run's folder, which may come from someone else: no
+    """Whether it names nothing outside the run's folder, which may come from someone else: no
     place to read or write, nothing of the environment, and no option but those of `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")
     return (
         re.fullmatch(r"[+~]{0,2}\w+(\.\w+)*(=.*)?", override, re.DOTALL) is not None
-        and not (key in PLACES or key.endswith(".root"))
+        and not is_place(key)
         and not any(sign in value for sign in ("${", "/", "\\"))
         and (not group or re.fullmatch(r"\w*", value) is not None)
     )

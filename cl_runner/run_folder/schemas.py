@@ -6,10 +6,27 @@ More keys may be there. Types are strict: `"1"` and `true` are no numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
+
+from cl_runner.config.annotations import UNIONS, is_node
+from cl_runner.config.factory import hints_of
+from cl_runner.config.traits import run_settings
+from cl_runner.hidden import WORD
 
 Share = Annotated[float, Field(ge=-2, le=2)]  # a difference of accuracies, rounding included
 Error = Annotated[float, Field(ge=-1e80, le=1e80)]  # its square is a number, too
@@ -43,41 +60,35 @@ Id = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 """What W&B knows a run or a sweep by."""
 
 
+Masked = Annotated[str, Field(pattern=f"^({WORD.pattern})$")]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="allow", allow_inf_nan=False, arbitrary_types_allowed=True
     )
 
 
-class Settings(Strict):
-    """config.yaml. What a part is set to is that part's own business."""
+@cache
+def settings() -> TypeAdapter[Any]:
+    """config.yaml: each value has the type of that setting, or is masked; any may be missing.
+    Ranges, and all that is below a node, are the run's own business."""
+    hints = hints_of(run_settings(), "")
+    forms: dict[str, Any] = {f.name: (_loose(hints[f.name]), None) for f in fields(run_settings())}
+    return TypeAdapter(create_model("Settings", __base__=Strict, **forms))
 
-    dataset: Node = {}
-    model: Node = {}
-    strategy: Node = {}
-    optimizer: Node = {}
-    tracker: Node | None = None
-    checkpoint: Node = {}
-    seed: Count = 0
-    device: str = ""
-    threads: Count | None = None
-    epochs: Count | list[Count] = 0
-    later_phases: list[Node] | None = None
-    batch_size: Count = 0
-    lr_schedule: str = ""
-    min_lr: float = 0.0
-    clip_gradient: float | None = None
-    ce_scope: str = ""
-    reset_optimizer: bool = True
-    evaluate_every: Count | str | None = None
-    log_every: Count = 0
-    first_task_cache: str | None = None
-    output_root: str = ""
-    reference: str | None = None
-    resume: str | None = None
-    name: str = ""
-    plan: bool = False
-    trusted_targets: list[str] | None = None
+
+def _loose(hint: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _loose(arguments[0])
+    if origin in UNIONS:
+        return reduce(or_, map(_loose, arguments))
+    if origin is list:
+        return list[_loose(arguments[0])] | Masked  # type: ignore[misc]
+    if is_node(hint):
+        return Node
+    return str if origin is Literal else hint if hint is NoneType else hint | Masked
 
 
 class Status(Strict):

@@ -17,9 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config import masking
 from cl_runner.config.command_line import quoted
 from cl_runner.config.compose import from_hydra, trust
-from cl_runner.config.identity import Config, settings_digest
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
+from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder, plain_name
 from cl_runner.search.space import Params, Space, word

@@ -21,8 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cl_runner.config.identity import Config, acting_settings
+from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
+from cl_runner.config.traits import Config
 from cl_runner.data.samples import digest_of
 from cl_runner.errors import StorageError, first_line
 from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
@@ -62,7 +63,7 @@ class FirstTask:
 
     def _digest(self, training: Training) -> str:
         depends_on = {
-            "settings": acting_settings(self.config, training.strategy.shares_first_task),
+            "settings": acting(self.config),
             "seed": training.settings.seed,
             # What training on the first task, and evaluation within it, see.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner import terminal
-from cl_runner.config.identity import Config
-from cl_runner.config.overrides import GROUPS
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.jobs.job import label
 from cl_runner.jobs.ledger import read_ledger

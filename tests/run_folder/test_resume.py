@@ -83,7 +83,10 @@ def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) 
     done = cl_train_here("resume=run", "trusted_targets=[stopping]", change)
     assert done.returncode == 2
     first, head, *rows = done.stderr.splitlines()
-    assert first.startswith("config error: resume=") and "only tracker, checkpoint" in first
+    assert (
+        first.startswith("config error: resume=")
+        and "only dataset.root, tracker, checkpoint" in first
+    )
     assert head.split() == ["setting", "of", "the", "run", "now"]
     assert [row.split() for row in rows] == [[change.partition("=")[0], old, new]]
     assert contents(stopped) == before

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cl_runner.config.identity import fixed
-from cl_runner.config.overrides import GROUPS
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.ledger import read_ledger
 from cl_runner.run_folder import read as files
@@ -18,8 +19,6 @@ from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, state_of
 
 COMPLETE = "complete"
-NOT_A_SETTING = ("seed", "reference", "environment")
-"""What runs of the same setting may differ in."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def begun(folders: Sequence[Path]) -> list[Path]:
 def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
     state, error = state_of(folder), ""
     status: Mapping[str, Any] = {}
-    config: Mapping[str, Any] = {}
+    config: dict[str, Any] = {}
     results: dict[str, Any] = {}
     try:
         status = files.status(folder)
@@ -115,8 +114,9 @@ def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) ->
         results = _results(folder) if state == COMPLETE else {}
     except Damaged as damaged:
         state, error = DAMAGED, f"{damaged.file.name}: {damaged.reason}"
-    flat = {key: _number(value) for key, value in fixed(dict(config)).items()} if config else {}
-    settings = {key: value for key, value in flat.items() if key not in NOT_A_SETTING}
+    flat = {key: _number(value) for key, value in fixed(config).items()} if config else {}
+    settings = {key: value for key, value in flat.items() if traits(key, config).compared}
+    settings.pop("environment", None)  # a digest of variables, which may name places alone
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
     names = {**chosen, **status.get("names", {})}
