@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_runner import metrics
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import SHARED, Stream, Task
 from cl_runner.evaluation.predict import Predictions, predict
 from cl_runner.evaluation.squared_error import RegressionEvaluator
-from cl_runner.metrics import Matrix
+from cl_runner.metrics import Matrix, Records, values
 from cl_runner.strategies.strategy import Strategy
 
 MEASURED = ("among_seen", "among_own", "validation", "untrained", "before", "curve")
@@ -95,29 +94,27 @@ class Evaluator:
         """The part of `results.json` that is measured; see `metrics.py` for the definitions."""
         measured = metrics_are_of(self.scenario)
         R = self.among_own if measured == "accuracy_task_il" else self.among_seen
-        sizes = [len(samples) for samples in self.test]
         inside = len(self.curve) > len(self.tasks)
+        records = Records(
+            R=R,
+            sizes=[len(samples) for samples in self.test],
+            curve=self.curve if inside else None,
+            before=self.before or None,
+            untrained=self.untrained or None,
+            reference=reference,
+        )
         return {
             "accuracy": self.among_seen,
             "accuracy_task_il": None if self.scenario in SHARED else self.among_own,
             "accuracy_validation": self.validation or None,
+            "accuracy_reference": reference,
             "accuracy_curve": [{"task": t, "accuracy": row} for t, row in self.curve]
             if inside
             else None,
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
             "metrics_are_of": measured,
-            "average_accuracy": metrics.average_accuracy(R),
-            "overall_accuracy": metrics.overall_accuracy(R, sizes),
-            "average_incremental_accuracy": metrics.average_incremental_accuracy(R),
-            "overall_incremental_accuracy": metrics.overall_incremental_accuracy(R, sizes),
-            "learning_accuracy": metrics.learning_accuracy(R),
-            "forgetting": metrics.forgetting(R),
-            "backward_transfer": metrics.backward_transfer(R),
-            "forward_transfer": metrics.forward_transfer(self.before, self.untrained),
-            "intransigence": None if reference is None else metrics.intransigence(R, reference),
-            "min_accuracy": metrics.min_accuracy(self.curve) if inside else None,
-            "stability_gap": metrics.stability_gap(R, self.curve) if inside else None,
+            **values(records),
         }
 
     def _on(self, strategy: Strategy, tested: Task, learned: Task) -> Predictions:

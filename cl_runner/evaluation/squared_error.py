@@ -18,7 +18,8 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import Diverged
 from cl_runner.evaluation.predict import CHUNK
-from cl_runner.metrics import Matrix, average_mse, mse_growth
+from cl_runner.metrics import Matrix, Records
+from cl_runner.metrics import values as metrics_of
 from cl_runner.strategies.strategy import Strategy
 
 MEASURED = ("mse", "validation", "curve", "fits")
@@ -74,8 +75,7 @@ class RegressionEvaluator:
             "mse_validation": self.validation or None,
             "mse_curve": curve if inside else None,
             "metrics_are_of": "mse",
-            "average_mse": average_mse(self.mse),
-            "mse_growth": mse_growth(self.mse),
+            **metrics_of(Records(M=self.mse)),
         }
 
     @property

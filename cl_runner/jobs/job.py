@@ -107,7 +107,7 @@ def plain_name(title: str) -> str:
 
 
 def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
-    """A line a job: its settings, what became of it, its folder, the first line of its error."""
+    """One line per job: its settings, what became of it, its folder, its error in one line."""
     done_before = {job.folder for job in skipped}
     rows, counts = [], dict[str, int]()
     for job in jobs:
@@ -125,10 +125,9 @@ def _complaint(folder: Path, state: str) -> str:
     if state not in ("failed", DAMAGED):
         return ""
     try:
-        error = str(read.status(folder).get("error", ""))
+        return read.status(folder).complaint
     except Damaged as damaged:
-        error = str(damaged)
-    return next(iter(error.splitlines()), "")
+        return str(damaged)
 
 
 def last_part(key: str) -> str:

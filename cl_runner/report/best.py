@@ -73,7 +73,7 @@ def _kind(path: Path) -> str:
 def _option(group: str, run: Run) -> str | None:
     """The option of ours that this part was composed of: what the results name, if it is one; where
     the command line chose a class, the option that it was put into."""
-    named = str(run.results.get(group, ""))
+    named = str(getattr(run.results, group))
     if _is_ours(group, named):
         return named
     given: Sequence[str] = ()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cl_runner.config.command_line import text_of, typed
 from cl_runner.config.identity import refuse_changes, settings_digest
@@ -18,6 +17,7 @@ from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import Config, is_place, of_one_call
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import one_line
 
@@ -28,8 +28,8 @@ def find(output_root: Path, config: Config) -> Path | None:
     for file in output_root.glob("*/status.json"):
         with suppress(Damaged):  # of what is damaged nothing is known
             status = read.status(file.parent)
-            if status.get("settings") == digest:
-                complete = status["status"] == "complete"
+            if status.settings == digest:
+                complete = status.status == "complete"
                 found.append((complete, file.stat().st_mtime, file.parent))
     return max(found)[2] if found else None
 
@@ -45,12 +45,12 @@ class Attempt:
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
     """The attempt that is about to begin in this folder."""
-    before = {} if read.config(folder) is None else read.status(folder)
-    run_id = before.get("run_id") or secrets.token_hex(4)
-    return Attempt(run_id, before.get("attempt", 0) + 1, settings_digest(config))
+    before = read.NEVER_BEGUN if read.config(folder) is None else read.status(folder)
+    run_id = before.run_id or secrets.token_hex(4)
+    return Attempt(run_id, before.attempt + 1, settings_digest(config))
 
 
-def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any] | None:
+def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:
     """The results of the complete run in this folder; None if it is to be started or continued.
 
     wanted: the setting `resume`. Raises FolderInUse if the folder holds a run that is not to be
@@ -66,10 +66,10 @@ def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any]
             f"{there}; {typed('resume', folder)} continues it, another name= starts anew"
         )
     status = read.status(folder)
-    if status.get("settings", "") not in ("", settings_digest(old)):
+    if status.settings not in ("", settings_digest(old)):
         raise Damaged(folder / "config.yaml", "status.json has the digest of other settings")
     refuse_changes(folder, old, config)
-    return read.results(folder) if status.get("status") == "complete" else None
+    return read.results(folder) if status.status == "complete" else None
 
 
 def with_its_own_settings(arguments: Sequence[str]) -> list[str]:

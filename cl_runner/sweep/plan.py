@@ -18,8 +18,8 @@ from cl_runner.text import aligned
 
 
 def plan(jobs: Sequence[Job], root: Path) -> str:
-    """A line a job; then what is left to do. Times and sizes are medians of finished runs like it
-    below `root`; where there is none, that is said."""
+    """One line per job; then what is left to do. Times and sizes are medians of finished runs of
+    its kind below `root`; where there is none, that is said."""
     known = list(_finished(root))
     rows, seconds, size, unknown = [], 0.0, 0.0, 0
     for job in jobs:
@@ -61,7 +61,7 @@ def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
     """Settings, seconds and bytes of the finished runs below this folder."""
     for file in root.rglob("results.json"):
         try:
-            seconds = read.results(file.parent)["cost"]["seconds"]
+            seconds = read.results(file.parent).cost.seconds
             config = read.config(file.parent)
         except Damaged:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cl_runner.errors import ConfigError
 from cl_runner.evaluation.accuracy import metrics_are_of
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder import read
+from cl_runner.run_folder.outcome import Task
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.training.results import described
 from cl_runner.training.settings import Settings
@@ -32,32 +34,25 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     except Damaged as error:
         allowed = f"is no folder of a finished run: {error.reason}"
         raise ConfigError.of("reference", settings.reference, allowed) from None
-    theirs = _tested_on(results)
-    here = {
-        "conventions": {"scenario": stream.scenario},
-        "metrics_are_of": metrics_are_of(stream.scenario),
-        "tasks": described(stream),
-    }
-    for what, ours in _tested_on(here).items():
+    scenario = results.conventions["scenario"]
+    theirs = _tested_on(scenario, results.metrics_are_of, results.tasks)
+    measure = metrics_are_of(stream.scenario)
+    for what, ours in _tested_on(stream.scenario, measure, described(stream)).items():
         if theirs[what] != ours:
-            raise _of_another(settings.reference, results["dataset"], what, theirs[what], ours)
-    matrix: Matrix = results[results["metrics_are_of"]]
-    return matrix
+            raise _of_another(settings.reference, results.dataset, what, theirs[what], ours)
+    return results.matrix
 
 
-def _tested_on(results: dict[str, Any]) -> dict[str, Any]:
+def _tested_on(scenario: str, measure: str, tasks: Sequence[Task]) -> dict[str, Any]:
     """All that must agree, the number of tasks before what each of them has."""
-    tasks = {f"task {n}": task for n, task in enumerate(results["tasks"], start=1)}
+    named = {f"task {n}": task for n, task in enumerate(tasks, start=1)}
     return {
-        "scenario": results["conventions"].get("scenario"),
-        "kind of metric": results["metrics_are_of"],
+        "scenario": scenario,
+        "kind of metric": measure,
         "number of tasks": len(tasks),
-        **{f"classes of {n}": task["classes"] for n, task in tasks.items()},
-        **{f"number of test samples of {n}": task["test"] for n, task in tasks.items()},
-        **{
-            f"SHA-256 of the test samples of {n}": task.get("test_sha256", "not known")
-            for n, task in tasks.items()
-        },
+        **{f"classes of {n}": task.classes for n, task in named.items()},
+        **{f"number of test samples of {n}": task.test for n, task in named.items()},
+        **{f"SHA-256 of the test samples of {n}": t.test_sha256 for n, t in named.items()},
     }
 
 
