@@ -53,9 +53,9 @@ def test_not_even_when_it_comes_up_in_an_error(cl_train_here, tmp_path, monkeypa
 
 def test_a_secret_setting_is_masked(cl_train_here, tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "leaky.py").write_text(
+    (tmp_path / "modules" / "careless.py").write_text(
         "from cl_runner.strategies.finetune import Finetune\n"
-        "class Leaky(Finetune):\n"
+        "class Careless(Finetune):\n"
         "    def __init__(self, network, *, api_key: str, extra: dict):\n"
         "        super().__init__(network)\n"
         "        self.api_key = api_key\n"
@@ -65,8 +65,8 @@ def test_a_secret_setting_is_masked(cl_train_here, tmp_path: Path) -> None:
     import sys
 
     sys.path.append(str(tmp_path / "modules"))
-    given = [*TINY, *HERE, "tracker=wandb", "trusted_targets=[leaky]",
-             "strategy._target_=leaky.Leaky", f"+strategy.api_key={HUNTER}",
+    given = [*TINY, *HERE, "tracker=wandb", "trusted_targets=[careless]",
+             "strategy._target_=careless.Careless", f"+strategy.api_key={HUNTER}",
              f"+strategy.extra={{token:{HUNTER}}}"]  # fmt: skip
     done = cl_train_here(*given)
     assert done.returncode == 1 and "ValueError: no entry with <masked:" in done.stderr
