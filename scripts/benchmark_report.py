@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from cl_runner.run_folder import read
+
 SETTINGS = [(alpha, T) for alpha in range(10) for T in range(1, 11)]
 SEEDS = range(5)
 TINY = ["strategy=lwf", "epochs=1", "model.widths=[8]", "dataset.validation_fraction=0.2"]
@@ -35,7 +37,7 @@ def main() -> None:
 def spread_out(run: Path, folder: Path) -> None:
     """Copies of a run, each with the settings and the seed of its point, and numbers about it."""
     config = yaml.safe_load((run / "config.yaml").read_text())
-    results = json.loads((run / "results.json").read_text())
+    results = read.results(run).document()
     draw = random.Random(0)
     for alpha, T in SETTINGS:
         for seed in SEEDS:

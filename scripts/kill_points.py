@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from cl_runner.config.paths import CONF
 from cl_runner.evaluation.accuracy import Evaluator
 from cl_runner.run_folder import files as storage
+from cl_runner.run_folder import read as reading
 from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
 from cl_runner.strategies import ewc
 from cl_runner.strategies.parts import memory
@@ -61,8 +62,7 @@ class Case:
 
     def steps(self, folder: Path) -> int:
         """Steps of a complete run."""
-        found: int = json.loads((folder / "results.json").read_text())["cost"]["steps"]
-        return found
+        return reading.results(folder).cost.steps
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
     (checkpoint,) = (folder / "checkpoint").iterdir()
     _, archive = unpacked(checkpoint)
     state = torch.load(io.BytesIO(archive), weights_only=True)
-    summary = json.loads((folder / "results.json").read_text())
-    status = json.loads((folder / "status.json").read_text())
+    summary = reading.results(folder).document()
     for timed in (state["cost"], summary["cost"]):
         del timed["seconds"], timed["peak_memory_bytes"]
     things: dict[str, Any] = {
@@ -210,7 +209,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
         "metrics.jsonl": (folder / "metrics.jsonl").read_bytes(),
         "predictions.npz": (folder / "predictions.npz").read_bytes(),
         "results.json": summary,
-        "status": status["status"],
+        "status": reading.status(folder).status,
         "files": sorted(p.name for p in folder.rglob("*")),
     }
     return {name: hashlib.sha256(_bytes(thing)).hexdigest() for name, thing in things.items()}

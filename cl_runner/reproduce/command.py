@@ -55,8 +55,8 @@ def _integers(text: str) -> list[int]:
 
 def listing() -> str:
     """Name, runs, minutes on two cores and title of each suite."""
-    found = [suites.read(name) for name in suites.names()]
-    rows = [[s.name, s.title, str(len(s.runs) * len(s.seeds)), str(s.minutes)] for s in found]
+    every = [suites.read(name) for name in suites.names()]
+    rows = [[s.name, s.title, str(len(s.runs) * len(s.seeds)), str(s.minutes)] for s in every]
     return aligned(["suite", "what", "runs", "minutes"], rows)
 
 
@@ -96,8 +96,8 @@ def run_all(
         try:
             for number, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
-                results[job], told = future.result()
-                print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {told}", flush=True)
+                results[job], word = future.result()
+                print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {word}", flush=True)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)  # those under way save and end, none is begun
             raise
@@ -113,11 +113,11 @@ def run_one(
     place = [f"output_root={quoted(parent)}", f"name={quoted(name)}", "resume=auto"]
     shared = f"first_task_cache={quoted(parent / 'first_tasks')}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
-    with TemporaryDirectory() as told:
-        code = Child([*words, *overrides, *place], Path(told)).wait()
+    with TemporaryDirectory() as outputs:
+        code = Child([*words, *overrides, *place], Path(outputs)).wait()
         if code != 0:
-            return None, f"failed with exit code {code}: {complaint(Path(told))}"
-        printed = (Path(told) / "stdout").read_text("utf-8")
+            return None, f"failed with exit code {code}: {complaint(Path(outputs))}"
+        printed = (Path(outputs) / "stdout").read_text("utf-8")
     complete = Path(printed.strip().splitlines()[-1].partition("run folder: ")[2])
     try:
         results = read.results(complete)

@@ -121,5 +121,5 @@ def _cells(verdict: Verdict) -> list[str]:
     digits = ".2f" if row.percent else ".3g"
     shown = ["–" if number is None else f"{number:{digits}}" for number in numbers]
     allowed = {"± ": row.tolerance, "≥ ": row.at_least, "≤ ": row.at_most}
-    told = " ".join(f"{sign}{limit:g}" for sign, limit in allowed.items() if limit is not None)
-    return [row.row, *shown, str(verdict.n), told or "–", verdict.word]
+    limits = " ".join(f"{sign}{limit:g}" for sign, limit in allowed.items() if limit is not None)
+    return [row.row, *shown, str(verdict.n), limits or "–", verdict.word]

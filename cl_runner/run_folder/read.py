@@ -51,16 +51,16 @@ def status(folder: Path) -> Status:
 def results(folder: Path) -> Results:
     """What a complete run has measured, with all metrics, also those that are newer than it."""
     file = folder / "results.json"
-    found = _optional(file, 64 * MB, of_json, _RESULTS)
-    if found is None:
+    complete = _optional(file, 64 * MB, of_json, _RESULTS)
+    if complete is None:
         raise Damaged(file, "it is not there")
-    return found
+    return complete
 
 
 def ledger(folder: Path) -> Ledger:
     """The jobs of the sweep or search; none if this is the folder of neither."""
-    found = _optional(folder / "sweep.json", 64 * MB, of_json, _LEDGER)
-    return found or Ledger.model_construct(sweep=folder.name, id=None, jobs=[])
+    listed = _optional(folder / "sweep.json", 64 * MB, of_json, _LEDGER)
+    return listed or Ledger.model_construct(sweep=folder.name, id=None, jobs=[])
 
 
 def verdict(folder: Path) -> Judgement | None:
@@ -113,34 +113,34 @@ def predictions(folder: Path) -> Arrays:
         names = archive.namelist()
         if len(names) > MEMBERS or sum(_bytes_of(archive, name) for name in names) > ARRAYS:
             raise ValueError(f"it would fill more than {ARRAYS // MB} MB")
-        found = {}
+        arrays = {}
         for name in names:
             with archive.open(name) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
-                found[name.removesuffix(".npy")] = array
-        return found
+                arrays[name.removesuffix(".npy")] = array
+        return arrays
 
 
 def fits(folder: Path, tasks: int) -> Arrays:
     """The predictions of a run in regression: data, and fits [evaluations, N] at inputs [N]."""
-    found = predictions(folder)
+    arrays = predictions(folder)
     with told_as_damaged(folder / "predictions.npz"):
         names = ("inputs", "targets", "tasks", "training_inputs", "training_targets",
                  "training_tasks", "fits_in_task")  # fmt: skip
-        flat = {name: found[name] for name in names}
+        flat = {name: arrays[name] for name in names}
         test, train = len(flat["inputs"]), len(flat["training_inputs"])
         sizes = (test, test, test, train, train, train, len(flat["fits_in_task"]))
         shapes = [(size,) for size in sizes]
         if [array.shape for array in flat.values()] != shapes:
             raise ValueError("its arrays differ in length")
-        if found["fits"].shape != (sizes[-1], test):
+        if arrays["fits"].shape != (sizes[-1], test):
             raise ValueError("it has no fit at each input")
         for name in ("tasks", "training_tasks", "fits_in_task"):
             if sorted(set(flat[name].tolist())) != list(range(tasks)):
                 raise ValueError(f"{name} are not those of the run")
-        if not all(np.isfinite(array).all() for array in found.values()):
+        if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("it holds more than finite numbers")
-    return found
+    return arrays
 
 
 def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:
@@ -189,8 +189,8 @@ def _reason(error: Exception) -> str:
         return str(error).splitlines()[0][:200]
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
-    said = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+    complaint = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {complaint}" if place else complaint
 
 
 _OVERRIDES = TypeAdapter(list[str])

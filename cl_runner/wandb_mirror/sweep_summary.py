@@ -104,9 +104,9 @@ def _figures(folder: Path) -> dict[str, Any]:
     from cl_runner.report.render.drawings import of_section
     from cl_runner.report.render.figures import picture
 
-    found = [section for section in sections(read([folder])) if section.measured]
+    measured = [section for section in sections(read([folder])) if section.measured]
     return {
         f"{section.title}: {drawing.name}": wandb.Image(picture(drawing.figure))
-        for section in found
+        for section in measured
         for drawing in of_section(section)
     }

@@ -70,19 +70,19 @@ def read(folders: Sequence[Path]) -> list[Run]:
     """All runs below these folders, run 10 after run 9, and the jobs of sweeps that were never
     begun. Raises ConfigError if there is none, or a folder is not there."""
     check_folders(folders)
-    found: dict[Path, Run] = {}
+    runs: dict[Path, Run] = {}
     for folder in folders:
         jobs = dict[Path, tuple[dict[str, str], dict[str, str]]]()
         for file in folder.rglob("sweep.json"):
             try:
                 jobs |= _jobs(file.parent)
             except Damaged as damaged:
-                found[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
+                runs[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
-            found[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
-    if not found:
+            runs[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
+    if not runs:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
-    return [found[place] for place in sorted(found, key=_natural)]
+    return [runs[place] for place in sorted(runs, key=_natural)]
 
 
 def check_folders(folders: Sequence[Path]) -> None:
@@ -94,8 +94,8 @@ def check_folders(folders: Sequence[Path]) -> None:
 
 def begun(folders: Sequence[Path]) -> list[Path]:
     """The folders of all runs that were begun below these, run 10 after run 9."""
-    found = {file.parent for folder in folders for file in folder.rglob("status.json")}
-    return sorted(found, key=_natural)
+    places = {file.parent for folder in folders for file in folder.rglob("status.json")}
+    return sorted(places, key=_natural)
 
 
 def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:

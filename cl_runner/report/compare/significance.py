@@ -60,11 +60,11 @@ def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
     """first − second, seed by seed. The test changes the signs of the differences in all 2ⁿ ways
     and asks how many have a mean at least as far from 0; above 13 seeds it is Wilcoxon's."""
     differences = [first[seed] - second[seed] for seed in first if seed in second]
-    found = spread(differences)
-    if found.deviation is None or found.mean is None:
-        return Paired(found, None, None)
-    effect = found.mean / found.deviation if found.deviation > 0 else None
-    return Paired(found, effect, _p(differences))
+    difference = spread(differences)
+    if difference.deviation is None or difference.mean is None:
+        return Paired(difference, None, None)
+    effect = difference.mean / difference.deviation if difference.deviation > 0 else None
+    return Paired(difference, effect, _p(differences))
 
 
 def _p(differences: Sequence[float]) -> float:

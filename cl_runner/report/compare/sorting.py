@@ -31,14 +31,14 @@ def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> l
 
 
 def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
-    found: dict[str, Group] = {}
+    by_settings: dict[str, Group] = {}
     for run in runs:
         known = run.settings or {**run.varied, "strategy": run.strategy}
-        found.setdefault(_key(known), Group([])).runs.append(run)
-    begun = [group for group in found.values() if group.settings]
+        by_settings.setdefault(_key(known), Group([])).runs.append(run)
+    begun = [group for group in by_settings.values() if group.settings]
     _tell_apart(begun)
     groups = list(begun)
-    for group in found.values():
+    for group in by_settings.values():
         if group.settings:
             continue
         swept = group.runs[0].varied
@@ -49,8 +49,8 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
             group.varied = {k: _as_number(v) for k, v in swept.items() if k != "strategy"}
             groups.append(group)
     for group in groups:
-        told = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
-        group.label = labels.get(group.runs[0].folder) or ", ".join([group.strategy, *told])
+        words = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
+        group.label = labels.get(group.runs[0].folder) or ", ".join([group.strategy, *words])
     return groups
 
 
@@ -103,8 +103,8 @@ def _titles(members: Sequence[Sequence[Run]]) -> list[str]:
     titles = []
     for title, settings in zip(plain, data, strict=True):
         alike = [other for other, name in zip(data, plain, strict=True) if name == title]
-        told = [f"{key.partition('.')[2]} {shown(settings.get(key))}" for key in _varying(alike)]
-        titles.append(", ".join([title, *told]))
+        words = [f"{key.partition('.')[2]} {shown(settings.get(key))}" for key in _varying(alike)]
+        titles.append(", ".join([title, *words]))
     return titles
 
 

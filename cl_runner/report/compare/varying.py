@@ -11,10 +11,10 @@ from cl_runner.report.compare.groups import Group, Section, shown
 
 
 def by_strategy(section: Section) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = {}
+    groups: dict[str, list[Group]] = {}
     for group in section.measured:
-        found.setdefault(group.strategy, []).append(group)
-    return found
+        groups.setdefault(group.strategy, []).append(group)
+    return groups
 
 
 def swept(groups: Sequence[Group]) -> list[str]:
@@ -26,12 +26,12 @@ def swept(groups: Sequence[Group]) -> list[str]:
 def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str, float]:
     """Value of the setting → mean of the metric over the groups with it, in the values' order."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
-    found: dict[str, list[float]] = {}
+    means: dict[str, list[float]] = {}
     for group in ordered:
         mean = group.spread(metric).mean
         if mean is not None:
-            found.setdefault(shown(group.varied.get(key)), []).append(mean)
-    return {value: fmean(means) for value, means in found.items()}
+            means.setdefault(shown(group.varied.get(key)), []).append(mean)
+    return {value: fmean(of_groups) for value, of_groups in means.items()}
 
 
 def seed_deviation(groups: Sequence[Group], metric: Metric) -> float | None:

@@ -13,12 +13,9 @@ from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.varying import by_strategy, swept
 from cl_runner.report.render import figures, settings_figures
-from cl_runner.report.render.figures import Point
+from cl_runner.report.render.figures import MOST_LINES, Point
 from cl_runner.reproduce.suite import Suite
 from cl_runner.run_folder.read import Arrays
-
-MOST_LINES = 8
-"""As many as there are colours; of more groups the best are drawn, and the caption says so."""
 
 TRADE_OFF = (
     "New against old: after the last task, the accuracy on it against the mean of those before. A "
@@ -66,9 +63,9 @@ def of_several(section: Section) -> Iterator[Drawing]:
             yield replace(drawing, caption=f"{drawing.caption}{left_out}")
     else:
         if section.tasks > 1:
-            curves, shown_curves = _curves(section)
+            curves, fewer_curves = _curves(section)
             figure = figures.trade_off(curves, "earlier tasks", "last task")
-            yield Drawing("trade_off", f"{TRADE_OFF}{shown_curves}", figure)
+            yield Drawing("trade_off", f"{TRADE_OFF}{fewer_curves}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
         words = f"After each task, mean over seeds; points are seeds.{left_out}"
         yield Drawing("over_tasks", words, figures.over_tasks(lines))
@@ -83,11 +80,11 @@ def of_several(section: Section) -> Iterator[Drawing]:
 
 def _best_strategies(section: Section) -> dict[str, list[Group]]:
     """As many as can be told apart by eye, with their groups."""
-    found = by_strategy(section)
-    if len(found) <= MOST_LINES:
-        return found
+    strategies = by_strategy(section)
+    if len(strategies) <= MOST_LINES:
+        return strategies
     ordered = dict.fromkeys(group.strategy for group in section.best_first(section.measured))
-    return {strategy: found[strategy] for strategy in list(ordered)[:MOST_LINES]}
+    return {strategy: strategies[strategy] for strategy in list(ordered)[:MOST_LINES]}
 
 
 def _most_telling(section: Section) -> tuple[list[Group], str]:

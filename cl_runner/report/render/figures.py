@@ -22,6 +22,8 @@ from cl_runner.run_folder.read import Arrays
 STYLE = Path(__file__).with_name("style.mplstyle")
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 P = ParamSpec("P")
+MOST_LINES = 8
+"""As many as there are colours; of more groups the best are drawn, and the caption says so."""
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -16,9 +16,7 @@ from cl_runner.jobs.job import last_part
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.varying import by_strategy, in_order, swept
-from cl_runner.report.render.figures import plain, styled, styles
-
-MOST_LINES = 8
+from cl_runner.report.render.figures import MOST_LINES, plain, styled, styles
 
 
 def of_settings(section: Section) -> Iterator[tuple[str, str, Figure]]:
