@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import gzip
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from cl_runner import terminal
+from cl_runner import lock, terminal
 from cl_runner.data import gtsrb, mnist
 from cl_runner.errors import DataError, StorageError
 
@@ -55,7 +53,7 @@ def prepare(name: str, root: str) -> None:
     """
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
-        with _alone(Path(root) / f".{name}.lock"):
+        with lock.held(Path(root) / f".{name}.lock", waiting=lambda: None):
             try:
                 check(name, root)
                 return
@@ -68,14 +66,6 @@ def prepare(name: str, root: str) -> None:
                     _move(folder, Path(root) / folder.name)
     except OSError as error:
         raise StorageError(f"storage error: {error.filename}: {error.strerror}") from None
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the kernel frees the lock of a process that dies."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(name: str, part: str) -> None:
