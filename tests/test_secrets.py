@@ -42,7 +42,6 @@ from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
 from cl_runner.jobs import launchers
 from cl_runner.jobs.job import label
-from cl_runner.reproduce import command as reproduce
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
     (folder.parent / "modules").mkdir()
     (folder.parent / "modules" / "leaky.py").write_text(STRATEGY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "Child", Forked)
-        patch.setattr("cl_runner.search.search.Child", Forked)
+        patch.setattr("cl_runner.jobs.launch.Child", Forked)
         patch.setattr(sys, "path", [*sys.path, str(folder.parent / "modules")])
         patch.setenv("ENDPOINT", OF_THE_ENVIRONMENT)
         patch.setenv("LINES", LINES)

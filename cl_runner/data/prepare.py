@@ -30,12 +30,14 @@ def main() -> None:
         metavar="FOLDER",
         help="where data sets are kept (default: the variable CL_DATA, else data)",
     )
-    with terminal.command("the same command begins again"):
-        arguments = parser.parse_args()
-        if arguments.command == "prepare":
-            prepare(arguments.name, arguments.root)
-        check(arguments.name, arguments.root)
-        print(f"{arguments.name} is complete in {arguments.root}")
+    terminal.run(parser, _prepare_and_check, "the same command begins again")
+
+
+def _prepare_and_check(arguments: argparse.Namespace) -> None:
+    if arguments.command == "prepare":
+        prepare(arguments.name, arguments.root)
+    check(arguments.name, arguments.root)
+    print(f"{arguments.name} is complete in {arguments.root}")
 
 
 def check(name: str, root: str) -> None:

@@ -27,6 +27,7 @@ class Child:
 
     def __init__(self, words: Sequence[str], told: Path) -> None:
         """Begin it; what it prints is in the files `stdout` and `stderr` of `told`."""
+        os.environ["OMP_NUM_THREADS"] = "1"  # children stand side by side, one core each
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(["cl_runner.training.run"])
         self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), told))
@@ -66,13 +67,19 @@ def _cl_train(words: list[str], told: Path) -> None:
         with (told / name).open("w") as file:
             os.dup2(file.fileno(), number)
         setattr(sys, name, None)  # made anew for this descriptor by `terminal`
-    Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    end_with(parent.sentinel)
     sys.argv = ["cl-train", *words]
     importlib.import_module("cl_runner.train").main()  # a command, by its name
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+def end_with(parent: int) -> None:
+    """From now on this process is asked to save and end when its parent ends, which closes this
+    descriptor."""
+
+    def follow() -> None:
+        wait([parent])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=follow, daemon=True).start()

@@ -36,18 +36,18 @@ def main() -> None:
     """`cl-wandb FOLDER...`: print what became of each run, and how to upload them."""
     parser = argparse.ArgumentParser(prog="cl-wandb", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "--output", type=Path, help="write W&B's files below this folder, not FOLDER"
-    )
-    parser.add_argument("--mode", choices=("offline", "online"), default="offline",
-                        help="write files for `wandb sync`, or upload")  # fmt: skip
+    output = "write W&B's files below this folder, not FOLDER"
+    parser.add_argument("--output", type=Path, help=output)
+    mode = "write files for `wandb sync`, or upload"
+    parser.add_argument("--mode", choices=("offline", "online"), default="offline", help=mode)
     parser.add_argument("--project", help="instead of the runs' own")
-    with terminal.command():
-        arguments = parser.parse_args()
-        place = arguments.output or arguments.folders[0]
-        told = rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project)
-        for line in told:
-            print(harmless(line), flush=True)
+    terminal.run(parser, _rebuild_all)
+
+
+def _rebuild_all(arguments: argparse.Namespace) -> None:
+    place = arguments.output or arguments.folders[0]
+    for line in rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project):
+        print(harmless(line), flush=True)
 
 
 def rebuild(

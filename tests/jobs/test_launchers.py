@@ -89,14 +89,14 @@ class Launcher:
 
 
 def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
-    jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
+    jobs = [Job(tmp_path / name, {}, []) for name in "abcdef"]
     monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(sweeper, "command", lambda job, *_: [str(job.folder)])
+    monkeypatch.setattr(sweeper, "composed_command", lambda job, *_: [str(job.folder)])
     sweep = sweeper.Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
     sweep.launcher = Launcher(killer="c")
-    sweep._run(jobs, tmp_path)
+    sweep._run(jobs)
     assert {job.folder.name: job.state for job in jobs} == {
         "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
         "f": "complete"}  # fmt: skip
@@ -106,7 +106,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     tmp_path, monkeypatch
 ) -> None:
     """As submitit's: the first job is lost, the second goes on for a while."""
-    lost, alive = jobs = [Job(tmp_path / name, {}, [], {}) for name in "ab"]
+    lost, alive = jobs = [Job(tmp_path / name, {}, []) for name in "ab"]
     launched = []
 
     def launch(sweep, given, *_):
@@ -125,12 +125,12 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
         return folder == alive.folder
 
     end = time.monotonic() + 0.3
-    monkeypatch.setattr("cl_runner.jobs.job.is_locked", is_locked)
+    monkeypatch.setattr("cl_runner.run_folder.read.is_locked", is_locked)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
     monkeypatch.setattr(sweeper.Sweep, "_launch", launch)
     sweep = sweeper.Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep._run(jobs, tmp_path)
+    sweep._run(jobs)
     assert launched == [["a", "b"], ["a"]]
     assert [job.state for job in jobs] == ["complete", "complete"]
 

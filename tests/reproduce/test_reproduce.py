@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -155,8 +154,8 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
     """They may stand anywhere on the command line; where the data is changes nothing."""
     started = []
 
-    def stub(suite, parent, overrides, job):
-        started.append((parent, tuple(overrides)))
+    def stub(job, children):
+        started.append(job.folder.parent)
         return None, "stub"
 
     monkeypatch.setattr(command, "run_one", stub)
@@ -166,23 +165,9 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
         monkeypatch.setattr(sys, "argv", ["cl-reproduce", name, *given])
         with pytest.raises(SystemExit):
             command.main()
-    parents = list(dict.fromkeys(parent for parent, _ in started))
+    parents = list(dict.fromkeys(started))
     assert [p.parent.name for p in parents] == ["reproduce", name]
     changed = json.loads((root / name / parents[1].name / "verdict.json").read_text())
     assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
     page = (root / name / parents[1].name / "verdict.md").read_text()
     assert f"`cl-reproduce {name} epochs=1`" in page
-
-
-def test_an_interruption_begins_no_other_run(monkeypatch) -> None:
-    started = []
-
-    def interrupted(suite, parent, overrides, job):
-        started.append(job)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "run_one", interrupted)
-    many = SimpleNamespace(seeds=range(50), runs={"one": []})
-    with pytest.raises(KeyboardInterrupt):
-        command.run_all(many, None, [], jobs=1)
-    assert len(started) < 5

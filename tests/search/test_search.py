@@ -31,7 +31,7 @@ from optuna.distributions import (  # noqa: E402
 )
 from optuna.trial import TrialState, create_trial  # noqa: E402
 
-from cl_runner.search import search, space  # noqa: E402
+from cl_runner.search import space  # noqa: E402
 from cl_runner.search import study as studies  # noqa: E402
 from cl_runner.search import table as tables  # noqa: E402
 from cl_runner.search.points import all_checked, checked  # noqa: E402
@@ -50,9 +50,11 @@ def cl_search(tmp_path, monkeypatch, capfd) -> Callable[..., subprocess.Complete
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["cl-search", *arguments])
-        with pytest.raises(SystemExit) as stop:
+        code = 0
+        try:
             command.main()
-        code = int(stop.value.code or 0)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
         return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
 
     return call
@@ -406,7 +408,7 @@ def test_runs_that_end_without_a_value(
         (told / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
         return SimpleNamespace(wait=lambda _: code)
 
-    monkeypatch.setattr(search, "Child", start)
+    monkeypatch.setattr("cl_runner.jobs.launch.Child", start)
     done = cl_search(*TINY, LR, "--trials", "2", "--jobs", "1")
     assert done.returncode == returned
     assert [trial.state.name for trial in trials(the_folder(tmp_path))] == states
@@ -435,7 +437,7 @@ def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from cl_runner.child import Child
+from cl_runner.jobs.child import Child
 if __name__ == "__main__":
     try:
         Child(["--help"], Path(sys.argv[1])).wait()
