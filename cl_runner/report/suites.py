@@ -53,6 +53,6 @@ class OfSuite:
             numbers = [row["published"], row["mean"], row["deviation"]]
             digits = ".2f" if row["percent"] else ".3g"
             shown = [Cell("–" if v is None else f"{v:{digits}}", v) for v in numbers]
-            rows.append([Cell(row["row"]), *shown, Cell(str(row["n"]), row["n"]),
-                         Cell(row["verdict"])])  # fmt: skip
+            n, verdict = Cell(str(row["n"]), row["n"]), Cell(row["verdict"])
+            rows.append([Cell(row["row"]), *shown, n, verdict])
         return Table("Verdict", COLUMNS, rows, [self.suite.title])

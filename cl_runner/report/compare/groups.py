@@ -52,13 +52,12 @@ class Group:
         """Runs that do not count, as one with their seed does, and whose accuracies or errors are
         others than its."""
         first = {run.seed: run.results for run in self.complete}
-        return [
-            run
-            for run in self.runs
-            if run.complete and any(
-                run.results.get(key) != first[run.seed].get(key) for key in ("accuracy", "mse")
-            )
-        ]  # fmt: skip
+        measures = ("accuracy", "mse")
+
+        def differs(run: Run) -> bool:
+            return any(run.results.get(key) != first[run.seed].get(key) for key in measures)
+
+        return [run for run in self.runs if run.complete and differs(run)]
 
     @cached_property
     def unfinished(self) -> list[Run]:

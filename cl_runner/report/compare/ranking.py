@@ -71,8 +71,8 @@ def _order(section: Section, places: list[Place]) -> list[str]:
         return [*told, "There is nothing to compare it with."]
     tested = [place for place in places[1:] if place.p is not None]
     if not tested:
-        return [*told, "No two settings share two seeds: nothing about their order can be "
-                "concluded. Run more seeds, such as seed=0,1,2,3,4,5."]  # fmt: skip
+        why = "No two settings share two seeds: nothing about their order can be concluded."
+        return [*told, f"{why} Run more seeds, such as seed=0,1,2,3,4,5."]
     untested = [place for place in places[1:] if place.p is None]
     if untested:
         told.append(f"Not tested, for want of two shared seeds: {_labels(untested)}.")
@@ -115,15 +115,18 @@ def _selection(section: Section) -> list[str]:
         return []
     chosen = section.chosen(section.measured)
     if chosen is None:
-        return ["No data was held out (dataset.validation_fraction is 0), so no setting was "
-                "chosen: to take the best row of this table would be to select on test "
-                "data."]  # fmt: skip
+        return [
+            "No data was held out (dataset.validation_fraction is 0), so no setting was chosen: "
+            "to take the best row of this table would be to select on test data."
+        ]
     eligible = section.eligible(section.measured)
     left_out = [group for group in section.measured if group not in eligible]
     fewer = f"; left out, for want of as many seeds: {_names(left_out)}" if left_out else ""
-    return [f"Chosen is {chosen.label}: of {len(eligible)} settings it has the best mean over the "
-            f"tasks on validation data after the last task{fewer}. The order above is of test "
-            "data, which chooses nothing."]  # fmt: skip
+    return [
+        f"Chosen is {chosen.label}: of {len(eligible)} settings it has the best mean over the "
+        f"tasks on validation data after the last task{fewer}. The order above is of test "
+        "data, which chooses nothing."
+    ]
 
 
 def _contradictions(section: Section) -> list[str]:
@@ -132,8 +135,10 @@ def _contradictions(section: Section) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"Not counted, as a run with the same settings and seed is, with other results: "
-            f"{'; '.join(names[:3])}{more}. Are they of another version or machine?"]  # fmt: skip
+    return [
+        f"Not counted, as a run with the same settings and seed is, with other results: "
+        f"{'; '.join(names[:3])}{more}. Are they of another version or machine?"
+    ]
 
 
 def _labels(places: list[Place]) -> str:

@@ -47,11 +47,11 @@ def of_section(section: Section) -> Iterator[Drawing]:
 def of_one(run: Run) -> Iterator[Drawing]:
     """The matrix; the course of training; in regression the fits."""
     measure = run.results["metrics_are_of"]
-    yield Drawing(f"{measure}_matrix", "The row after each task, a column a task.",
-                  figures.accuracy_matrix(run.results))  # fmt: skip
+    matrix = figures.accuracy_matrix(run.results)
+    yield Drawing(f"{measure}_matrix", "One row after each task, one column per task.", matrix)
     if run.results["accuracy_curve"] or run.results["mse_curve"]:
-        yield Drawing("over_training", "Each task at every evaluation.",
-                      figures.over_training(run.results))  # fmt: skip
+        figure = figures.over_training(run.results)
+        yield Drawing("over_training", "Each task at every evaluation.", figure)
     if run.regression:
         panels = {run.strategy: run.predictions()}
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
@@ -70,8 +70,8 @@ def of_several(section: Section) -> Iterator[Drawing]:
             figure = figures.trade_off(curves, "earlier tasks", "last task")
             yield Drawing("trade_off", f"{TRADE_OFF}{left_out}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
-        yield Drawing("over_tasks", f"After each task, mean over seeds; points are seeds.{told}",
-                      figures.over_tasks(lines))  # fmt: skip
+        words = f"After each task, mean over seeds; points are seeds.{told}"
+        yield Drawing("over_tasks", words, figures.over_tasks(lines))
     for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
         name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
         words = "What a setting does: mean over seeds and 95 % interval, on test data."
@@ -176,8 +176,8 @@ def of_regression(runs: Mapping[str, Run]) -> Iterator[Drawing]:
     yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
     if all(run.results["mse_curve"] for run in runs.values()):
         results = {label: run.results for label, run in runs.items()}
-        yield Drawing("errors_over_epochs", "The error on each task over all epochs, first seed.",
-                      figures.errors_over_epochs(results))  # fmt: skip
+        words = "The error on each task over all epochs, first seed."
+        yield Drawing("errors_over_epochs", words, figures.errors_over_epochs(results))
 
 
 def moving(section: Section) -> dict[str, Arrays]:

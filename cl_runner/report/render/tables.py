@@ -63,7 +63,7 @@ def results(section: Section, brief: bool = False) -> Table:
     rows = []
     for group in [*measured, *(g for g in section.groups if not g.complete)]:
         of_metric = group.spread(section.metric)
-        rows.append([
+        row = [
             *_who(group, keys),
             Cell(str(of_metric.n), of_metric.n),
             Cell(_states(group), len(group.unfinished)),
@@ -71,10 +71,12 @@ def results(section: Section, brief: bool = False) -> Table:
             _interval(of_metric, section.metric),
             *(_mean(group.spread(m), m) for m in shown_metrics if m != section.metric),
             _validation(group, section),
-        ])  # fmt: skip
+        ]
+        rows.append(row)
+    settings = ["strategy", *map(_last, keys)]
+    main = ["seeds", "not complete", _words(section.metric), "95 % interval"]
     others = [_words(m) for m in shown_metrics if m != section.metric]
-    columns = ["strategy", *map(_last, keys), "seeds", "not complete", _words(section.metric),
-               "95 % interval", *others, "validation"]  # fmt: skip
+    columns = [*settings, *main, *others, "validation"]
     unit = "Mean squared errors" if section.regression else "Accuracies in %"
     note = f"{unit}, mean ± standard deviation over seeds; interval of the mean by Student's t."
     return Table("Results", columns, rows, [note])
@@ -98,8 +100,8 @@ def ranking(section: Section, found: Ranking) -> Table:
                 Cell(str(behind.difference.n), behind.difference.n),
             ]
         rows.append(row)
-    columns = ["place", "strategy", _words(section.metric), "difference to the first",
-               "95 % interval of it", "effect size", "p (Holm)", "pairs"]  # fmt: skip
+    behind_first = ["difference to the first", "95 % interval of it", "effect size", "p (Holm)"]
+    columns = ["place", "strategy", _words(section.metric), *behind_first, "pairs"]
     notes = [
         "Differences are taken seed by seed; p is two-sided, of a permutation test of their signs "
         "(above 13 seeds Wilcoxon's), corrected after Holm; the effect size is their mean over "
@@ -119,19 +121,17 @@ def sensitivity(section: Section) -> Table:
             low, high = min(means.values()), max(means.values())
             noise = seed_deviation(groups, section.metric)
             best = (min if section.regression else max)(means, key=lambda v: means[v])
-            rows.append([
-                Cell(strategy),
-                Cell(key),
-                Cell(", ".join(means)),
-                Cell(best),
-                Cell(_difference(high - low, section), high - low),
-                Cell("–" if noise is None else _difference(noise, section), noise),
-            ])  # fmt: skip
-    columns = ["strategy", "setting", "values", "best on test data", "moves the mean by",
-               "seeds move it by"]  # fmt: skip
-    notes = [f"Of {_words(section.metric)} on test data: the largest minus the smallest of the "
-             "values' means, each over all settings with that value; beside it the standard "
-             "deviation over the seeds of one setting."]  # fmt: skip
+            names = [Cell(strategy), Cell(key), Cell(", ".join(means)), Cell(best)]
+            moves = Cell(_difference(high - low, section), high - low)
+            seeds = Cell("–" if noise is None else _difference(noise, section), noise)
+            rows.append([*names, moves, seeds])
+    names_of = ["strategy", "setting", "values", "best on test data"]
+    columns = [*names_of, "moves the mean by", "seeds move it by"]
+    notes = [
+        f"Of {_words(section.metric)} on test data: the largest minus the smallest of the "
+        "values' means, each over all settings with that value; beside it the standard "
+        "deviation over the seeds of one setting."
+    ]
     return Table("Sensitivity to each setting", columns, rows, notes)
 
 
@@ -147,18 +147,20 @@ def costs(section: Section) -> Table:
         backward = fmean(r.results["cost"]["samples_backward"] for r in group.complete)
         peak = max(r.results["cost"]["peak_memory_bytes"] for r in group.complete)
         sizes = [fmean(_state_bytes(r.results).get(p, 0) for r in group.complete) for p in kept]
-        rows.append([
+        row = [
             Cell(group.label),
             Cell(f"{seconds:.1f}", seconds),
             Cell(f"{backward:.0f}", backward),
             *(Cell(f"{size / 1e6:.3f}", size) for size in sizes),
             Cell(f"{peak / 1e6:.0f}", peak),
-        ])  # fmt: skip
-    columns = ["strategy", "seconds", "samples backward", *(f"{part}, MB" for part in kept),
-               "peak memory, MB"]  # fmt: skip
-    notes = ["Means over seeds. A run that took over a trained first task counts its seconds and "
-             "samples, too. Peak memory is of the process, in a sweep of all its jobs so "
-             "far."]  # fmt: skip
+        ]
+        rows.append(row)
+    parts = [f"{part}, MB" for part in kept]
+    columns = ["strategy", "seconds", "samples backward", *parts, "peak memory, MB"]
+    notes = [
+        "Means over seeds. A run that took over a trained first task counts its seconds and "
+        "samples, too. Peak memory is of the process, in a sweep of all its jobs so far."
+    ]
     return Table("Costs", columns, rows, notes)
 
 
@@ -193,17 +195,16 @@ def runs(section: Section) -> Table:
         for run in group.runs:
             value = run.results.get(section.metric)
             seconds = run.results.get("cost", {}).get("seconds")
-            rows.append([
-                Cell(run.name),
-                Cell(group.label),
-                Cell(shown(run.seed)),
-                Cell(run.state),
+            wrong = "; ".join([*map(str, run.results.get("alarms", [])), run.error]).strip("; ")
+            row = [
+                *map(Cell, (run.name, group.label, shown(run.seed), run.state)),
                 Cell(number(value, section.metric), value),
                 Cell("–" if seconds is None else f"{seconds:.1f}", seconds),
-                Cell("; ".join([*map(str, run.results.get("alarms", [])), run.error]).strip("; ")),
-            ])  # fmt: skip
-    columns = ["run", "strategy", "seed", "state", _words(section.metric), "seconds",
-               "error or alarm"]  # fmt: skip
+                Cell(wrong),
+            ]
+            rows.append(row)
+    about = ["run", "strategy", "seed", "state"]
+    columns = [*about, _words(section.metric), "seconds", "error or alarm"]
     return Table("Runs", columns, rows)
 
 
