@@ -116,3 +116,8 @@ OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "pla
 def key_of(override: str) -> str:
     """The setting that an override of the command line is about."""
     return override.lstrip("+~").partition("=")[0]
+
+
+def last_part(key: str) -> str:
+    """`alpha` of `strategy.alpha`."""
+    return key.rpartition(".")[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 from cl_runner.config.command_line import quoted
 from cl_runner.config.identity import Config, settings_digest
 from cl_runner.config.masking import shown
-from cl_runner.config.overrides import key_of
+from cl_runner.config.overrides import key_of, last_part
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
@@ -137,8 +137,3 @@ def _complaint(folder: Path, state: str) -> str:
     except Damaged as damaged:
         error = str(damaged)
     return next(iter(error.splitlines()), "")
-
-
-def last_part(key: str) -> str:
-    """`alpha` of `strategy.alpha`."""
-    return key.rpartition(".")[2]

@@ -8,7 +8,8 @@ from statistics import median
 from typing import Any
 
 from cl_runner.config.identity import Config, fixed
-from cl_runner.jobs.job import Job, last_part
+from cl_runner.config.overrides import last_part
+from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DONE

@@ -18,7 +18,6 @@ from cl_runner import terminal
 from cl_runner.config.identity import Config
 from cl_runner.config.overrides import GROUPS
 from cl_runner.errors import ConfigError, RunError, first_line
-from cl_runner.jobs.job import label
 from cl_runner.jobs.ledger import read_ledger
 from cl_runner.report.compare.runs import begun, check_folders
 from cl_runner.run_folder import read
@@ -119,17 +118,18 @@ def _info(folder: Path, config: Config, status: Mapping[str, Any]) -> RunInfo:
 
 def _name_in_sweep(folder: Path) -> str | None:
     """What varies, if the run is a job of a sweep."""
-    varied: dict[str, dict[str, str]] = {}
     with suppress(Damaged):  # the sweep itself tells of that
-        varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
-    return label(varied.get(folder.name, {})) or None
+        for job in read_ledger(folder.parent).jobs:
+            if job.folder == folder:
+                return job.label or None
+    return None
 
 
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
     """That of the sweep's first job that has begun."""
-    for job in read_ledger(folder)["jobs"]:
+    for job in read_ledger(folder).jobs:
         with suppress(Damaged):
-            config = read.config(folder / job["folder"])
+            config = read.config(job.folder)
             if config is not None:
                 return config.get("tracker")
     return None

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.overrides import last_part
 from cl_runner.errors import first_line
-from cl_runner.jobs.job import last_part
+from cl_runner.jobs.job import Job
 from cl_runner.jobs.ledger import read_ledger
-from cl_runner.run_folder import read
-from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DAMAGED, DONE, state_of
+from cl_runner.report.compare.runs import Run, read
+from cl_runner.run_folder.read import DONE
 from cl_runner.wandb_mirror.late import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.wandb_mirror.mirror import WandB, final_metrics
 
@@ -40,52 +40,44 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
     """
     import wandb
 
-    ledger = read_ledger(folder)
-    name, jobs = ledger["sweep"], ledger["jobs"]
+    ledger, runs = read_ledger(folder), read([folder])
+    name, jobs = ledger.name, ledger.jobs
     run = tracker.start(
         place,
         tracker.mode,
         group=tracker.group or name,
         job_type="sweep",
-        id=f"{ledger['id'] or name}-sweep",
+        id=f"{ledger.id or name}-sweep",
         name=f"{name} summary",
         tags=tracker.tags,
         config={"sweep": name, "jobs": len(jobs)},
     )
     try:
-        columns, rows = _jobs(folder, jobs)
+        columns, rows = _jobs(jobs, runs)
         run.log({"jobs": wandb.Table(columns=list(columns), data=rows)})
-        if figures := _figures(folder):
+        if figures := _figures(runs):
             run.log(figures)
     finally:
-        complete = all(state_of(folder / job["folder"]) == DONE for job in jobs)
+        complete = all(job.state == DONE for job in jobs)
         run.finish(exit_code=0 if complete else 1)
     replace_earlier(place, run)
 
 
-def _jobs(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]]]:
+def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> tuple[list[str], list[list[Cell]]]:
     """The table of a sweep: columns and rows; what a job has not come to is None."""
-    rows = [_job(folder / job["folder"], job["varied"]) for job in jobs]
+    of_folder = {run.folder: run for run in runs}
+    rows = [_row(job, of_folder[job.folder]) for job in jobs]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     typed = [_of_one_type([row.get(column) for row in rows]) for column in columns]
     return columns, [list(row) for row in zip(*typed, strict=True)]
 
 
-def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Cell]:
-    """One job's row: what varies, seed, state, strategy, final metrics."""
-    state = state_of(folder)
-    status: dict[str, Any] = {}
-    config: dict[str, Any] = {}
-    results: dict[str, Any] | None = None
-    try:
-        status, config = read.status(folder), read.config(folder) or {}
-        results = read.results(folder) if state == DONE else None
-    except Damaged:
-        state = DAMAGED
-    fixed = {"strategy": status.get("names", {}).get("strategy"), "seed": config.get("seed")}
-    metrics = final_metrics(results) if results else {}
-    swept = {last_part(key): value for key, value in varied.items()}
-    return {"job": folder.name, **fixed, **swept, "state": state, **metrics}
+def _row(job: Job, run: Run) -> dict[str, Cell]:
+    """What varies, seed, state, strategy, final metrics of a job."""
+    fixed = {"strategy": run.names.get("strategy"), "seed": run.seed}
+    metrics = final_metrics(run.results) if run.complete else {}
+    swept = {last_part(key): value for key, value in job.varied.items()}
+    return {"job": job.folder.name, **fixed, **swept, "state": run.state, **metrics}
 
 
 def _of_one_type(column: Sequence[Cell]) -> list[Cell]:
@@ -96,18 +88,17 @@ def _of_one_type(column: Sequence[Cell]) -> list[Cell]:
         return [None if cell is None else str(cell) for cell in column]
 
 
-def _figures(folder: Path) -> dict[str, Any]:
+def _figures(runs: Sequence[Run]) -> dict[str, Any]:
     """The report's figures of the sweep, as W&B's images."""
     import wandb
 
-    from cl_runner.report.compare.runs import read
     from cl_runner.report.compare.sorting import sections
     from cl_runner.report.render.drawings import of_section
     from cl_runner.report.render.figures import picture
 
-    found = [section for section in sections(read([folder])) if section.measured]
     return {
         f"{section.title}: {drawing.name}": wandb.Image(picture(drawing.figure))
-        for section in found
+        for section in sections(runs)
+        if section.measured
         for drawing in of_section(section)
     }

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from cl_runner.config.identity import fixed
-from cl_runner.config.overrides import GROUPS
+from cl_runner.config.overrides import GROUPS, key_of
 from cl_runner.errors import ConfigError
+from cl_runner.jobs.job import Job
 from cl_runner.jobs.ledger import read_ledger
 from cl_runner.run_folder import read as files
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DAMAGED, state_of
+from cl_runner.run_folder.read import DAMAGED
 
 COMPLETE = "complete"
 NOT_A_SETTING = ("seed", "reference", "environment")
@@ -77,14 +78,14 @@ def read(folders: Sequence[Path]) -> list[Run]:
     check_folders(folders)
     found: dict[Path, Run] = {}
     for folder in folders:
-        jobs = dict[Path, tuple[dict[str, str], dict[str, str]]]()
+        jobs = dict[Path, Job]()
         for file in folder.rglob("sweep.json"):
             try:
-                jobs |= _jobs(file.parent)
+                jobs |= {job.folder: job for job in read_ledger(file.parent).jobs}
             except Damaged as damaged:
                 found[file.resolve()] = Run(file.parent, {}, {}, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
-            found[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
+            found[place.resolve()] = _read(jobs.get(place, Job(place, {}, [])))
     if not found:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [found[place] for place in sorted(found, key=_natural)]
@@ -103,8 +104,9 @@ def begun(folders: Sequence[Path]) -> list[Path]:
     return sorted(found, key=_natural)
 
 
-def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
-    state, error = state_of(folder), ""
+def _read(job: Job) -> Run:
+    folder, varied = job.folder, job.varied
+    state, error = job.state, ""
     status: Mapping[str, Any] = {}
     config: Mapping[str, Any] = {}
     results: dict[str, Any] = {}
@@ -119,6 +121,7 @@ def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) ->
     settings = {key: value for key, value in flat.items() if key not in NOT_A_SETTING}
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
+    chosen = {key_of(o): o.partition("=")[2] for o in job.overrides if key_of(o) in GROUPS}
     names = {**chosen, **status.get("names", {})}
     return Run(folder, settings, results, seed, state, error, swept, names)
 
@@ -134,16 +137,6 @@ def _results(folder: Path) -> dict[str, Any]:
 def _number(value: Any) -> Any:
     """2.0 is the setting 2."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _jobs(folder: Path) -> dict[Path, tuple[dict[str, str], dict[str, str]]]:
-    """The folders of a sweep's jobs, with what varies in each and the options that it names."""
-    found = {}
-    for job in read_ledger(folder)["jobs"]:
-        given = dict(override.partition("=")[::2] for override in job["overrides"])
-        chosen = {part: given[part] for part in GROUPS if part in given}
-        found[folder / job["folder"]] = job["varied"], chosen
-    return found
 
 
 def printable(name: str) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from cl_runner.config.overrides import last_part
 from cl_runner.jobs.job import plain_name
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
@@ -123,7 +124,7 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
     curves: dict[str, list[Point]] = {}
     for strategy, of_strategy in lines.items():
         key = keys[strategy][0]
-        name = key.rpartition(".")[2]
+        name = last_part(key)
         for label, ordered in of_strategy.items():
             points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
             curves[", ".join(filter(None, [strategy, label]))] = points

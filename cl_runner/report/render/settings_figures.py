@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from cl_runner.config.overrides import last_part
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.varying import by_strategy, in_order, swept
@@ -77,7 +78,7 @@ def lines(
         values = _values(groups, other)
         if len(values) <= MOST_LINES:
             return {
-                f"{_last(other)} {shown(value)}": [
+                f"{last_part(other)} {shown(value)}": [
                     g for g in ordered if shown(g.varied.get(other)) == shown(value)
                 ]
                 for value in values
@@ -94,7 +95,7 @@ def best_line(
     best = section.chosen(groups) or section.best_first(groups)[0]
     fixed = {other: shown(best.varied.get(other)) for other in others}
     members = [g for g in ordered if all(shown(g.varied.get(o)) == v for o, v in fixed.items())]
-    return {", ".join(f"{_last(o)} {v}" for o, v in fixed.items()): members}
+    return {", ".join(f"{last_part(o)} {v}" for o, v in fixed.items()): members}
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
@@ -192,7 +193,3 @@ def _size(value: float, _position: int) -> str:
 def _words(section: Section) -> str:
     unit = "" if section.regression else " in %"
     return section.metric.replace("_", " ") + unit
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

@@ -8,6 +8,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from cl_runner.config.overrides import last_part
 from cl_runner.metrics import METRICS as DEFINITIONS
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.ranking import Ranking
@@ -15,12 +16,8 @@ from cl_runner.report.compare.significance import Spread
 from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_deviation, swept
 from cl_runner.text import number
 
-OF_CLASSES = (
-    "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
-    "overall_incremental_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
-    "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
-)  # fmt: skip
 OF_REGRESSION = ("average_mse", "mse_growth")
+OF_CLASSES = tuple(name for name in DEFINITIONS if name not in OF_REGRESSION)
 BRIEF = ("average_accuracy", "forgetting", *OF_REGRESSION)
 
 
@@ -73,7 +70,7 @@ def results(section: Section, brief: bool = False) -> Table:
             _validation(group, section),
         ]
         rows.append(row)
-    settings = ["strategy", *map(_last, keys)]
+    settings = ["strategy", *map(last_part, keys)]
     main = ["seeds", "not complete", _words(section.metric), "95 % interval"]
     others = [_words(m) for m in shown_metrics if m != section.metric]
     columns = [*settings, *main, *others, "validation"]
@@ -267,7 +264,3 @@ def _state_bytes(results: dict[str, Any]) -> dict[str, int]:
 
 def _words(metric: str) -> str:
     return metric.replace("_", " ")
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
