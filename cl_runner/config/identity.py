@@ -14,9 +14,9 @@ Config = dict[str, Any]
 
 
 MAY_CHANGE = (
-    "tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name", "resume",
-    "trusted_targets", "plan",
-)  # fmt: skip
+    *("tracker", "checkpoint", "first_task_cache", "dataset.root", "output_root", "name"),
+    *("resume", "trusted_targets", "plan"),
+)
 """Settings that change no result; all others of a continued run must be as they were. Of the
 device only the number may change (`cuda:0`, `cuda:1`), not the kind."""
 
@@ -63,9 +63,9 @@ def _flat(node: Any, prefix: str) -> dict[str, Any]:
 
 
 LATER = (
-    "later_phases", "reference", "model.inserted_layer", "model.freeze_statistics",
-    "model.new_rows",
-)  # fmt: skip
+    *("later_phases", "reference"),
+    *("model.inserted_layer", "model.freeze_statistics", "model.new_rows"),
+)
 """Settings that do not act in the first task."""
 
 

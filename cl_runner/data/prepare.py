@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cl_runner import lock, terminal
 from cl_runner.data import gtsrb, mnist
-from cl_runner.errors import DataError, StorageError
+from cl_runner.errors import DataError
 
 MNISTS = {source.name: source for source in (mnist.mnist(), mnist.fashion_mnist())}
 NAMES = [*MNISTS, "gtsrb"]
@@ -51,23 +51,20 @@ def check(name: str, root: str) -> None:
 def prepare(name: str, root: str) -> None:
     """Fetch a data set unless it is there and undamaged. Safe in several processes at once.
 
-    Raises DataError with what each place said when none of them has the data set.
+    Raises DataError with what each place said when none of them has the data set, and OSError.
     """
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with lock.held(Path(root) / f".{name}.lock", waiting=lambda: None):
-            try:
-                check(name, root)
-                return
-            except DataError:
-                pass
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
-                _fetch(name, part)
-                check(name, part)
-                for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
-                    _move(folder, Path(root) / folder.name)
-    except OSError as error:
-        raise StorageError(f"storage error: {error.filename}: {error.strerror}") from None
+    Path(root).mkdir(parents=True, exist_ok=True)
+    with lock.held(Path(root) / f".{name}.lock", waiting=lambda: None):
+        try:
+            check(name, root)
+            return
+        except DataError:
+            pass
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
+            _fetch(name, part)
+            check(name, part)
+            for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
+                _move(folder, Path(root) / folder.name)
 
 
 def _fetch(name: str, part: str) -> None:

@@ -167,11 +167,8 @@ class Results(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Results:
-        matrices = {
-            name: getattr(self, name)
-            for name in ("accuracy", "accuracy_task_il", "accuracy_validation", "mse",
-                         "mse_validation")
-        }  # fmt: skip
+        shares = ("accuracy", "accuracy_task_il", "accuracy_validation")
+        matrices = {name: getattr(self, name) for name in (*shares, "mse", "mse_validation")}
         if matrices[self.metrics_are_of] is None:
             raise ValueError(f"lacks {self.metrics_are_of}")
         if (self.average_mse if self.metrics_are_of == "mse" else self.average_accuracy) is None:

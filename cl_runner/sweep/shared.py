@@ -7,14 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from cl_runner.config.identity import Config
+from cl_runner.config.identity import Config, acting_settings
 from cl_runner.jobs.job import Job
 
 
 def first_tasks(jobs: Sequence[Job]) -> list[str]:
     """A word for each job, equal for jobs whose training on the first task is the same."""
-    from cl_runner.config.identity import acting_settings
-
     return [
         json.dumps(acting_settings(job.config, _shares(job.config)), sort_keys=True) for job in jobs
     ]

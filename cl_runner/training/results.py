@@ -6,17 +6,16 @@ from typing import Any
 
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
+from cl_runner.metrics import METRICS
 from cl_runner.training.settings import Settings
 
 SCHEMA = 1
 MEASURED = (
-    "accuracy", "accuracy_task_il", "accuracy_validation", "accuracy_curve",
-    "accuracy_before_learning", "accuracy_untrained", "mse", "mse_validation", "mse_curve",
-    "metrics_are_of", "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
-    "overall_incremental_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
-    "forward_transfer", "intransigence", "min_accuracy", "stability_gap", "average_mse",
-    "mse_growth",
-)  # fmt: skip
+    *("accuracy", "accuracy_task_il", "accuracy_validation", "accuracy_curve"),
+    *("accuracy_before_learning", "accuracy_untrained"),
+    *("mse", "mse_validation", "mse_curve", "metrics_are_of"),
+    *METRICS,
+)
 """Every run has all of these; what does not apply is null."""
 
 
