@@ -103,8 +103,11 @@ def test_what_is_packed_is_looked_into(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as base:
         base.execute("create table t (x)")
         base.execute("insert into t values (?)", [NESTED])
-    packed = [gzip.compress(secret), b"%PDF stream\n" + zlib.compress(secret),
-              b"digest\n" + (tmp_path / "x.npz").read_bytes()]  # fmt: skip
+    packed = [
+        gzip.compress(secret),
+        b"%PDF stream\n" + zlib.compress(secret),
+        b"digest\n" + (tmp_path / "x.npz").read_bytes(),
+    ]
     assert all(secret not in data for data in packed)
     assert all(set().union(*map(found_in, contents(data))) == {NESTED} for data in packed)
     assert found_in(in_data_base(tmp_path / "x.db")) == {NESTED}

@@ -60,8 +60,11 @@ def test_every_launcher_gives_the_same_bits(basic, tmp_path: Path, plugin, launc
 
 def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
-    kills = ("trusted_targets=[faulty]", "strategy._target_=faulty.Signalling",
-             "+strategy.signals=[],[SIGKILL]")  # fmt: skip
+    kills = (
+        "trusted_targets=[faulty]",
+        "strategy._target_=faulty.Signalling",
+        "+strategy.signals=[],[SIGKILL]",
+    )
     said = swept(tmp_path, "-m", *TINY, *kills, "seed=0", *RAY)
     assert said.endswith("exit code 1"), said
     assert states(said.partition("sweep folder")[0]) == ["done", "killed"]

@@ -25,8 +25,12 @@ SMALL = ("experiment=regression", "model.widths=[16]", "epochs=6")
 
 def results(*R: list[float], strategy: str = "lwf") -> dict:
     rows = [[*row, *[None] * (len(R) - len(row))] for row in R]
-    return {"metrics_are_of": "accuracy", "accuracy": rows, "strategy": strategy,
-            "tasks": [{}] * len(R)}  # fmt: skip
+    return {
+        "metrics_are_of": "accuracy",
+        "accuracy": rows,
+        "strategy": strategy,
+        "tasks": [{}] * len(R),
+    }
 
 
 def lines_of(axes) -> list[tuple[list, list]]:
@@ -56,8 +60,10 @@ def test_over_training_marks_where_a_task_begins() -> None:
         "accuracy_curve": [{"task": t, "accuracy": row} for t, row in curve]
     }
     (axes,) = figures.over_training(told).axes
-    assert lines_of(axes)[:2] == [([1.0, 2.0, 3.0, 4.0], pytest.approx([50, 90, 60, 40])),
-                                  ([3.0, 4.0], pytest.approx([10, 80]))]  # fmt: skip
+    assert lines_of(axes)[:2] == [
+        ([1.0, 2.0, 3.0, 4.0], pytest.approx([50, 90, 60, 40])),
+        ([3.0, 4.0], pytest.approx([10, 80])),
+    ]
     assert lines_of(axes)[2][0] == [2.5, 2.5]
 
 

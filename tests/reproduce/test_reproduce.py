@@ -15,8 +15,9 @@ from cl_runner.reproduce.verdict import good, judge, plain
 
 
 def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
-    row = Row(row="old", run="one", metric="accuracy[1][0]", published=published,
-              tolerance=tolerance)  # fmt: skip
+    row = Row(
+        row="old", run="one", metric="accuracy[1][0]", published=published, tolerance=tolerance
+    )
     return Suite(name="s", title="t", source="", minutes=1, seeds=[0, 1, 2], common=[],
                  runs={"one": []}, rows=[row])  # fmt: skip
 
@@ -24,8 +25,10 @@ def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
 def left(*shares: float | None) -> dict:
     """What three runs left: the first task's accuracy after the second; None for a failure."""
     without = {"no number": {"accuracy": None}, None: None}
-    return {("one", seed): without.get(s, {"accuracy": [[1.0, None], [s, 0.5]]})
-            for seed, s in enumerate(shares)}  # fmt: skip
+    return {
+        ("one", seed): without.get(s, {"accuracy": [[1.0, None], [s, 0.5]]})
+        for seed, s in enumerate(shares)
+    }
 
 
 @pytest.mark.parametrize(

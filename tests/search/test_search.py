@@ -105,7 +105,7 @@ def the_folder(root: Path) -> Path:
         ("shuffle(a,b)", CategoricalDistribution(["a", "b"])),
         ("choice([1,2],[3])", CategoricalDistribution(["[1,2]", "[3]"])),
     ],
-)  # fmt: skip
+)
 def test_hydras_words_are_distributions(typed: str, expected) -> None:
     found = space.read(["seed=3", f"some.thing={typed}"])
     assert found.searched == {"some.thing": expected} and found.fixed == ["seed=3"]
@@ -454,8 +454,10 @@ def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
     below = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def imports_torch() -> bool:  # multiprocessing's tracker does not, the server does
-        return any("libtorch" in Path(f"/proc/{child}/maps").read_text()
-                   for child in below.read_text().split())  # fmt: skip
+        return any(
+            "libtorch" in Path(f"/proc/{child}/maps").read_text()
+            for child in below.read_text().split()
+        )
 
     until(imports_torch, process.pid)
     os.killpg(process.pid, signal.SIGINT)
