@@ -171,7 +171,7 @@ def test_who_asks_whether_a_folder_is_locked_keeps_nobody_out(tmp_path: Path) ->
     asker = Thread(target=ask)
     asker.start()
     try:
-        for _ in range(200):
+        for _ in range(50):
             with storage.locked(tmp_path):
                 pass
     finally:
