@@ -123,9 +123,7 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f"known are {', '.join(beside)}" if 0 < len(beside) <= FEW else ""
 
 
-EXIT_CODES = {
-    signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143,
-}  # fmt: skip
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143}
 """SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`), SIGUSR2 what
 submitit has it send; submitit's own handler, which queues the job again, comes after ours."""
 

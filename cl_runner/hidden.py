@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -37,26 +37,34 @@ def digest(text: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", text.encode(errors="replace"), b"cl", ROUNDS, 4).hex()
 
 
-def secrets_in(key: str, value: Any) -> Iterator[str]:
-    """The texts below a node that are secrets. Numbers are none."""
+def changed(key: str, value: Any, change: Callable[[str, str], str]) -> Any:
+    """The same node with each text below it changed: by its key, and what it is."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from secrets_in(f"{key}.{name}", inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from secrets_in(key, inner)
-    elif isinstance(value, str) and is_secret(key) and not WORD.fullmatch(value):
-        yield value
+        return {str(name): changed(f"{key}.{name}", v, change) for name, v in value.items()}
+    if isinstance(value, list):
+        return [changed(key, inner, change) for inner in value]
+    return change(key, value) if isinstance(value, str) else value
+
+
+def secrets_in(key: str, value: Any) -> list[str]:
+    """The texts below a node that are secrets. Numbers are none."""
+    found: list[str] = []
+
+    def noted(key: str, text: str) -> str:
+        found.extend([text] if _hides(key, text) else [])
+        return text
+
+    changed(key, value, noted)
+    return found
 
 
 def without_secrets(key: str, value: Any) -> Any:
     """The same with a word in the place of each."""
-    if isinstance(value, dict):
-        return {name: without_secrets(f"{key}.{name}", inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [without_secrets(key, inner) for inner in value]
-    secret = isinstance(value, str) and is_secret(key) and not WORD.fullmatch(value)
-    return word_for(value) if secret else value
+    return changed(key, value, lambda k, text: word_for(text) if _hides(k, text) else text)
+
+
+def _hides(key: str, text: str) -> bool:
+    return is_secret(key) and not WORD.fullmatch(text)
 
 
 def names_one(override: str) -> bool:

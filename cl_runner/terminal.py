@@ -6,17 +6,19 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from cl_runner.errors import RunError, StorageError
 
-IN_ASCII = {
-    "→": "->", "←": "<-", "−": "-", "–": "-", "—": "-", "…": "...", "±": "+-", "×": "x", "·": ".",
-    "≥": ">=", "≤": "<=", "≠": "!=", "∞": "inf", "²": "^2", "Σ": "sum", "‖": "|", "λ": "lambda",
-    "α": "alpha", "β": "beta", "δ": "delta", "θ": "theta", "π": "pi", "σ": "sigma", "ω": "omega",
-}  # fmt: skip
+_PAIRS = (
+    "→ ->  ← <-  − -  – -  — -  … ...  ± +-  × x  · .  ≥ >=  ≤ <=  ≠ !=  ∞ inf  ² ^2  Σ sum  ‖ |  "
+    "λ lambda  α alpha  β beta  δ delta  θ theta  π pi  σ sigma  ω omega"
+)
+_WORDS = _PAIRS.split()
+IN_ASCII = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 """What stands for a character that an encoding does not have; a question mark for all others."""
 ERRORS = "cl_runner.transliterate"
 
@@ -40,6 +42,13 @@ def command(goes_on: str = "") -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def run(parser: ArgumentParser, work: Callable[[Namespace], int | None], goes_on: str = "") -> None:
+    """A whole command: `work` with what was typed. Its result is the exit code, None for 0."""
+    with command(goes_on):
+        if exit_code := work(parser.parse_intermixed_args()):
+            sys.exit(exit_code)
 
 
 def never_fail() -> None:

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import (
-    HydraException,
-)
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner import terminal
 from cl_runner.config import command_line, masking
 from cl_runner.config import hydra_loader as loader
+from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
@@ -33,7 +32,6 @@ from cl_runner.run_folder import resume
 
 if TYPE_CHECKING:
     from cl_runner.training.settings import Settings
-from cl_runner.config.compose import from_hydra, trust
 
 
 def main() -> None:

@@ -126,8 +126,10 @@ def seen(fault: Fault) -> bool:
     alarms, shares = tried(settings)
     heard = len(alarms) == 2 and all(_names(fault.inert, alarm) for alarm in alarms)
     share = shares.get(fault.inert)
-    print(f"{fault.name:60} {'' if share is None else f'{share:.1e}':8} "
-          f"{'alarm' if heard else f'NOT AS EXPECTED: {alarms}'}")  # fmt: skip
+    print(
+        f"{fault.name:60} {'' if share is None else f'{share:.1e}':8} "
+        f"{'alarm' if heard else f'NOT AS EXPECTED: {alarms}'}"
+    )
     return heard
 
 

@@ -22,9 +22,12 @@ from benchmark import interleaved
 
 BAR = 0.70
 SWEEP = (
-    "experiment=lwf_fashion_mnist_plain", "model=mlp", "model.widths=[512,512]",
-    "strategy.alpha=0.5,1,2,5", "strategy.T=1,2,4,8",
-)  # fmt: skip
+    "experiment=lwf_fashion_mnist_plain",
+    "model=mlp",
+    "model.widths=[512,512]",
+    "strategy.alpha=0.5,1,2,5",
+    "strategy.T=1,2,4,8",
+)
 ALONE = "first_task_cache=${output_root}/alone/${name}"
 
 

@@ -139,8 +139,10 @@ def search(root: Path) -> object:
 
 RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}
 WAYS: dict[str, dict[str, Way]] = {
-    **{f"{CLASSES}/{file}": RUN for file in
-       ("config.yaml", "overrides.yaml", "status.json", "results.json")},
+    **{
+        f"{CLASSES}/{file}": RUN
+        for file in ("config.yaml", "overrides.yaml", "status.json", "results.json")
+    },
     f"{CLASSES}/metrics.jsonl": {"resume": resume},
     f"{CLASSES}/checkpoint": {"resume": resume},
     f"{LINES}/predictions.npz": {"report": report},
@@ -148,7 +150,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "sweep.json": {"report": report, "plan": planned},
     "verdict.json": {"report": report},
     "study.db": {"search": search},
-}  # fmt: skip
+}
 
 
 def mutated(file: Path, seed: int) -> bytes:

@@ -105,8 +105,11 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
         points, chains = (None, 10) if long else (3, 0)
         tally = kill(case, folder / case.name, points, chains, (name, optimizer) in EVERYWHERE)
         kills, mismatches = kills + tally.kills, mismatches + len(tally.mismatches)
-        print(f"{name:22}{optimizer:11}{tally.points:7}{tally.kills:7}"
-              f"{len(tally.mismatches):12}{tally.most_redone:8}", flush=True)  # fmt: skip
+        print(
+            f"{name:22}{optimizer:11}{tally.points:7}{tally.kills:7}"
+            f"{len(tally.mismatches):12}{tally.most_redone:8}",
+            flush=True,
+        )
         for mismatch in tally.mismatches[:5]:
             print(f"  {mismatch}")
     print(f"{kills} kills, {mismatches} mismatches, {time.monotonic() - start:.0f} s")

@@ -44,8 +44,11 @@ AROUND: list[tuple[Any, str]] = [
 ]  # fmt: skip
 """What changes the state: killed before and after."""
 BEFORE: list[tuple[Any, str]] = [
-    (Checkpoints, "load"), (Checkpoints, "prune"), (Training, "_begin"), (Training, "_log_means"),
-]  # fmt: skip
+    (Checkpoints, "load"),
+    (Checkpoints, "prune"),
+    (Training, "_begin"),
+    (Training, "_log_means"),
+]
 """What does so by calls that are crash points themselves, or is followed by one at once."""
 
 

@@ -31,8 +31,10 @@ SCENARIOS = ("class_incremental", "task_incremental", "domain_incremental")
 LINES = ("experiment=regression", "dataset.samples=30")
 PHASE = "@PHASE@"
 """Stands for the class of a phase, which is not in the same file at every commit."""
-PHASES = (f"later_phases=[{{_target_:{PHASE},epochs:1,layers:head,weight_decay:null}},"
-          f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.01}}]")  # fmt: skip
+PHASES = (
+    f"later_phases=[{{_target_:{PHASE},epochs:1,layers:head,weight_decay:null}},"
+    f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.01}}]"
+)
 OPTIONS: dict[str, tuple[str, ...]] = {
     "inserted layer, random": ("strategy=lwf", "model.inserted_layer=random"),
     "inserted layer, identity": ("strategy=ewc", "model.inserted_layer=identity"),

@@ -62,8 +62,9 @@ class Browser:
     def screenshot(self, file: Path) -> None:
         """The whole page as PNG."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=True,
-                         clip={**size, "scale": 1})  # fmt: skip
+        shot = self.send(
+            "Page.captureScreenshot", captureBeyondViewport=True, clip={**size, "scale": 1}
+        )
         file.write_bytes(base64.b64decode(shot["data"]))
 
     def _read(self) -> dict[str, Any]:

@@ -63,8 +63,11 @@ IMPORTED_ONCE = (
 """What takes long, so that the processes forked from here need not."""
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2", "threads=1",
         "dataset.validation_fraction=0.2")  # fmt: skip
-WHO = ("trusted_targets=[leaky]", "strategy._target_=leaky.Leaky",
-       "+strategy.endpoint=${oc.env:ENDPOINT}")  # fmt: skip
+WHO = (
+    "trusted_targets=[leaky]",
+    "strategy._target_=leaky.Leaky",
+    "+strategy.endpoint=${oc.env:ENDPOINT}",
+)
 KEY, EXTRA = f"+strategy.api_key={quoted(TYPED)}", f"+strategy.extra={{token:{NESTED}}}"
 LEAKY = (*TINY, *WHO)
 

@@ -32,8 +32,9 @@ def run_folder(
     config = {
         "dataset": {"source": {"_target_": dataset}, "validation_fraction": 0.1},
         "strategy": {"_target_": f"cl_runner.{strategy}", **settings},
-        "seed": seed, "device": "cpu",
-    }  # fmt: skip
+        "seed": seed,
+        "device": "cpu",
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     error = {} if state == "complete" else {"error": f"diverged: {PLANTED}\nand more"}
     (folder / "status.json").write_text(json.dumps({"status": state, **error}))

@@ -109,8 +109,11 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "typed", "words"), SETTINGS,
-                         ids=[ascii(" ".join(a))[1:60] for a, _, _ in SETTINGS])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "typed", "words"),
+    SETTINGS,
+    ids=[ascii(" ".join(a))[1:60] for a, _, _ in SETTINGS],
+)
 def test_a_setting_that_cannot_be(arguments, typed, words, cl_train_here, tmp_path: Path) -> None:
     """Exit code 2; key, value and what is allowed on one line; no folder."""
     given = {argument.partition("=")[0].lstrip("~+") for argument in arguments}
@@ -139,8 +142,11 @@ DATA = [
 @pytest.mark.parametrize(("fault", "split", "words"), DATA, ids=[f"{d[0]}, {d[1]}" for d in DATA])
 def test_data_that_cannot_be(fault, split, words, cl_train_here, tmp_path: Path) -> None:
     """Exit code 4 before training: which split, which sample or class; no folder."""
-    source = ["dataset.source._target_=faulty.Source", f"+dataset.source.fault={fault}",
-              f"+dataset.source.split={split}"]  # fmt: skip
+    source = [
+        "dataset.source._target_=faulty.Source",
+        f"+dataset.source.fault={fault}",
+        f"+dataset.source.split={split}",
+    ]
     line = told(cl_train_here(*TINY, *TRUST, *source), 4, *words)
     assert line.startswith("data error: ")
     assert list(tmp_path.iterdir()) == []
@@ -250,8 +256,11 @@ def test_training_that_cannot_go_on(fault, code, words, cl_train_here, tmp_path:
     assert status["status"] == "failed" and status["error"] == line
     assert not (folder / "results.json").exists()
     newest = max((folder / "checkpoint").glob("*.ckpt"))
-    assert newest.name == ("task-00001-step-0000000010.ckpt" if fault == "output NaN" else
-                           "task-00001-step-0000000007.ckpt")  # fmt: skip
+    assert newest.name == (
+        "task-00001-step-0000000010.ckpt"
+        if fault == "output NaN"
+        else "task-00001-step-0000000007.ckpt"
+    )
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [x["task"] for x in lines if x["event"] == "evaluation"] == [0]
 
@@ -272,11 +281,15 @@ def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_checks_hold_where_python_drops_asserts(tmp_path: Path) -> None:
     """`python -O`: a wrong label, a wrong alpha, and a loss that is NaN."""
     planted = [
-        [*TRUST, "dataset.source._target_=faulty.Source", "+dataset.source.fault=label 10",
-         "+dataset.source.split=train"],
+        [
+            *TRUST,
+            "dataset.source._target_=faulty.Source",
+            "+dataset.source.fault=label 10",
+            "+dataset.source.split=train",
+        ],
         ["strategy=kd", "strategy.alpha=1.5"],
         [*TRUST, "strategy._target_=faulty.Failing", "+strategy.fault=loss NaN"],
-    ]  # fmt: skip
+    ]
     driver = (
         "import json, sys; from cl_runner.train import main\n"
         "if __debug__: sys.exit('asserts are on')\n"

@@ -32,8 +32,11 @@ def numeric(file: str, group: str = "") -> list[str]:
     """The keys of a YAML file whose value is a number."""
     node = yaml.safe_load((CONF / file).read_text())
     prefix = f"{group}." if group else ""
-    found = [f"{prefix}{key}" for key, value in node.items()
-             if isinstance(value, int | float) and not isinstance(value, bool)]  # fmt: skip
+    found = [
+        f"{prefix}{key}"
+        for key, value in node.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
     return found
 
 
@@ -133,8 +136,10 @@ def test_any_value_of_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cl_runner.training.run.run", begun)
     draw = random.Random(0)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        keys = {n: keys_of(OmegaConf.to_container(compose("config", base)))
-                for n, base in enumerate(BASES)}  # fmt: skip
+        keys = {
+            n: keys_of(OmegaConf.to_container(compose("config", base)))
+            for n, base in enumerate(BASES)
+        }
     for _ in range(16):
         n = draw.randrange(len(BASES))
         key = draw.choice(keys[n])

@@ -10,7 +10,7 @@ import cl_runner
 
 PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
-    "text", "hidden", "errors", "randomness", "measures", "metrics", "machine", "terminal",
+    "text", "hidden", "errors", "lock", "randomness", "measures", "metrics", "machine", "terminal",
     "config", "data", "models", "strategies.parts", "strategies", "evaluation", "run_folder",
     "tracking", "training", "jobs", "reproduce", "report.compare", "report.render", "report",
     "wandb_mirror", "sweep", "search", "train",

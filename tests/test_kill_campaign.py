@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 CAMPAIGN = Path(__file__).parent.parent / "scripts" / "kill_campaign.py"
-GROUPS = [["ewc", "si", "finetune", "joint"],
-          ["rehearsal_kd", "rehearsal_kd herding", "rehearsal", "gdumb", "lwf", "kd"]]  # fmt: skip
+GROUPS = [
+    ["ewc", "si", "finetune", "joint"],
+    ["rehearsal_kd", "rehearsal_kd herding", "rehearsal", "gdumb", "lwf", "kd"],
+]
 
 
 @pytest.mark.parametrize("strategies", GROUPS, ids=["regularised", "replayed"])

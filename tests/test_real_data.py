@@ -72,8 +72,10 @@ def test_gtsrb_is_complete_and_its_tracks_stay_together() -> None:
     stream = dataset.load(seed=0, scope="seen", device="cpu")
     assert sum(len(t.train) + len(t.validation) for t in stream.tasks) == 26_640
     assert sum(map(len, stream.test)) == 12_630
-    tracks = [Path(path).parent.name + Path(path).stem.split("_")[0]
-              for path, _ in gtsrb.list_samples(DATA, "train")]  # fmt: skip
+    tracks = [
+        Path(path).parent.name + Path(path).stem.split("_")[0]
+        for path, _ in gtsrb.list_samples(DATA, "train")
+    ]
     for task in stream.tasks:
         kept = {tracks[i] for i in task.train.index.tolist()}
         held = {tracks[i] for i in task.validation.index.tolist()}

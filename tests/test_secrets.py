@@ -42,7 +42,6 @@ from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
 from cl_runner.jobs import launchers
 from cl_runner.jobs.job import label
-from cl_runner.reproduce import command as reproduce
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
     (folder.parent / "modules").mkdir()
     (folder.parent / "modules" / "leaky.py").write_text(STRATEGY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "Child", Forked)
-        patch.setattr("cl_runner.search.search.Child", Forked)
+        patch.setattr("cl_runner.jobs.launch.Child", Forked)
         patch.setattr(sys, "path", [*sys.path, str(folder.parent / "modules")])
         patch.setenv("ENDPOINT", OF_THE_ENVIRONMENT)
         patch.setenv("LINES", LINES)
@@ -105,8 +103,11 @@ def test_what_is_packed_is_looked_into(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as base:
         base.execute("create table t (x)")
         base.execute("insert into t values (?)", [NESTED])
-    packed = [gzip.compress(secret), b"%PDF stream\n" + zlib.compress(secret),
-              b"digest\n" + (tmp_path / "x.npz").read_bytes()]  # fmt: skip
+    packed = [
+        gzip.compress(secret),
+        b"%PDF stream\n" + zlib.compress(secret),
+        b"digest\n" + (tmp_path / "x.npz").read_bytes(),
+    ]
     assert all(secret not in data for data in packed)
     assert all(set().union(*map(found_in, contents(data))) == {NESTED} for data in packed)
     assert found_in(in_data_base(tmp_path / "x.db")) == {NESTED}

@@ -141,11 +141,14 @@ def test_what_an_encoding_lacks_is_written_in_ascii(end_of, tmp_path: Path) -> N
     assert "alpha and T" in (tmp_path / "told").read_text("latin-1")
 
 
-@pytest.mark.parametrize(("encoding", "written"), [
-    ("ascii", b"a->b +-1 - >= <= alpha ? ?\xff\n"),
-    ("latin-1", b"a->b \xb11 - >= <= alpha ? ?\xff\n"),
-    ("utf-8", "a→b ±1 – ≥ ≤ α 漢 ?".encode() + b"\xff\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", b"a->b +-1 - >= <= alpha ? ?\xff\n"),
+        ("latin-1", b"a->b \xb11 - >= <= alpha ? ?\xff\n"),
+        ("utf-8", "a→b ±1 – ≥ ≤ α 漢 ?".encode() + b"\xff\n"),
+    ],
+)
 def test_what_stands_for_a_character(encoding: str, written: bytes, tmp_path: Path) -> None:
     """In UTF-8 nothing changes; a byte that is no text (a file's name) is that byte again."""
     file = tmp_path / "told"

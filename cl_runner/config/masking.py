@@ -25,6 +25,7 @@ from cl_runner.config.traits import of_one_call
 from cl_runner.errors import RunError
 from cl_runner.hidden import (
     SHORTEST_SECRET,
+    changed,
     digest,
     masked,
     names_one,
@@ -48,7 +49,8 @@ def as_written(config: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(config.copy(), resolve=True)
     assert isinstance(plain, dict)
     hidden = masks(config)
-    written = {str(k): _masked_below(without_secrets(str(k), v), hidden) for k, v in plain.items()}
+    named = {str(key): without_secrets(str(key), node) for key, node in plain.items()}
+    written: dict[str, Any] = changed("", named, lambda _, text: masked(text, hidden))
     fixed = config.copy()
     OmegaConf.set_struct(fixed, False)
     for key in free(written):
@@ -70,22 +72,20 @@ def masks(config: DictConfig) -> dict[str, str]:
         return oc.env(name, *default)
 
     with _resolved_by({"oc.env": recorded}):
-        plain = OmegaConf.to_container(config.copy(), resolve=True)
-    found = {secret: word_for(secret) for secret in secrets_in("", plain)}
-    found |= {v: f"<env:{name}>" for name, v in values.items() if len(v) >= SHORTEST_VALUE}
-    return _in_every_form(found)
+        secrets = masks_of_secrets(config.copy())
+    named = {v: f"<env:{name}>" for name, v in values.items() if len(v) >= SHORTEST_VALUE}
+    return secrets | _in_every_form(named)
 
 
 def masks_of_secrets(config: DictConfig) -> dict[str, str]:
     """The same without what is no secret by its name: of paths, for one, an error may tell."""
     plain = OmegaConf.to_container(config, resolve=True)
-    return _in_every_form({secret: word_for(secret) for secret in secrets_in("", plain)})
+    return _words_for(secrets_in("", plain))
 
 
 def masks_of_words(overrides: Iterable[str]) -> dict[str, str]:
     """The same of secrets that are typed, before anything is composed of them."""
-    found = [secret for typed in overrides if names_one(typed) for secret in _typed_secrets(typed)]
-    return _in_every_form({secret: word_for(secret) for secret in found})
+    return _words_for(s for typed in overrides if names_one(typed) for s in _typed_secrets(typed))
 
 
 @contextmanager
@@ -124,6 +124,10 @@ class OfHydra(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = masked(record.getMessage(), masks_of_words(sys.argv[1:])), None
         return True
+
+
+def _words_for(secrets: Iterable[str]) -> dict[str, str]:
+    return _in_every_form({secret: word_for(secret) for secret in secrets})
 
 
 def _in_every_form(found: Mapping[str, str]) -> dict[str, str]:
@@ -174,12 +178,3 @@ def _named(name: str, default: str | None = None) -> str:
 def _decoded_unless_named(text: str | None, _parent_: Container, _node_: Node) -> Any:
     named = text is not None and text.startswith("<env:")
     return text if named else oc.decode(text, _parent_, _node_)
-
-
-def _masked_below(value: Any, masks: dict[str, str]) -> Any:
-    """All texts below a node masked, whatever they are called."""
-    if isinstance(value, dict):
-        return {str(name): _masked_below(inner, masks) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked_below(inner, masks) for inner in value]
-    return masked(value, masks) if isinstance(value, str) else value

@@ -114,3 +114,8 @@ def key_of(override: str) -> str:
 def is_for_sweeps(override: str) -> bool:
     """Whether it chooses what a sweep runs, or how: a preset of `conf/sweep/`, Hydra's own keys."""
     return re.split(r"[./@]", key_of(override))[0] in ("sweep", "hydra")
+
+
+def last_part(key: str) -> str:
+    """`alpha` of `strategy.alpha`."""
+    return key.rpartition(".")[2]

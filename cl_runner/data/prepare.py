@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import gzip
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from cl_runner import terminal
+from cl_runner import lock, terminal
 from cl_runner.data import gtsrb, mnist
-from cl_runner.errors import DataError, StorageError
+from cl_runner.errors import DataError
 
 MNISTS = {source.name: source for source in (mnist.mnist(), mnist.fashion_mnist())}
 NAMES = [*MNISTS, "gtsrb"]
@@ -32,12 +30,14 @@ def main() -> None:
         metavar="FOLDER",
         help="where data sets are kept (default: the variable CL_DATA, else data)",
     )
-    with terminal.command("the same command begins again"):
-        arguments = parser.parse_args()
-        if arguments.command == "prepare":
-            prepare(arguments.name, arguments.root)
-        check(arguments.name, arguments.root)
-        print(f"{arguments.name} is complete in {arguments.root}")
+    terminal.run(parser, _prepare_and_check, "the same command begins again")
+
+
+def _prepare_and_check(arguments: argparse.Namespace) -> None:
+    if arguments.command == "prepare":
+        prepare(arguments.name, arguments.root)
+    check(arguments.name, arguments.root)
+    print(f"{arguments.name} is complete in {arguments.root}")
 
 
 def check(name: str, root: str) -> None:
@@ -51,31 +51,20 @@ def check(name: str, root: str) -> None:
 def prepare(name: str, root: str) -> None:
     """Fetch a data set unless it is there and undamaged. Safe in several processes at once.
 
-    Raises DataError with what each place said when none of them has the data set.
+    Raises DataError with what each place said when none of them has the data set, and OSError.
     """
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with _alone(Path(root) / f".{name}.lock"):
-            try:
-                check(name, root)
-                return
-            except DataError:
-                pass
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
-                _fetch(name, part)
-                check(name, part)
-                for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
-                    _move(folder, Path(root) / folder.name)
-    except OSError as error:
-        raise StorageError(f"storage error: {error.filename}: {error.strerror}") from None
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the kernel frees the lock of a process that dies."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    Path(root).mkdir(parents=True, exist_ok=True)
+    with lock.held(Path(root) / f".{name}.lock", waiting=lambda: None):
+        try:
+            check(name, root)
+            return
+        except DataError:
+            pass
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
+            _fetch(name, part)
+            check(name, part)
+            for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
+                _move(folder, Path(root) / folder.name)
 
 
 def _fetch(name: str, part: str) -> None:

@@ -19,17 +19,18 @@ from threading import Lock, Thread
 
 _ENDS = Lock()
 """Whoever begins a process through multiprocessing asks for the end of all others, and the end can
-be read once: of two threads that read it the later one would be told 255."""
+be read once: the later of two threads that read it is given 255."""
 
 
 class Child:
     """One `cl-train WORDS`. May be used in any thread."""
 
-    def __init__(self, words: Sequence[str], told: Path) -> None:
-        """Begin it; what it prints is in the files `stdout` and `stderr` of `told`."""
+    def __init__(self, words: Sequence[str], printed: Path) -> None:
+        """Begin it; what it prints is in the files `stdout` and `stderr` of `printed`."""
+        os.environ["OMP_NUM_THREADS"] = "1"  # children stand side by side, one core each
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(["cl_runner.training.run"])
-        self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), told))
+        self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), printed))
         # Ctrl-C reaches the server, too, which would print where in torch's import it was. Starting
         # the tracker unblocks the signal again, so that comes first.
         resource_tracker.ensure_running()
@@ -53,26 +54,32 @@ class Child:
         self.process.terminate()
 
 
-def complaint(told: Path) -> str:
+def complaint(printed: Path) -> str:
     """The line that says why a child failed."""
-    file = told / "stderr"
+    file = printed / "stderr"
     lines = (file.read_text("utf-8") if file.exists() else "").strip().splitlines() or ["no word"]
     return next((line for line in lines if " error: " in line), lines[-1])
 
 
-def _cl_train(words: list[str], told: Path) -> None:
+def _cl_train(words: list[str], printed: Path) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for number, name in ((1, "stdout"), (2, "stderr")):
-        with (told / name).open("w") as file:
+        with (printed / name).open("w") as file:
             os.dup2(file.fileno(), number)
         setattr(sys, name, None)  # made anew for this descriptor by `terminal`
-    Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    end_with(parent.sentinel)
     sys.argv = ["cl-train", *words]
     importlib.import_module("cl_runner.train").main()  # a command, by its name
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+def end_with(parent: int) -> None:
+    """From now on this process is asked to save and end when its parent ends, which closes this
+    descriptor."""
+
+    def follow() -> None:
+        wait([parent])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=follow, daemon=True).start()

@@ -16,7 +16,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from threading import Thread
 from typing import Any
 
 from hydra.core.utils import (
@@ -32,6 +31,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from cl_runner.errors import EXIT_CODES, Interrupted, RunError, first_line
+from cl_runner.jobs.child import end_with
 from cl_runner.training.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def in_child(job: Callable[[], int]) -> int:
         with _forwarding(forwarded) as (child, received):
             if child == 0:
                 os.close(alive)
-                Thread(target=_end_with_parent, args=[lives], daemon=True).start()
+                end_with(lives)
                 Signals.forwarded = forwarded
                 _do_and_exit(job)
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # its number stays taken until
@@ -163,8 +163,3 @@ def _do_and_exit(job: Callable[[], int]) -> None:
             with suppress(OSError, ValueError, AttributeError):  # nobody may be reading any more
                 stream.flush()
         os._exit(code)
-
-
-def _end_with_parent(lives: int) -> None:
-    os.read(lives, 1)
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,32 +1,35 @@
-"""The jobs of a sweep: what each is called, where it is, how far it has come."""
+"""A job: one run among many. What it is called, where it is, how far it has come."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cl_runner.config.command_line import quoted
 from cl_runner.config.identity import settings_digest
 from cl_runner.config.masking import shown
-from cl_runner.config.overrides import key_of
+from cl_runner.config.overrides import key_of, last_part
 from cl_runner.config.traits import Config
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
 from cl_runner.text import aligned
 
+FIRST_TASKS = "first_tasks"
+"""The folder beside the jobs in which first tasks are kept for those that share them."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """One point of the sweep. config: its settings as they are written down."""
+    """A run of a sweep, a search or a suite: settings as on the command line, and a folder."""
 
     folder: Path
-    varied: Mapping[str, str]  # the settings in which jobs of the sweep differ, secrets masked
+    varied: Mapping[str, str]  # the settings in which the jobs differ, secrets masked
     overrides: Sequence[str]
-    config: Config
+    config: Config = field(default_factory=dict)  # as it is written down, where it was composed
 
     @property
     def label(self) -> str:
@@ -72,17 +75,23 @@ def job_folder(folder: Path, number: int, title: str, digest: str) -> Path:
     return there or folder / f"{number:03}_{plain_name(title)}_{digest}"
 
 
-def command(job: Job, folder: Path, shared: bool) -> list[str]:
-    """What the job's own command line would be in the sweep's folder. shared: whether others have
-    the same first task."""
-    ours = {"output_root": folder, "name": job.folder.name, "resume": "auto"}
-    ours["threads"] = job.config["threads"]
-    if shared and job.config["first_task_cache"] is None:
-        ours["first_task_cache"] = folder / "first_tasks"
-    if (job.config["tracker"] or {}).get("name", "") is None and job.label:
-        ours["tracker.name"] = job.label
+def command(job: Job, settings: Mapping[str, object]) -> list[str]:
+    """The job's own command line: with these settings, in its folder, continued if it was begun."""
+    place = {"output_root": job.folder.parent, "name": job.folder.name, "resume": "auto"}
+    ours = {**place, **settings}
     kept = [override for override in job.overrides if key_of(override) not in ours]
     return [*kept, *(f"{key}={quoted(value)}" for key, value in ours.items())]
+
+
+def composed_command(job: Job, shared: bool) -> list[str]:
+    """The same for a job whose settings were composed: the threads that it was composed with, a
+    name for the tracker. shared: whether others have the same first task."""
+    settings: dict[str, object] = {"threads": job.config["threads"]}
+    if shared and job.config["first_task_cache"] is None:
+        settings["first_task_cache"] = job.folder.parent / FIRST_TASKS
+    if (job.config["tracker"] or {}).get("name", "") is None and job.label:
+        settings["tracker.name"] = job.label
+    return command(job, settings)
 
 
 def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:
@@ -128,8 +137,3 @@ def _complaint(folder: Path, state: str) -> str:
         return read.status(folder).complaint
     except Damaged as damaged:
         return str(damaged)
-
-
-def last_part(key: str) -> str:
-    """`alpha` of `strategy.alpha`."""
-    return key.rpartition(".")[2]

@@ -38,11 +38,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="instead of FOLDER/report")
     parser.add_argument(ALIAS, action="store_true", help="another name of the command cl-wandb")
-    with terminal.command():
-        arguments = parser.parse_args()
-        folders = arguments.folders
-        lines, files = report(folders, arguments.output or folders[0] / "report")
-        print(harmless("\n".join([*lines, *map(str, files)])))
+    terminal.run(parser, _print_report)
+
+
+def _print_report(arguments: argparse.Namespace) -> None:
+    folders = arguments.folders
+    lines, files = report(folders, arguments.output or folders[0] / "report")
+    print(harmless("\n".join([*lines, *map(str, files)])))
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:

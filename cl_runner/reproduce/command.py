@@ -6,11 +6,9 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cl_runner import terminal
 from cl_runner.config.command_line import quoted
@@ -18,7 +16,8 @@ from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
-from cl_runner.jobs.child import Child, complaint
+from cl_runner.jobs.job import FIRST_TASKS, Job, command
+from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
@@ -27,8 +26,6 @@ from cl_runner.run_folder import read
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import aligned
-
-Job = tuple[str, int]  # a run and a seed
 
 
 def main() -> None:
@@ -40,13 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=_integers, help="such as 0,1,2: instead of the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
-    with terminal.command("the same command goes on"):
-        arguments = parser.parse_intermixed_args()
-        os.environ["OMP_NUM_THREADS"] = "1"  # of every run
-        if arguments.list or arguments.name is None:
-            print(listing())
-            return
-        sys.exit(not reproduce(arguments))
+    terminal.run(parser, reproduce, "the same command goes on")
 
 
 def _integers(text: str) -> list[int]:
@@ -60,11 +51,14 @@ def listing() -> str:
     return aligned(["suite", "what", "runs", "minutes"], rows)
 
 
-def reproduce(arguments: argparse.Namespace) -> bool:
-    """Run, judge, print, write verdict.md and verdict.json; whether all rows are good."""
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Run, judge, print, write verdict.md and verdict.json; 1 unless all rows are good."""
+    if arguments.list or arguments.name is None:
+        print(listing())
+        return 0
     suite = suites.read(arguments.name)
     if arguments.seeds:
-        suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
+        suite = replace(suite, seeds=arguments.seeds)
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
     changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
@@ -81,49 +75,42 @@ def reproduce(arguments: argparse.Namespace) -> bool:
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
-    return good(verdicts)
+    return int(not good(verdicts))
 
 
 def run_all(
-    suite: Suite, folder: Path, overrides: Sequence[str], jobs: int
-) -> dict[Job, Results | None]:
+    suite: Suite, folder: Path, overrides: Sequence[str], at_a_time: int
+) -> dict[tuple[str, int], Results | None]:
     """The results of every run with every seed; what is complete is only read. One line per run."""
     # Run by run: those of several seeds do not wait for each other's first task.
-    todo = [(run, seed) for run in suite.runs for seed in suite.seeds]
-    results: dict[Job, Results | None] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run_one, suite, folder, overrides, job): job for job in todo}
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                job = futures[future]
-                results[job], word = future.result()
-                print(f"[{number}/{len(todo)}] {job[0]}, seed {job[1]}: {word}", flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)  # those under way save and end, none is begun
-            raise
+    jobs = [job_of(suite, folder, overrides, r, s) for r in suite.runs for s in suite.seeds]
+    results: dict[tuple[str, int], Results | None] = {}
+    for job, (found, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
+        run, seed = job.varied["run"], job.varied["seed"]
+        results[run, int(seed)] = found
+        print(f"[{len(results)}/{len(jobs)}] {run}, seed {seed}: {outcome}", flush=True)
     return results
 
 
-def run_one(
-    suite: Suite, parent: Path, overrides: Sequence[str], job: Job
-) -> tuple[Results | None, str]:
-    """Start or continue one run in a process with one thread; its results and a word on it."""
-    run, seed = job
-    name = suite.folder_name(run, seed)
-    place = [f"output_root={quoted(parent)}", f"name={quoted(name)}", "resume=auto"]
-    shared = f"first_task_cache={quoted(parent / 'first_tasks')}"
-    words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared]
-    with TemporaryDirectory() as outputs:
-        code = Child([*words, *overrides, *place], Path(outputs)).wait()
-        if code != 0:
-            return None, f"failed with exit code {code}: {complaint(Path(outputs))}"
-        printed = (Path(outputs) / "stdout").read_text("utf-8")
-    complete = Path(printed.strip().splitlines()[-1].partition("run folder: ")[2])
+def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed: int) -> Job:
+    """One run with one seed and one thread, in the folder of the suite."""
+    shared = f"first_task_cache={quoted(folder / FIRST_TASKS)}"
+    words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared, *overrides]
+    return Job(folder / suite.folder_name(run, seed), {"run": run, "seed": str(seed)}, words)
+
+
+def run_one(job: Job, children: Children) -> tuple[Results | None, str]:
+    """Start or continue a run; its results and a word on it."""
+    ended = children.run(command(job, {}))
+    if ended.code != 0:
+        return None, f"failed with exit code {ended.code}: {ended.complaint}"
+    # With equal settings it may be a run of another name.
+    folder = Path(ended.printed.strip().splitlines()[-1].partition("run folder: ")[2])
     try:
-        results = read.results(complete)
+        results = read.results(folder)
     except Damaged as damaged:
         return None, str(damaged)
-    again = printed.startswith("already complete")
+    again = ended.printed.startswith("already complete")
     return results, "already complete" if again else f"{results.cost.seconds:.0f} s"
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, nearest
+from cl_runner.jobs.job import plain_name
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -45,7 +46,7 @@ class Suite:
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
 
     def folder_name(self, run: str, seed: int) -> str:
-        return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', run)}-seed-{seed}"
+        return f"{plain_name(run)}-seed-{seed}"
 
 
 def names() -> list[str]:
@@ -55,8 +56,6 @@ def names() -> list[str]:
 def read(name: str) -> Suite:
     """The suite of this name. Raises ConfigError for one that is not there."""
     if name not in names():
-        from cl_runner.errors import nearest
-
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
     rows = [Row(**row) for row in node.pop("rows")]

@@ -93,12 +93,12 @@ def markdown(
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     reasons = dict.fromkeys(v.row.reason for v in verdicts if v.row.reason)
     where = "no run was finished" if environment is None else _where(environment)
-    return "\n".join([
-        f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, "",
-        "Accuracies in %, mean and s.d. over seeds " + ", ".join(map(str, suite.seeds)) + ".", "",
-        *(f"- {reason}" for reason in reasons), "",
-        f"`{' '.join(['cl-reproduce', suite.name, *changes])}`; {where}.", "",
-    ])  # fmt: skip
+    seeds = ", ".join(map(str, suite.seeds))
+    head = [f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, ""]
+    notes = [f"Accuracies in %, mean and s.d. over seeds {seeds}.", ""]
+    why = [*(f"- {reason}" for reason in reasons), ""]
+    typed = " ".join(["cl-reproduce", suite.name, *changes])
+    return "\n".join([*head, *notes, *why, f"`{typed}`; {where}.", ""])
 
 
 def _where(environment: Environment) -> str:

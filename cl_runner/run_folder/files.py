@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cl_runner.errors import FolderInUse, StorageError
+from cl_runner import lock
+from cl_runner.errors import StorageError
 
 PART = ".part"
 """Ends the name of a file that is being written; after a kill one may be left."""
+LOCK = ".lock"
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
@@ -75,44 +75,17 @@ def refuse_links(*paths: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and hold its lock, which the kernel frees however this process ends.
-
-    Raises FolderInUse, which names the owner, or StorageError.
-    """
+    """Make the folder and hold its lock. Raises FolderInUse, which names the owner, or
+    StorageError."""
     make(folder)
     refuse_links(*folder.glob("*"), *folder.glob("checkpoint/*"))
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError.of(folder, error) from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        except BlockingIOError:
-            owner = os.read(descriptor, 200).decode() or "another process"
-            raise FolderInUse(f"run folder error: {folder} is in use by {owner}") from None
-        except OSError as error:
-            raise StorageError.of(folder / ".lock", error) from None
+    with lock.held(folder / LOCK):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_locked(folder: Path) -> bool:
     """Whether some process holds the folder's lock now."""
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return lock.is_held(folder / LOCK)
 
 
 def _check_space(path: Path, needed: int) -> None:

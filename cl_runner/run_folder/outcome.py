@@ -169,8 +169,10 @@ class Results(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Results:
-        matrices = {name: getattr(self, name) for name in (*MEASURES, "accuracy_validation",
-                    "accuracy_reference", "mse_validation")}  # fmt: skip
+        matrices = {
+            name: getattr(self, name)
+            for name in (*MEASURES, "accuracy_validation", "accuracy_reference", "mse_validation")
+        }
         if matrices[self.metrics_are_of] is None:
             raise ValueError(f"lacks {self.metrics_are_of}")
         for name, rows in matrices.items():

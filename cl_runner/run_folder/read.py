@@ -125,8 +125,8 @@ def fits(folder: Path, tasks: int) -> Arrays:
     """The predictions of a run in regression: data, and fits [evaluations, N] at inputs [N]."""
     arrays = predictions(folder)
     with told_as_damaged(folder / "predictions.npz"):
-        names = ("inputs", "targets", "tasks", "training_inputs", "training_targets",
-                 "training_tasks", "fits_in_task")  # fmt: skip
+        samples = ("inputs", "targets", "tasks")
+        names = (*samples, *(f"training_{name}" for name in samples), "fits_in_task")
         flat = {name: arrays[name] for name in names}
         test, train = len(flat["inputs"]), len(flat["training_inputs"])
         sizes = (test, test, test, train, train, train, len(flat["fits_in_task"]))
@@ -147,9 +147,9 @@ def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:
     """What an array takes in memory, as its header says."""
     with archive.open(name) as member:
         version = np.lib.format.read_magic(member)
-        read = {(1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0}[version]  # fmt: skip
-        shape, _, dtype = read(member)
+        headers = np.lib.format
+        read = {(1, 0): headers.read_array_header_1_0, (2, 0): headers.read_array_header_2_0}
+        shape, _, dtype = read[version](member)
     if dtype.kind not in "biuf" or any(size < 0 for size in shape):
         raise ValueError("it holds more than numbers")
     return int(math.prod(shape) * dtype.itemsize)

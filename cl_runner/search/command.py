@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 
 from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
@@ -35,16 +34,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included; 20")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
-    with terminal.command("the same command goes on"):
-        arguments = parser.parse_intermixed_args()
-        os.environ["OMP_NUM_THREADS"] = "1"  # of every run
-        loader.install()
-        with masking.hiding_secrets_of(arguments.overrides):
-            sys.exit(not search(arguments))
+    terminal.run(parser, _search_in_secret, "the same command goes on")
 
 
-def search(arguments: argparse.Namespace) -> bool:
-    """Search, and print the table of all trials; whether there is a best one and none failed."""
+def _search_in_secret(arguments: argparse.Namespace) -> int:
+    loader.install()
+    with masking.hiding_secrets_of(arguments.overrides):
+        return search(arguments)
+
+
+def search(arguments: argparse.Namespace) -> int:
+    """Search, and print the table of all trials; 0 if there is a best one and none failed."""
     for flag in ("trials", "jobs"):
         if getattr(arguments, flag) < 1:
             allowed = "must be an integer ≥ 1"
@@ -80,7 +80,7 @@ def search(arguments: argparse.Namespace) -> bool:
         place = shlex.quote(str(best.write_best(run, folder)))
         print(f"again: cl-train --config-dir {place} experiment={best.NAME}")
     failed = [trial for trial in study.trials() if table.state(trial) == "failed"]
-    return not failed and under_way.unfinished == 0
+    return int(bool(failed) or under_way.unfinished > 0)
 
 
 if __name__ == "__main__":

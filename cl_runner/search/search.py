@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Event, Lock
+from threading import Lock
 
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
-from cl_runner.jobs.child import Child, complaint
-from cl_runner.jobs.job import Job, command
+from cl_runner.jobs.child import Child
+from cl_runner.jobs.job import Job, composed_command
+from cl_runner.jobs.launch import POLL, Children, Ended, side_by_side
 from cl_runner.jobs.ledger import ledger
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import is_locked, write
@@ -24,7 +23,6 @@ from cl_runner.search.space import Space, word
 from cl_runner.search.study import Study, Trial
 from cl_runner.search.table import shown
 
-POLL = 0.2  # seconds
 OF_ALL_RUNS = (DataError.exit_code, StorageError.exit_code)
 """What one run meets, such as a full disk, all others would meet: the search stops."""
 ENDED = (130, 143)
@@ -36,39 +34,20 @@ class Search:
 
     def __init__(self, folder: Path, space: Space, study: Study, masks: dict[str, str]) -> None:
         self.folder, self.space, self.study, self.masks = folder, space, study, masks
-        self.stopping = Event()
         self.alone: defaultdict[str, Lock] = defaultdict(Lock)  # the same settings: one at a time
-        self.telling = Lock()
+        self.listing = Lock()
         self.unfinished = 0  # trials whose run was ended from outside
 
     def run(self, budget: int, jobs: int) -> None:
         """Until there are `budget` trials, those of earlier calls included, `jobs` at a time.
 
         Raises RunError where to go on makes no sense; those under way then end first."""
-        self.budget = budget
-        with ThreadPoolExecutor(jobs) as pool:
-            workers = [pool.submit(self._work) for _ in range(jobs)]
-            try:
-                for worker in as_completed(workers):
-                    worker.result()
-            finally:
-                self.stopping.set()
-
-    def _work(self) -> None:
-        while not self.stopping.is_set():
-            trial = self.study.next(self.budget)
-            if trial is None:
-                return
-            try:
-                told = self._one(trial)
-            except BaseException:
-                self.stopping.set()
-                raise
+        trials = iter(lambda: self.study.next(budget), None)
+        for trial, outcome in side_by_side(trials, self._one, jobs):
             words = ", ".join(f"{key}={word(value)}" for key, value in trial.params.items())
-            with self.telling:
-                print(f"[{trial.number + 1}/{self.budget}] {words}: {told}", flush=True)
+            print(f"[{trial.number + 1}/{budget}] {words}: {outcome}", flush=True)
 
-    def _one(self, trial: Trial) -> str:
+    def _one(self, trial: Trial, children: Children) -> str:
         """Work on one trial to its end, and a word on it."""
         try:
             job, point = job_of(self.space, trial.params, trial.number, self.folder)
@@ -82,32 +61,32 @@ class Search:
             if job.state == DONE:
                 return f"{self._complete(trial, job, point)}, already complete"
             start = time.monotonic()
-            code, told, pruned = self._train(trial, job, point)
-            if code == 0:
+            ended, pruned = self._train(trial, job, point, children)
+            if ended.code == 0:
                 return f"{self._complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
             if pruned:
                 self.study.prune(trial)
                 return f"pruned after task {trial.judged} of {point.tasks}"
-            return self._without_value(trial, code, told)
+            return self._without_value(trial, ended.code, masked(ended.complaint, self.masks))
 
-    def _train(self, trial: Trial, job: Job, point: Point) -> tuple[int, str, bool]:
-        """The run in a child process, which is asked to end if the study says so: its exit code,
-        what it complained of, and whether it was asked."""
+    def _train(
+        self, trial: Trial, job: Job, point: Point, children: Children
+    ) -> tuple[Ended, bool]:
+        """How the run ended, and whether it was asked to because the study said so."""
         pruned = False
-        with TemporaryDirectory() as told:
-            child = Child(self._words(job), Path(told))
-            code = None
-            while code is None:
-                code = child.wait(POLL)
-                values = objective.after_each_task(job.folder)
-                if not pruned and self.study.is_to_stop(trial, values, point.tasks):
-                    child.interrupt()
-                    pruned = True
-            said = "" if code == 0 else complaint(Path(told))
-            return code, masked(said, self.masks), pruned
+
+        def judge(child: Child) -> None:
+            nonlocal pruned
+            values = objective.after_each_task(job.folder)
+            if not pruned and self.study.is_to_stop(trial, values, point.tasks):
+                child.interrupt()
+                pruned = True
+
+        ended = children.run(self._words(job), meanwhile=judge)
+        return ended, pruned
 
     def _words(self, job: Job) -> list[str]:
-        words = command(job, self.folder, shared=True)
+        words = composed_command(job, shared=True)
         if (job.config["tracker"] or {}).get("group", "") is None:
             words.append(f"tracker.group={quoted(self.folder.name)}")
         return words
@@ -144,7 +123,7 @@ class Search:
 
     def _write_ledger(self) -> None:
         """`sweep.json`, as a sweep has it."""
-        with self.telling:
+        with self.listing:
             write(self.folder / "sweep.json", ledger(self.folder, self.jobs()))
 
     def jobs(self) -> list[Job]:
@@ -155,5 +134,5 @@ class Search:
             if folder is not None:
                 point = self.space.point(trial.params)
                 varied = {key: word(trial.params[key]) for key in self.space.searched}
-                found[folder] = Job(self.folder / folder, varied, point, {})
+                found[folder] = Job(self.folder / folder, varied, point)
         return list(found.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cl_runner.jobs.job import last_part
+from cl_runner.config.overrides import last_part
 from cl_runner.measures import Measure
 from cl_runner.text import aligned
 

@@ -8,8 +8,9 @@ from statistics import median
 from typing import Any
 
 from cl_runner.config.identity import fixed
+from cl_runner.config.overrides import last_part
 from cl_runner.config.traits import Config, traits
-from cl_runner.jobs.job import Job, last_part
+from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DONE

@@ -28,7 +28,7 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import Config, of_one_call, traits
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
 from cl_runner.jobs import launchers
-from cl_runner.jobs.job import Job, command, jobs_of, sweep_name, table
+from cl_runner.jobs.job import Job, composed_command, jobs_of, sweep_name, table
 from cl_runner.jobs.ledger import ledger
 from cl_runner.run_folder.files import make, write
 from cl_runner.run_folder.read import DONE
@@ -79,7 +79,7 @@ class Sweep(Sweeper):
         make(folder)
         write(folder / "sweep.json", ledger(folder, jobs))
         try:
-            self._run([job for job in interleaved(jobs) if job not in skipped], folder)
+            self._run([job for job in interleaved(jobs) if job not in skipped])
         finally:
             launchers.disconnect(self.master.hydra.launcher)
             print(table(jobs, skipped))
@@ -162,7 +162,7 @@ class Sweep(Sweeper):
             config=self.master,
         )
 
-    def _run(self, jobs: Sequence[Job], folder: Path) -> None:
+    def _run(self, jobs: Sequence[Job]) -> None:
         """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
         what had not begun or was still alive, and then for what had died, one job at a time: what
         kills a worker then takes no neighbour along."""
@@ -174,7 +174,7 @@ class Sweep(Sweeper):
         waiting, suspects = list(jobs), list[Job]()
         while waiting:
             before = {job.folder: job.stamp() for job in waiting}
-            error = self._launch(waiting, folder, shared)
+            error = self._launch(waiting, shared)
             if error is None:
                 break
             begun = [job for job in waiting if job.stamp() != before[job.folder]]
@@ -188,7 +188,7 @@ class Sweep(Sweeper):
             suspects += [job for job in dead if job.state not in ENDED]
             waiting = [job for job in waiting if job.state not in ENDED]
         for job in suspects:
-            error = self._launch([job], folder, shared)
+            error = self._launch([job], shared)
             if error is not None:
                 print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
 
@@ -207,9 +207,9 @@ class Sweep(Sweeper):
             time.sleep(0.2)
         launchers.connect(self.master.hydra.launcher)
 
-    def _launch(self, jobs: Sequence[Job], folder: Path, shared: set[Path]) -> BaseException | None:
+    def _launch(self, jobs: Sequence[Job], shared: set[Path]) -> BaseException | None:
         """Hand jobs to the launcher; the error if it broke. A job's own error is in its folder."""
-        commands = [command(job, folder, job.folder in shared) for job in jobs]
+        commands = [composed_command(job, job.folder in shared) for job in jobs]
         size = launchers.at_a_time(self.master.hydra.launcher) or max(1, len(commands))
         try:
             for start in range(0, len(commands), size):

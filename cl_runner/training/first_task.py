@@ -9,17 +9,16 @@ results are those of a run without it, bit for bit (but for its seconds: those o
 from __future__ import annotations
 
 import copy
-import fcntl
 import hashlib
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 
+from cl_runner import lock
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
 from cl_runner.config.traits import Config
@@ -78,19 +77,12 @@ class FirstTask:
     @contextmanager
     def _alone(self, entry: Path) -> Iterator[None]:
         """Wait until no other process trains for this entry; a signal ends the wait."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(entry.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:
-            yield  # without a store; that it cannot be written is told when it is
-            return
-        try:
-            while not _locked(descriptor):
-                self.saver.signals.obey(self.saver.files.folder)
-                time.sleep(0.1)
+        with ExitStack() as stack:
+            with suppress(OSError, StorageError):  # without a store; `_keep` says so
+                self.folder.mkdir(parents=True, exist_ok=True)
+                obey = partial(self.saver.signals.obey, self.saver.files.folder)
+                stack.enter_context(lock.held(entry.with_suffix(".lock"), waiting=obey))
             yield
-        finally:
-            os.close(descriptor)
 
     def _stay_within_limit(self) -> None:
         entries = sorted(self.folder.glob("*.ckpt"), key=lambda e: e.stat().st_mtime, reverse=True)
@@ -99,15 +91,6 @@ class FirstTask:
             total += entry.stat().st_size
             if total > LIMIT:
                 entry.unlink(missing_ok=True)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether this process now holds the lock, which the kernel frees however it ends."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _left(training: Training, events: list[Event]) -> State:

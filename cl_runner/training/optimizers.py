@@ -47,36 +47,17 @@ def adam(
     beta2: Fraction,
     eps: Positive,
     weight_decay: PerTask[NonNegative],
+    decoupled: bool,
 ) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient."""
+    """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient, or is
+    `decoupled` from it (AdamW, Loshchilov & Hutter 2019)."""
     return torch.optim.Adam(
         parameters,
         lr=at_task(lr, task),
         betas=(beta1, beta2),
         eps=eps,
         weight_decay=at_task(weight_decay, task),
-        fused=True,
-    )
-
-
-@target
-def adamw(
-    parameters: Parameters,
-    task: int,
-    *,
-    lr: PerTask[NonNegative],
-    beta1: Fraction,
-    beta2: Fraction,
-    eps: Positive,
-    weight_decay: PerTask[NonNegative],
-) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), for this task."""
-    return torch.optim.AdamW(
-        parameters,
-        lr=at_task(lr, task),
-        betas=(beta1, beta2),
-        eps=eps,
-        weight_decay=at_task(weight_decay, task),
+        decoupled_weight_decay=decoupled,
         fused=True,
     )
 

@@ -18,7 +18,7 @@ from cl_runner import terminal
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError, RunError, first_line
-from cl_runner.jobs.job import label
+from cl_runner.jobs.ledger import read_ledger
 from cl_runner.report.compare.runs import begun, check_folders
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
@@ -36,18 +36,18 @@ def main() -> None:
     """`cl-wandb FOLDER...`: print what became of each run, and how to upload them."""
     parser = argparse.ArgumentParser(prog="cl-wandb", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "--output", type=Path, help="write W&B's files below this folder, not FOLDER"
-    )
-    parser.add_argument("--mode", choices=("offline", "online"), default="offline",
-                        help="write files for `wandb sync`, or upload")  # fmt: skip
+    output = "write W&B's files below this folder, not FOLDER"
+    parser.add_argument("--output", type=Path, help=output)
+    mode = "write files for `wandb sync`, or upload"
+    parser.add_argument("--mode", choices=("offline", "online"), default="offline", help=mode)
     parser.add_argument("--project", help="instead of the runs' own")
-    with terminal.command():
-        arguments = parser.parse_args()
-        place = arguments.output or arguments.folders[0]
-        told = rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project)
-        for line in told:
-            print(harmless(line), flush=True)
+    terminal.run(parser, _rebuild_all)
+
+
+def _rebuild_all(arguments: argparse.Namespace) -> None:
+    place = arguments.output or arguments.folders[0]
+    for line in rebuild(arguments.folders, place, mode=arguments.mode, project=arguments.project):
+        print(harmless(line), flush=True)
 
 
 def rebuild(
@@ -119,17 +119,18 @@ def _info(folder: Path, config: Config, status: Status) -> RunInfo:
 
 def _name_in_sweep(folder: Path) -> str | None:
     """What varies, if the run is a job of a sweep."""
-    varied: dict[str, dict[str, str]] = {}
     with suppress(Damaged):  # the sweep itself tells of that
-        varied = {job.folder: job.varied for job in read.ledger(folder.parent).jobs}
-    return label(varied.get(folder.name, {})) or None
+        for job in read_ledger(folder.parent).jobs:
+            if job.folder == folder:
+                return job.label or None
+    return None
 
 
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
     """That of the sweep's first job that has begun."""
-    for job in read.ledger(folder).jobs:
+    for job in read_ledger(folder).jobs:
         with suppress(Damaged):
-            config = read.config(folder / job.folder)
+            config = read.config(job.folder)
             if config is not None:
                 return config.get("tracker")
     return None

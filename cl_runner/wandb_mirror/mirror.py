@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from cl_runner.config.setting_types import Positive
+from cl_runner.errors import first_line
 from cl_runner.measures import MEASURES
 from cl_runner.report.render.figures import accuracy_matrix, picture
 from cl_runner.run_folder.events import Alarm, Evaluation, Event, Step
@@ -30,7 +31,7 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
             method(self, *args)
         except Exception as error:
             self.off = True
-            log.warning("W&B is off for the rest of this run: %s", _first_line(error))
+            log.warning("W&B is off for the rest of this run: %s", first_line(error))
 
     return guarded
 
@@ -75,7 +76,7 @@ class WandB(Tracker):
         except Exception as error:
             if self.mode == "offline":
                 raise
-            log.warning("W&B cannot be reached, going on offline: %s", _first_line(error))
+            log.warning("W&B cannot be reached, going on offline: %s", first_line(error))
             self.open(run, run.folder, "offline")
 
     @_harmless
@@ -190,7 +191,3 @@ def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
 def _again(attempt: int) -> str:
     return "" if attempt == 1 else f" (attempt {attempt})"
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

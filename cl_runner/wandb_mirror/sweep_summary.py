@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.overrides import last_part
 from cl_runner.errors import first_line
-from cl_runner.jobs.job import last_part
-from cl_runner.run_folder import read
-from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DAMAGED, DONE, state_of
-from cl_runner.run_folder.schemas import Job
+from cl_runner.jobs.job import Job
+from cl_runner.jobs.ledger import read_ledger
+from cl_runner.report.compare.runs import Run, read
+from cl_runner.run_folder.read import DONE
 from cl_runner.wandb_mirror.late import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.wandb_mirror.mirror import WandB, final_metrics
 
@@ -41,8 +41,8 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
     """
     import wandb
 
-    ledger = read.ledger(folder)
-    name, jobs = ledger.sweep, ledger.jobs
+    ledger, runs = read_ledger(folder), read([folder])
+    name, jobs = ledger.name, ledger.jobs
     run = tracker.start(
         place,
         tracker.mode,
@@ -54,37 +54,31 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
         config={"sweep": name, "jobs": len(jobs)},
     )
     try:
-        columns, rows = _jobs(folder, jobs)
+        columns, rows = _jobs(jobs, runs)
         run.log({"jobs": wandb.Table(columns=list(columns), data=rows)})
-        if figures := _figures(folder):
+        if figures := _figures(runs):
             run.log(figures)
     finally:
-        complete = all(state_of(folder / job.folder) == DONE for job in jobs)
+        complete = all(job.state == DONE for job in jobs)
         run.finish(exit_code=0 if complete else 1)
     replace_earlier(place, run)
 
 
-def _jobs(folder: Path, jobs: Sequence[Job]) -> tuple[list[str], list[list[Value]]]:
+def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> tuple[list[str], list[list[Value]]]:
     """The table of a sweep: columns and rows; what a job has not come to is None."""
-    rows = [_job(folder / job.folder, job.varied) for job in jobs]
+    of_folder = {run.folder: run for run in runs}
+    rows = [_row(job, of_folder[job.folder]) for job in jobs]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     typed = [_of_one_type([row.get(column) for row in rows]) for column in columns]
     return columns, [list(row) for row in zip(*typed, strict=True)]
 
 
-def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Value]:
-    """One job's row: what varies, seed, state, strategy, final metrics."""
-    state = state_of(folder)
-    strategy, seed, metrics = None, None, dict[str, float]()
-    try:
-        strategy = read.status(folder).names.get("strategy")
-        seed = (read.config(folder) or {}).get("seed")
-        metrics = final_metrics(read.results(folder)) if state == DONE else {}
-    except Damaged:
-        state = DAMAGED
-    swept = {last_part(key): value for key, value in varied.items()}
-    about = {"job": folder.name, "strategy": strategy, "seed": seed}
-    return {**about, **swept, "state": state, **metrics}
+def _row(job: Job, run: Run) -> dict[str, Value]:
+    """What varies, seed, state, strategy, final metrics of a job."""
+    fixed = {"strategy": run.names.get("strategy"), "seed": run.seed}
+    metrics = final_metrics(run.results) if run.complete else {}
+    swept = {last_part(key): value for key, value in job.varied.items()}
+    return {"job": job.folder.name, **fixed, **swept, "state": run.state, **metrics}
 
 
 def _of_one_type(column: Sequence[Value]) -> list[Value]:
@@ -95,18 +89,17 @@ def _of_one_type(column: Sequence[Value]) -> list[Value]:
         return [None if cell is None else str(cell) for cell in column]
 
 
-def _figures(folder: Path) -> dict[str, Any]:
+def _figures(runs: Sequence[Run]) -> dict[str, Any]:
     """The report's figures of the sweep, as W&B's images."""
     import wandb
 
-    from cl_runner.report.compare.runs import read
     from cl_runner.report.compare.sorting import sections
     from cl_runner.report.render.drawings import of_section
     from cl_runner.report.render.figures import picture
 
-    measured = [section for section in sections(read([folder])) if section.measured]
     return {
         f"{section.title}: {drawing.name}": wandb.Image(picture(drawing.figure))
-        for section in measured
+        for section in sections(runs)
+        if section.measured
         for drawing in of_section(section)
     }

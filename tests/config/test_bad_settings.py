@@ -52,7 +52,7 @@ OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder 
     (["-m", "seed=range(0,inf)"], "seed=range(0,inf)", RANGE),
     (["-m", "seed=range(0,nan)"], "seed=range(0,nan)", RANGE),
     (["-m", "seed=range(0,9,0)"], "seed=range(0,9,0)", RANGE),
-]  # fmt: skip
+]
 OF_ONE = [  # of the wrong kind, or out of range
     (["dataset.source=null"], "dataset.source=null", "that builds a Source"),
     (["dataset=mnist_to_fashion", "dataset.sources=[]"], "dataset.sources=[]", "must be a list"),
@@ -68,9 +68,12 @@ OF_ONE = [  # of the wrong kind, or out of range
     (["strategy._target_=cl_runner.models.mlp.mlp"], "strategy=cl_runner", "is no Strategy"),
     (["dataset._target_=cl_runner.data.digits.Digits"], "dataset=cl_runner", "is no Dataset"),
     (["dataset.source._target_=cl_runner.data.samples.Pixels"], "dataset.source=", "is no Source"),
-    (["trusted_targets=[torch]", "model._target_=torch.nn.Linear"], "model._target_=torch",
-     "is not declared to be a target"),
-]  # fmt: skip
+    (
+        ["trusted_targets=[torch]", "model._target_=torch.nn.Linear"],
+        "model._target_=torch",
+        "is not declared to be a target",
+    ),
+]
 TOGETHER = [  # each valid, and accepted in silence once
     (["epochs=[1,1,1,1,1,1]"], "epochs=[1, 1, 1, 1, 1, 1]", "has 6 values for 5 tasks"),
     (["optimizer.lr=[.1,.1,.1,.1,.1,.1]"], "optimizer.lr=[", "has 6 values for 5 tasks"),

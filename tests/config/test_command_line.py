@@ -36,7 +36,7 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -
         (["dataset=gtsrb", "model=cnn_leaky", "dataset.root=none"], 4, "cl-data prepare gtsrb"),
         (["optimizer=sgd", "optimizer.lr=1e18"], 3, "diverged: the loss is not finite at task 1"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_an_exit_code(
     arguments, code, words, cl_train_here, tmp_path
 ) -> None:
@@ -70,8 +70,9 @@ def test_shell_completion_is_offered(cl_train_here, monkeypatch) -> None:
 
 
 def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Path) -> None:
-    done = cl_train_here("-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e18,-1,0.1",
-                    "hydra.sweep.dir=sweep")  # fmt: skip
+    done = cl_train_here(
+        "-m", *TINY[:3], "optimizer=sgd", "optimizer.lr=0.01,1e18,-1,0.1", "hydra.sweep.dir=sweep"
+    )
     assert done.returncode == 1
     folders = sorted((tmp_path / "sweep").glob("00*"))
     status = [json.loads((folder / "status.json").read_text())["status"] for folder in folders]

@@ -62,12 +62,15 @@ def test_no_file_but_ours_speaks_to_hydra(how, words, cl_train_here, tmp_path) -
 
 
 def test_nor_does_one_that_the_command_line_names(cl_train_here, tmp_path: Path) -> None:
-    plant(tmp_path, {
-        "hydra/launcher/x": f"x: {CALLS}",
-        "mine": f"defaults: [config, _self_]\nhydra: {{{CALLBACK}}}",
-        "sly": f"{GLOBAL}hydra: {{{CALLBACK}}}",
-        "experiment/more": f"{GLOBAL}hydra: {{searchpath: [file:///tmp]}}",
-    })  # fmt: skip
+    plant(
+        tmp_path,
+        {
+            "hydra/launcher/x": f"x: {CALLS}",
+            "mine": f"defaults: [config, _self_]\nhydra: {{{CALLBACK}}}",
+            "sly": f"{GLOBAL}hydra: {{{CALLBACK}}}",
+            "experiment/more": f"{GLOBAL}hydra: {{searchpath: [file:///tmp]}}",
+        },
+    )
     path = "../" * 20 + str(tmp_path)[1:]
     for words in (
         ["--config-dir", ".", "-m", "hydra/launcher=x", "seed=1,2"],
@@ -83,10 +86,13 @@ def test_nor_does_one_that_the_command_line_names(cl_train_here, tmp_path: Path)
 
 
 def test_settings_of_a_run_may_be_in_such_a_folder(cl_train_here, tmp_path: Path) -> None:
-    plant(tmp_path / "mine", {
-        "experiment/x": f"{GLOBAL}defaults: [regression, override /strategy: y]\nepochs: 1",
-        "strategy/y": "_target_: cl_runner.strategies.si.SI\nweight: 1.0\nxi: 0.1",
-    })  # fmt: skip
+    plant(
+        tmp_path / "mine",
+        {
+            "experiment/x": f"{GLOBAL}defaults: [regression, override /strategy: y]\nepochs: 1",
+            "strategy/y": "_target_: cl_runner.strategies.si.SI\nweight: 1.0\nxi: 0.1",
+        },
+    )
     done = cl_train_here("--config-dir", "mine", "experiment=x", "output_root=.", "name=run")
     assert done.returncode == 0, done.stderr
     (tmp_path / "config.yaml").write_text("defaults: [_self_]\nseed: 7")  # ours comes first

@@ -79,17 +79,23 @@ def test_a_secret_setting_is_masked(cl_train_here, tmp_path: Path) -> None:
 
 
 def test_what_looks_like_a_secret() -> None:
-    config = OmegaConf.create({
-        "tracker": {"api_key": "abcd", "project": "p"}, "password": None, "seed": 1,
-        "sources": [{"access_token": "efgh"}, {"name": "n"}],
-        "credentials": {"user": "me", "port": 80, "hosts": ["abcd"]},
-    })  # fmt: skip
+    config = OmegaConf.create(
+        {
+            "tracker": {"api_key": "abcd", "project": "p"},
+            "password": None,
+            "seed": 1,
+            "sources": [{"access_token": "efgh"}, {"name": "n"}],
+            "credentials": {"user": "me", "port": 80, "hosts": ["abcd"]},
+        }
+    )
     first, second = word_for("abcd"), word_for("efgh")
     assert as_written(config) == {
-        "tracker": {"api_key": first, "project": "p"}, "password": None, "seed": 1,
+        "tracker": {"api_key": first, "project": "p"},
+        "password": None,
+        "seed": 1,
         "sources": [{"access_token": second}, {"name": "n"}],
         "credentials": {"user": word_for("me"), "port": 80, "hosts": [first]},
-    }  # fmt: skip
+    }
     assert masks(config) == {"abcd": first, "efgh": second}  # two letters stand in many words
     assert masked("abcd and efgh", masks(config)) == f"{first} and {second}"
     assert masked("no longtok... here", {"longtoken": "<m>"}) == "no <m>... here"
@@ -117,7 +123,8 @@ def test_a_long_value_that_an_error_cuts_short(cl_train_here, tmp_path, monkeypa
     monkeypatch.setenv("LONG", HUNTER * 10)
     # A mistake in every job would be refused; here the jobs themselves shall tell it.
     monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
-    done = cl_train_here("-m", *TINY, "+strategy.foo=${oc.env:LONG}", "seed=1,2",
-                         "hydra.sweep.dir=sweep")  # fmt: skip
+    done = cl_train_here(
+        "-m", *TINY, "+strategy.foo=${oc.env:LONG}", "seed=1,2", "hydra.sweep.dir=sweep"
+    )
     assert done.returncode == 1
     assert not files_with(tmp_path / "sweep", HUNTER)

@@ -27,7 +27,7 @@ RUNS = {
     "rehearsal_kd_gtsrb_tuned": ("gtsrb", "rehearsal + KD"),
     "gdumb_mnist": ("gdumb_mnist", "k 500"),
     "regression": ("regression", "rbf, fine-tuning"),
-}  # fmt: skip
+}
 HEAD, ALL = (
     {
         "_target_": "cl_runner.training.settings.Phase",

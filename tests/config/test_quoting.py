@@ -35,11 +35,19 @@ def test_any_text_is_read_as_it_was_quoted() -> None:
 
 def test_what_is_no_text_stays_what_it_is() -> None:
     assert [quoted(value) for value in (None, 1, 0.5, "1", "null")] == [
-        "null", "1", "0.5", "'1'", "'null'"
-    ]  # fmt: skip
+        "null",
+        "1",
+        "0.5",
+        "'1'",
+        "'null'",
+    ]
     assert [text_of(f"resume={word}") for word in ("null", "auto", "3", "a,b", "")] == [
-        "null", "auto", "3", "", ""
-    ]  # fmt: skip
+        "null",
+        "auto",
+        "3",
+        "",
+        "",
+    ]
 
 
 def test_what_is_shown_can_be_typed_in_a_shell() -> None:
@@ -49,17 +57,23 @@ def test_what_is_shown_can_be_typed_in_a_shell() -> None:
         assert text_of(word) == name
 
 
-@pytest.mark.parametrize(("given", "flags"), [
-    (["--config-dir", "X", "resume=Y"], ["--config-dir", "X"]),
-    (["resume=Y", "--config-dir", "X", "seed=1"], ["--config-dir", "X"]),
-    (["-m", "resume=Y"], ["-m"]),
-    (["a=1", "b=2", "--cfg", "job", "~c"], ["--cfg", "job"]),
-    (["--config-dir=X", "a=1"], ["--config-dir=X"]),
-    (["a=1"], []), ([], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        (["--config-dir", "X", "resume=Y"], ["--config-dir", "X"]),
+        (["resume=Y", "--config-dir", "X", "seed=1"], ["--config-dir", "X"]),
+        (["-m", "resume=Y"], ["-m"]),
+        (["a=1", "b=2", "--cfg", "job", "~c"], ["--cfg", "job"]),
+        (["--config-dir=X", "a=1"], ["--config-dir=X"]),
+        (["a=1"], []),
+        ([], []),
+    ],
+)
 def test_flags_stand_before_overrides(given: list[str], flags: list[str]) -> None:
-    assert in_order(given) == (flags, [word for word in given if (word[0] != "-" and "=" in word)
-                                       or word[0] == "~"])  # fmt: skip
+    assert in_order(given) == (
+        flags,
+        [word for word in given if (word[0] != "-" and "=" in word) or word[0] == "~"],
+    )
 
 
 def test_a_flag_that_is_none_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> None:

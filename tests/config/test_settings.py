@@ -90,7 +90,10 @@ def test_a_wrong_setting_is_one_line(overrides: list[str], words: str) -> None:
 def test_all_problems_are_told_at_once() -> None:
     lines = problem("epochs=0", "optimizer.lr=-1", "seed=x").splitlines()
     assert {re.match(r"config error: ([\w.]+)=", line)[1] for line in lines} == {
-        "epochs", "optimizer.lr", "seed"}  # fmt: skip
+        "epochs",
+        "optimizer.lr",
+        "seed",
+    }
 
 
 def test_a_package_may_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +105,16 @@ def test_a_package_may_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "add trusted_targets=[mine]" in problem("strategy._target_=mine.Mine")
-    settings = composed("trusted_targets=[mine]", "strategy._target_=mine.Mine",
-                        "+strategy.strength=2.0")  # fmt: skip
+    settings = composed(
+        "trusted_targets=[mine]", "strategy._target_=mine.Mine", "+strategy.strength=2.0"
+    )
     assert settings.strategy.settings == {"strength": 2.0}
 
 
 def test_conventions_are_the_settings_with_names() -> None:
     found = composed("strategy=ewc").strategy.conventions()
-    assert found == {"strategy.mode": "offline", "strategy.half": True,
-                     "strategy.fisher": "sampled"}  # fmt: skip
+    assert found == {
+        "strategy.mode": "offline",
+        "strategy.half": True,
+        "strategy.fisher": "sampled",
+    }

@@ -149,8 +149,9 @@ def test_the_second_place_is_asked_when_the_first_fails(small, tmp_path, monkeyp
 def test_several_at_once_fetch_once(small, tmp_path, monkeypatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(prepare, "_torchvision", from_a_host(calls))
-    threads = [threading.Thread(target=prepare.prepare, args=("mnist", str(tmp_path)))
-               for _ in range(6)]  # fmt: skip
+    threads = [
+        threading.Thread(target=prepare.prepare, args=("mnist", str(tmp_path))) for _ in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

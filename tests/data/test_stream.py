@@ -134,8 +134,11 @@ def test_permutations_move_all_pictures_alike() -> None:
     original = source.load("")[0].images.flatten(1)
     orders = []
     for task in load(cut).tasks:
-        fitting = [p for p in permutations(range(4))
-                   if torch.equal(original[:, list(p)], task.train.raw.flatten(1))]  # fmt: skip
+        fitting = [
+            p
+            for p in permutations(range(4))
+            if torch.equal(original[:, list(p)], task.train.raw.flatten(1))
+        ]
         assert fitting
         orders.append(set(fitting))
     assert (0, 1, 2, 3) in orders[0]  # the first task is the data set itself
@@ -143,12 +146,14 @@ def test_permutations_move_all_pictures_alike() -> None:
     assert torch.equal(load(cut).tasks[2].train.raw, load(cut).tasks[2].train.raw)
 
 
-@pytest.mark.parametrize(("scenario", "starts"), [("domain_incremental", [0, 0]),
-                                                  ("class_incremental", [0, 6])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scenario", "starts"), [("domain_incremental", [0, 0]), ("class_incremental", [0, 6])]
+)
 def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
     sources = [Numbered(), Numbered(per_class=20, name="other")]
-    cut = BySource(sources=sources, root="", scenario=scenario, validation_fraction=0.0,
-                   pixels=PIXELS)  # fmt: skip
+    cut = BySource(
+        sources=sources, root="", scenario=scenario, validation_fraction=0.0, pixels=PIXELS
+    )
     stream = load(cut)
     assert [len(t.train) for t in stream.tasks] == [180, 120]
     for task, start in zip(stream.tasks, starts, strict=True):
@@ -204,8 +209,9 @@ def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
     for epoch in (0, 1):
         seen = torch.cat([b.x for b in batches(task.train, task, epoch=epoch, batch_size=7)])
         assert len(seen) == len(task.train)
-        assert torch.equal(seen.flatten(1).sum(1).sort().values,
-                           task.train.x.flatten(1).sum(1).sort().values)  # fmt: skip
+        assert torch.equal(
+            seen.flatten(1).sum(1).sort().values, task.train.x.flatten(1).sum(1).sort().values
+        )
         orders.append(seen)
     assert not torch.equal(*orders)
 

@@ -207,8 +207,10 @@ def test_a_mixture_of_all_tasks_is_predicted_as_each_task_is() -> None:
     stream, strategy = tiny_stream(), Finetune(tiny_network(batch_norm=True, new_rows="default"))
     for task in stream.tasks:
         strategy.network.grow(task)
-    apart = [predict(strategy, samples, task, 6).among_seen
-             for samples, task in zip(stream.test, stream.tasks, strict=True)]  # fmt: skip
+    apart = [
+        predict(strategy, samples, task, 6).among_seen
+        for samples, task in zip(stream.test, stream.tasks, strict=True)
+    ]
     mixture = stream.test[0] + stream.test[1] + stream.test[2]
     order = torch.randperm(len(mixture))
     mixed = predict(strategy, mixture[order], stream.tasks[0], 6).among_seen
@@ -220,10 +222,14 @@ def test_training_validation_and_test_samples_are_apart() -> None:
     """No picture of one side is, bit for bit, a picture of another (no two digits are equal)."""
     dataset = composed("dataset=digits", "dataset.validation_fraction=0.2").dataset
     stream = dataset.load(seed=0, scope="seen", device="cpu")
-    parts = [[task.train for task in stream.tasks], [t.validation for t in stream.tasks],
-             stream.test]  # fmt: skip
-    pictures = [picture.numpy().tobytes() for part in parts for samples in part
-                for picture in samples.raw]  # fmt: skip
+    parts = [
+        [task.train for task in stream.tasks],
+        [t.validation for t in stream.tasks],
+        stream.test,
+    ]
+    pictures = [
+        picture.numpy().tobytes() for part in parts for samples in part for picture in samples.raw
+    ]
     assert len(pictures) == len(set(pictures)) == 1797
     assert all(len(samples) > 0 for part in parts for samples in part)
 
@@ -251,6 +257,9 @@ def test_poisoned_test_labels_change_nothing_in_training(
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         losses.append([line for line in lines if json.loads(line)["event"] == "step"])
     assert losses[0] == losses[1] and len(losses[0]) > 3
-    same = [torch.equal(value, weights[1][key]) for key, value in weights[0].items()
-            if isinstance(value, torch.Tensor)]  # fmt: skip
+    same = [
+        torch.equal(value, weights[1][key])
+        for key, value in weights[0].items()
+        if isinstance(value, torch.Tensor)
+    ]
     assert len(same) > 3 and all(same)

@@ -49,9 +49,10 @@ def design(basis: str, z: np.ndarray, terms: int) -> np.ndarray:
         "polynomial": lambda: np.polynomial.legendre.legvander(z, terms)[:, 1:],
         "rbf": lambda: np.exp(-((z[:, None] - c) ** 2) / 2 / d**2),
         "sigmoid": lambda: 1 / (1 + np.exp(-3 * (z[:, None] - c) / d)),
-        "fourier": lambda: np.stack([(np.sin, np.cos)[n % 2](np.pi * (n // 2 + 1) * z)
-                                     for n in range(terms)], 1),
-    }[basis]()  # fmt: skip
+        "fourier": lambda: np.stack(
+            [(np.sin, np.cos)[n % 2](np.pi * (n // 2 + 1) * z) for n in range(terms)], 1
+        ),
+    }[basis]()
     return np.hstack([columns, np.ones((len(z), 1))])
 
 

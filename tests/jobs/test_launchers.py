@@ -60,8 +60,11 @@ def test_every_launcher_gives_the_same_bits(basic, tmp_path: Path, plugin, launc
 
 def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
-    kills = ("trusted_targets=[faulty]", "strategy._target_=faulty.Signalling",
-             "+strategy.signals=[],[SIGKILL]")  # fmt: skip
+    kills = (
+        "trusted_targets=[faulty]",
+        "strategy._target_=faulty.Signalling",
+        "+strategy.signals=[],[SIGKILL]",
+    )
     said = swept(tmp_path, "-m", *TINY, *kills, "seed=0", *RAY)
     assert said.endswith("exit code 1"), said
     assert states(said.partition("sweep folder")[0]) == ["done", "killed"]
@@ -89,14 +92,14 @@ class Launcher:
 
 
 def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
-    jobs = [Job(tmp_path / name, {}, [], {}) for name in "abcdef"]
+    jobs = [Job(tmp_path / name, {}, []) for name in "abcdef"]
     monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(sweeper, "command", lambda job, *_: [str(job.folder)])
+    monkeypatch.setattr(sweeper, "composed_command", lambda job, *_: [str(job.folder)])
     sweep = sweeper.Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
     sweep.launcher = Launcher(killer="c")
-    sweep._run(jobs, tmp_path)
+    sweep._run(jobs)
     assert {job.folder.name: job.state for job in jobs} == {
         "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
         "f": "complete"}  # fmt: skip
@@ -106,7 +109,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     tmp_path, monkeypatch
 ) -> None:
     """As submitit's: the first job is lost, the second goes on for a while."""
-    lost, alive = jobs = [Job(tmp_path / name, {}, [], {}) for name in "ab"]
+    lost, alive = jobs = [Job(tmp_path / name, {}, []) for name in "ab"]
     launched = []
 
     def launch(sweep, given, *_):
@@ -130,7 +133,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     monkeypatch.setattr(sweeper.Sweep, "_launch", launch)
     sweep = sweeper.Sweep(None)
     sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep._run(jobs, tmp_path)
+    sweep._run(jobs)
     assert launched == [["a", "b"], ["a"]]
     assert [job.state for job in jobs] == ["complete", "complete"]
 

@@ -71,8 +71,9 @@ def page_file(tmp_path_factory) -> Path:
         for weight, old in ((2, 0.2), (10, 0.5), (100, 0.7)):
             run_folder(folder / f"{weight}-{seed}", "ewc", seed, (old + seed / 50, 0.8),
                        validation=(old, 0.8), weight=weight)  # fmt: skip
-        run_folder(folder / f"{evil}{seed}", PLANTED, seed, (0.3, 0.9), validation=(0.3, 0.9),
-                   memory=10**6)  # fmt: skip
+        run_folder(
+            folder / f"{evil}{seed}", PLANTED, seed, (0.3, 0.9), validation=(0.3, 0.9), memory=10**6
+        )
     run_folder(folder / "failed", "ewc", 3, (0, 0), weight=10, state="failed")
     _, files = command.report([folder], tmp_path_factory.mktemp("out"))
     return files[0]
@@ -155,8 +156,10 @@ def test_the_player_shows_one_frame_at_a_time(page: Browser, tmp_path: Path) -> 
     (tmp_path / "page.html").write_text(text)
     page.open(tmp_path / "page.html")
     assert page.evaluate(SHOWN) == [0, 0, 0, 1]
-    page.evaluate("Object.assign(document.querySelector('.player input'), {value: 1})"
-                  ".dispatchEvent(new Event('input'))")  # fmt: skip
+    page.evaluate(
+        "Object.assign(document.querySelector('.player input'), {value: 1})"
+        ".dispatchEvent(new Event('input'))"
+    )
     assert page.evaluate(SHOWN) == [0, 1, 0, 0]
     page.evaluate("document.querySelector('.player button').click()")
     while page.evaluate("document.querySelector('.player button').textContent") == "Pause":

@@ -101,9 +101,10 @@ DAMAGE = {
     "torn": lambda text: "{",
     "not a number": lambda text: text.replace('"alarms": ', '"forgetting": NaN, "alarms": '),
     "of another version": lambda text: text.replace('"cost"', '"costs"'),
-    "regression without fits": lambda text: text.replace('"metrics_are_of": "accuracy"',
-                                                         '"metrics_are_of": "mse"'),
-}  # fmt: skip
+    "regression without fits": lambda text: text.replace(
+        '"metrics_are_of": "accuracy"', '"metrics_are_of": "mse"'
+    ),
+}
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -120,13 +121,18 @@ def test_a_damaged_run_is_shown_as_such_in_its_group(two_strategies, tmp_path, d
 
 def test_jobs_that_were_never_begun_are_known_by_their_command(tmp_path) -> None:
     jobs = [
-        {"folder": f"00{n}", "varied": {"strategy.weight": f"{10.0**n}", "seed": "4"},
-         "overrides": ["strategy=ewc", f"strategy.weight={10.0**n}", "seed=4"]}
+        {
+            "folder": f"00{n}",
+            "varied": {"strategy.weight": f"{10.0**n}", "seed": "4"},
+            "overrides": ["strategy=ewc", f"strategy.weight={10.0**n}", "seed=4"],
+        }
         for n in range(2)
-    ]  # fmt: skip
+    ]
     (tmp_path / "sweep.json").write_text(json.dumps({"sweep": "s", "id": None, "jobs": jobs}))
-    assert [group.label for group in section_of(tmp_path).groups] == ["ewc, weight 1",
-                                                                     "ewc, weight 10"]  # fmt: skip
+    assert [group.label for group in section_of(tmp_path).groups] == [
+        "ewc, weight 1",
+        "ewc, weight 10",
+    ]
 
 
 def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
@@ -143,9 +149,11 @@ def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
     section = section_of(tmp_path)
     assert section.varied == ["model", "optimizer", "optimizer.lr"]
     assert [group.label for group in section.groups] == [
-        "ewc, model mlp, optimizer sgd", "ewc, model cnn, optimizer sgd",
-        "ewc, lr 0.01, model mlp, optimizer adam", "ewc, lr 0.02, model mlp, optimizer adam",
-    ]  # fmt: skip
+        "ewc, model mlp, optimizer sgd",
+        "ewc, model cnn, optimizer sgd",
+        "ewc, lr 0.01, model mlp, optimizer adam",
+        "ewc, lr 0.02, model mlp, optimizer adam",
+    ]
 
 
 def test_settings_are_equal_if_their_numbers_are(tmp_path) -> None:
@@ -375,9 +383,11 @@ def test_markdown_and_latex_keep_names_as_text() -> None:
     )
     lines = markdown(table).splitlines()
     assert lines[2:] == [
-        r"| a\|b | n |", "| --- | --- |", r"| =HYPERLINK(1)\|\$x\_1\$ &amp; 50% | 1 |",
+        r"| a\|b | n |",
+        "| --- | --- |",
+        r"| =HYPERLINK(1)\|\$x\_1\$ &amp; 50% | 1 |",
         r"| &lt;b&gt; \*x\* | – |",
-    ]  # fmt: skip
+    ]
     body = latex(table)
     assert r"=HYPERLINK(1)\textbar{}\$x\_1\$ \& 50\% & 1 \\" in body
     # After \\ a bracket would be a length, and a star another command.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,8 +15,9 @@ from cl_runner.reproduce.verdict import good, judge, plain
 
 
 def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
-    row = Row(row="old", run="one", metric="accuracy[1][0]", published=published,
-              tolerance=tolerance)  # fmt: skip
+    row = Row(
+        row="old", run="one", metric="accuracy[1][0]", published=published, tolerance=tolerance
+    )
     return Suite(name="s", title="t", source="", minutes=1, seeds=[0, 1, 2], common=[],
                  runs={"one": []}, rows=[row])  # fmt: skip
 
@@ -25,8 +25,10 @@ def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
 def left(*shares: float | None) -> dict:
     """What three runs left: the first task's accuracy after the second; None for a failure."""
     without = {"no number": {"accuracy": None}, None: None}
-    return {("one", seed): without.get(s, {"accuracy": [[1.0, None], [s, 0.5]]})
-            for seed, s in enumerate(shares)}  # fmt: skip
+    return {
+        ("one", seed): without.get(s, {"accuracy": [[1.0, None], [s, 0.5]]})
+        for seed, s in enumerate(shares)
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,8 +157,8 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
     """They may stand anywhere on the command line; where the data is changes nothing."""
     started = []
 
-    def stub(suite, parent, overrides, job):
-        started.append((parent, tuple(overrides)))
+    def stub(job, children):
+        started.append(job.folder.parent)
         return None, "stub"
 
     monkeypatch.setattr(command, "run_one", stub)
@@ -166,23 +168,9 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
         monkeypatch.setattr(sys, "argv", ["cl-reproduce", name, *given])
         with pytest.raises(SystemExit):
             command.main()
-    parents = list(dict.fromkeys(parent for parent, _ in started))
+    parents = list(dict.fromkeys(started))
     assert [p.parent.name for p in parents] == ["reproduce", name]
     changed = json.loads((root / name / parents[1].name / "verdict.json").read_text())
     assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
     page = (root / name / parents[1].name / "verdict.md").read_text()
     assert f"`cl-reproduce {name} epochs=1`" in page
-
-
-def test_an_interruption_begins_no_other_run(monkeypatch) -> None:
-    started = []
-
-    def interrupted(suite, parent, overrides, job):
-        started.append(job)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "run_one", interrupted)
-    many = SimpleNamespace(seeds=range(50), runs={"one": []})
-    with pytest.raises(KeyboardInterrupt):
-        command.run_all(many, None, [], jobs=1)
-    assert len(started) < 5

@@ -166,7 +166,9 @@ def test_the_newest_two_are_kept_and_no_part_of_one(two: Checkpoints) -> None:
     (two.folder / "task-00000-step-0000000003.ckpt.part").write_bytes(b"half")
     two.save(state(3))
     assert [file.name for file in two.newest_first()] == [
-        "task-00000-step-0000000003.ckpt", "task-00000-step-0000000002.ckpt"]  # fmt: skip
+        "task-00000-step-0000000003.ckpt",
+        "task-00000-step-0000000002.ckpt",
+    ]
     assert len(list(two.folder.iterdir())) == 2
 
 

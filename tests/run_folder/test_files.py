@@ -7,14 +7,18 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 from conftest import exit_code
 
+from cl_runner import lock
 from cl_runner.errors import FolderInUse, StorageError
 from cl_runner.run_folder import files as storage
 
@@ -37,7 +41,8 @@ class Disk:
         system = SimpleNamespace(**vars(os))
         for name in ("open", "write", "fsync", "replace", "close"):
             setattr(system, name, self._noting(name, getattr(os, name)))
-        monkeypatch.setattr(storage, "os", system)
+        for module in (storage, lock):
+            monkeypatch.setattr(module, "os", system)
 
     def _noting(self, name: str, call):
         def noted(*arguments):
@@ -82,7 +87,7 @@ def test_a_lock_that_cannot_be_had_is_told(code, tmp_path, monkeypatch) -> None:
         raise OSError(code, os.strerror(code))
 
     if code == errno.ENOLCK:
-        monkeypatch.setattr(storage.fcntl, "flock", failing)
+        monkeypatch.setattr(lock.fcntl, "flock", failing)
     else:
         Disk(monkeypatch, "write", code)
     with pytest.raises(StorageError, match=os.strerror(code)), storage.locked(tmp_path):
@@ -126,6 +131,52 @@ def test_the_lock_names_its_owner_and_goes_with_it(tmp_path: Path) -> None:
     assert not storage.is_locked(tmp_path)
     with storage.locked(tmp_path):
         assert storage.is_locked(tmp_path)
+
+
+def test_a_forked_child_does_not_hold_its_parents_lock(tmp_path: Path) -> None:
+    hold = (
+        "import os, sys, time; from pathlib import Path\n"
+        "from cl_runner.run_folder.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    if os.fork(): print('forked', flush=True)\n"
+        "    time.sleep(60)"
+    )
+    words = [sys.executable, "-c", hold, str(tmp_path)]
+    owner = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert owner.stdout is not None and owner.stdout.readline() == b"forked\n"
+        assert storage.is_locked(tmp_path)
+        owner.kill()
+        owner.wait()  # not communicate: the child holds the pipe, too
+        until = time.monotonic() + 5  # the child may not have been scheduled yet
+        while storage.is_locked(tmp_path) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not storage.is_locked(tmp_path)
+        os.killpg(owner.pid, 0)  # the child is still there
+    finally:
+        os.killpg(owner.pid, signal.SIGKILL)
+        owner.communicate()
+
+
+def test_who_asks_whether_a_folder_is_locked_keeps_nobody_out(tmp_path: Path) -> None:
+    with storage.locked(tmp_path):
+        pass
+    asking = Event()
+
+    def ask() -> None:
+        while not asking.is_set():
+            assert not lock.is_held(tmp_path / "other")
+            storage.is_locked(tmp_path)
+
+    asker = Thread(target=ask)
+    asker.start()
+    try:
+        for _ in range(50):
+            with storage.locked(tmp_path):
+                pass
+    finally:
+        asking.set()
+        asker.join()
 
 
 def test_what_goes_wrong_under_a_lock_is_not_taken_for_a_lock(tmp_path: Path) -> None:

@@ -79,8 +79,11 @@ def test_a_field_of_another_type_is_damage_for_a_report(copy: Path) -> None:
         before = (folder / name).read_text()
         node = yaml.safe_load(before)
         node[key] = value
-        (folder / name).write_text((json if name.endswith("json") else yaml).dumps(node)
-                                   if name.endswith("json") else yaml.safe_dump(node))  # fmt: skip
+        (folder / name).write_text(
+            (json if name.endswith("json") else yaml).dumps(node)
+            if name.endswith("json")
+            else yaml.safe_dump(node)
+        )
         found = {run.folder.name: run for run in runs([copy])}
         assert found[fuzz_folders.CLASSES].state == "damaged", (name, key, value)
         assert name in found[fuzz_folders.CLASSES].error
@@ -163,11 +166,15 @@ def test_metrics_that_a_checkpoint_calls_durable_are_as_they_were(
     folder = shutil.copytree(trained, tmp_path / "run")
     file = folder / "metrics.jsonl"
     good = file.read_bytes()
-    file.write_bytes({
-        "zeros": bytes(len(good)), "last byte": good[:-1] + b"x",
-        "a number": good.replace(b'"step": 1', b'"step": 2', 1), "cut": good[:-1],
-        "a line": good.split(b"\n", 1)[1] + b" " * len(good.split(b"\n", 1)[0]) + b"\n",
-    }[damaged])  # fmt: skip
+    file.write_bytes(
+        {
+            "zeros": bytes(len(good)),
+            "last byte": good[:-1] + b"x",
+            "a number": good.replace(b'"step": 1', b'"step": 2', 1),
+            "cut": good[:-1],
+            "a line": good.split(b"\n", 1)[1] + b" " * len(good.split(b"\n", 1)[0]) + b"\n",
+        }[damaged]
+    )
     before = {k: v for k, v in whole(folder).items() if "status" not in k}
     with pytest.raises(CheckpointError, match=r"metrics.jsonl is damaged: .*Hint: restore") as told:
         going_on(folder)
@@ -197,9 +204,11 @@ OTHER_STATES = {
     "a part of text": lambda s: s.update(optimizer="x"),
     "a key more": lambda s: s["strategy"].update(evil=torch.zeros(1)),
     "a tensor of another shape": lambda s: s["strategy"].update(
-        {next(iter(s["strategy"])): torch.zeros(2)}),
+        {next(iter(s["strategy"])): torch.zeros(2)}
+    ),
     "a tensor of another type": lambda s: s["strategy"].update(
-        {k: v.long() for k, v in list(s["strategy"].items())[:1]}),
+        {k: v.long() for k, v in list(s["strategy"].items())[:1]}
+    ),
     "an optimizer's tensor": lambda s: s["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
     "an optimizer's step": lambda s: s["optimizer"]["state"][0].pop("step"),
     "a step of text": lambda s: s["cost"].update(steps="1"),
@@ -211,7 +220,7 @@ OTHER_STATES = {
     "threads of text": lambda s: s["environment"].update(threads="1"),
     "a generator": lambda s: s["generators"].update(cpu=torch.zeros(3, dtype=torch.uint8)),
     "a size of text": lambda s: s.update(metrics_size="0"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", OTHER_STATES)
@@ -249,8 +258,10 @@ def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch
 @pytest.mark.parametrize("evil", ["*", "../../x", "[a-z]", "0123456", "a/b"])
 def test_an_id_is_no_pattern(evil: str, copy: Path) -> None:
     """W&B runs that a later one takes the place of are found by it."""
-    for folder, name, key in ((copy / fuzz_folders.CLASSES, "status.json", "run_id"),
-                              (copy, "sweep.json", "id")):  # fmt: skip
+    for folder, name, key in (
+        (copy / fuzz_folders.CLASSES, "status.json", "run_id"),
+        (copy, "sweep.json", "id"),
+    ):
         node = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps({**node, key: evil}))
     for reader in (lambda: read.status(copy / fuzz_folders.CLASSES), lambda: read.ledger(copy)):

@@ -226,8 +226,12 @@ def test_a_foreign_folder_makes_nothing_outside_of_itself(
     outside = tmp_path / "outside"
     file = stopped / "overrides.yaml"
     own = yaml.safe_load(file.read_text())
-    theirs = [f"first_task_cache={outside}", "name=${oc.env:SECRET}", f"output_root={outside}",
-              "first_task_cache=${oc.env:SECRET}"]  # fmt: skip
+    theirs = [
+        f"first_task_cache={outside}",
+        "name=${oc.env:SECRET}",
+        f"output_root={outside}",
+        "first_task_cache=${oc.env:SECRET}",
+    ]
     file.write_text(yaml.safe_dump([*own, *theirs]))
     before = sorted(tmp_path.iterdir())
     done = cl_train_here("resume=run", "trusted_targets=[stopping]")

@@ -33,7 +33,7 @@ from optuna.distributions import (  # noqa: E402
 )
 from optuna.trial import TrialState, create_trial  # noqa: E402
 
-from cl_runner.search import search, space  # noqa: E402
+from cl_runner.search import space  # noqa: E402
 from cl_runner.search import study as studies  # noqa: E402
 from cl_runner.search import table as tables  # noqa: E402
 from cl_runner.search.points import all_checked, checked  # noqa: E402
@@ -52,9 +52,11 @@ def cl_search(tmp_path, monkeypatch, capfd) -> Callable[..., subprocess.Complete
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["cl-search", *arguments])
-        with pytest.raises(SystemExit) as stop:
+        code = 0
+        try:
             command.main()
-        code = int(stop.value.code or 0)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
         return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
 
     return call
@@ -105,7 +107,7 @@ def the_folder(root: Path) -> Path:
         ("shuffle(a,b)", CategoricalDistribution(["a", "b"])),
         ("choice([1,2],[3])", CategoricalDistribution(["[1,2]", "[3]"])),
     ],
-)  # fmt: skip
+)
 def test_hydras_words_are_distributions(typed: str, expected) -> None:
     found = space.read(["seed=3", f"some.thing={typed}"])
     assert found.searched == {"some.thing": expected} and found.fixed == ["seed=3"]
@@ -408,7 +410,7 @@ def test_runs_that_end_without_a_value(
         (told / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
         return SimpleNamespace(wait=lambda _: code)
 
-    monkeypatch.setattr(search, "Child", start)
+    monkeypatch.setattr("cl_runner.jobs.launch.Child", start)
     done = cl_search(*TINY, LR, "--trials", "2", "--jobs", "1")
     assert done.returncode == returned
     assert [trial.state.name for trial in trials(the_folder(tmp_path))] == states
@@ -454,8 +456,10 @@ def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
     below = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def imports_torch() -> bool:  # multiprocessing's tracker does not, the server does
-        return any("libtorch" in Path(f"/proc/{child}/maps").read_text()
-                   for child in below.read_text().split())  # fmt: skip
+        return any(
+            "libtorch" in Path(f"/proc/{child}/maps").read_text()
+            for child in below.read_text().split()
+        )
 
     until(imports_torch, process.pid)
     os.killpg(process.pid, signal.SIGINT)

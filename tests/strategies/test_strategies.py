@@ -142,8 +142,9 @@ def test_the_offline_penalty_is_the_sum_over_all_earlier_tasks(half: bool) -> No
     assert len(springs) == 3
     torch.testing.assert_close(term, separate)
     parameters = list(strategy.network.parameters())
-    for found, expected in zip(*(torch.autograd.grad(s, parameters) for s in (term, separate)),
-                               strict=True):  # fmt: skip
+    for found, expected in zip(
+        *(torch.autograd.grad(s, parameters) for s in (term, separate)), strict=True
+    ):
         torch.testing.assert_close(found, expected)
 
 
@@ -188,8 +189,9 @@ def test_joint_from_scratch_begins_each_task_with_the_first_weights() -> None:
     assert strategy.network.classifier.born == 2
 
 
-@pytest.mark.parametrize(("on", "rows"), [("current", slice(16)), ("memory", slice(16, None)),
-                                          ("both", slice(None))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("on", "rows"), [("current", slice(16)), ("memory", slice(16, None)), ("both", slice(None))]
+)
 def test_what_rehearsal_kd_distils_on(on: str, rows: slice) -> None:
     stream, strategy = tiny_stream(), make("rehearsal_kd", distil_on=on)
     train(strategy, stream, 2)

@@ -68,8 +68,9 @@ def test_each_job_has_the_settings_of_its_point(once: Path) -> None:
 
 def test_more_values_run_only_what_is_new(cl_train_here, swept: Path) -> None:
     mine = swept.rename(swept.with_name("mine"))
-    more = cl_train_here("-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1",
-                         "name=mine")  # fmt: skip
+    more = cl_train_here(
+        "-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1", "name=mine"
+    )
     assert more.returncode == 0
     assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
     assert len(list(mine.glob("0*"))) == 6
@@ -101,8 +102,9 @@ def test_results_are_those_of_single_runs_without_the_store(
     """Bit for bit, though a sweep trains each first task once."""
     assert len(list((once / "first_tasks").glob("*.ckpt"))) == 2  # one a seed
     for number, (alpha, seed) in enumerate(itertools.product((0.5, 1), (0, 1))):
-        alone = cl_train_here(*TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}",
-                              f"name=alone{number}")  # fmt: skip
+        alone = cl_train_here(
+            *TINY, "strategy=lwf", f"strategy.alpha={alpha}", f"seed={seed}", f"name=alone{number}"
+        )
         assert alone.returncode == 0
         (job,) = once.glob(f"00{number}_*")
         for name in ("metrics.jsonl", "predictions.npz"):
@@ -174,8 +176,9 @@ def test_points_are_composed_as_by_hydra_itself(points: list[list[str]]) -> None
 
 
 def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
-    plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4",
-                         "plan=true")  # fmt: skip
+    plan = cl_train_here(
+        "-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4", "plan=true"
+    )
     assert states("\n" + plan.stdout) == ["run", "run"]
 
 

@@ -37,8 +37,11 @@ def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
     (start,) = (r["run"] for r in records if r["type"] == "run")
     assert start["run_group"] == "a group" and start["job_type"] == "ewc"
     assert "mine" in start["tags"] and start["config"]["update"]["root"] == "<env:CL_DATA>"
-    axes = {m["metric"].get("glob_name"): m["metric"].get("step_metric")
-            for m in records if m["type"] == "metric"}  # fmt: skip
+    axes = {
+        m["metric"].get("glob_name"): m["metric"].get("step_metric")
+        for m in records
+        if m["type"] == "metric"
+    }
     assert axes["train/*"] == "step" and axes["accuracy/*"] == "task"
 
     history = [r["history"]["item"] for r in records if r["type"] == "history"]
@@ -64,8 +67,9 @@ def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
 
 
 def test_a_sweep_is_one_group_of_runs_named_by_what_varies(cl_train_here, tmp_path: Path) -> None:
-    done = cl_train_here("-m", *TINY, "tracker=wandb", "strategy=lwf", "strategy.T=1,4", "seed=3",
-                         "name=study")  # fmt: skip
+    done = cl_train_here(
+        "-m", *TINY, "tracker=wandb", "strategy=lwf", "strategy.T=1,4", "seed=3", "name=study"
+    )
     assert done.returncode == 0, done.stderr
     seen = {}
     for folder in (tmp_path / "outputs" / "sweeps" / "study").glob("0*"):

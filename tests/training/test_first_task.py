@@ -92,7 +92,7 @@ def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp
         ("dataset.pixels.flip=true", False),
         ("ce_scope=all", False),
     ],
-)  # fmt: skip
+)
 def test_what_the_first_task_depends_on(change: str, same: bool) -> None:
     def of(*overrides: str) -> dict:
         with initialize_config_dir(str(CONF), version_base="1.3"):

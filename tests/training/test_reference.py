@@ -16,8 +16,11 @@ from cl_runner.metrics import Matrix
 from cl_runner.training.reference import matrix_of
 
 FAST = ("epochs=1", "batch_size=64", "model.widths=[16]")
-PERMUTED = ("dataset=permuted_mnist", "dataset.tasks=2",
-            "dataset.source={_target_: cl_runner.data.digits.Digits}")  # fmt: skip
+PERMUTED = (
+    "dataset=permuted_mnist",
+    "dataset.tasks=2",
+    "dataset.source={_target_: cl_runner.data.digits.Digits}",
+)
 
 
 @pytest.fixture(scope="module")

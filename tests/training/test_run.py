@@ -76,8 +76,11 @@ def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path
     for t in range(3):
         right, count, shares = 0, 0, []
         for k in range(t + 1):
-            pairs = zip(stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"].tolist(),
-                        stored[f"labels_of_task_{k + 1}"].tolist(), strict=True)  # fmt: skip
+            pairs = zip(
+                stored[f"after_task_{t + 1}_on_task_{k + 1}{suffix}"].tolist(),
+                stored[f"labels_of_task_{k + 1}"].tolist(),
+                strict=True,
+            )
             of_task = [predicted == label for predicted, label in pairs]
             right, count = right + sum(of_task), count + len(of_task)
             shares.append(sum(of_task) / len(of_task))
@@ -209,8 +212,10 @@ def test_an_inert_term_raises_the_alarm(planted, tmp_path, capfd) -> None:
     assert terms == ["distillation"] * 2
 
 
-@pytest.mark.parametrize("strategy", ["finetune", "joint", "lwf", "kd", "ewc", "rehearsal",
-                                      "rehearsal_kd", "si", "gdumb"])  # fmt: skip
+@pytest.mark.parametrize(
+    "strategy",
+    ["finetune", "joint", "lwf", "kd", "ewc", "rehearsal", "rehearsal_kd", "si", "gdumb"],
+)
 def test_a_strategy_that_works_raises_no_alarm(strategy: str, tmp_path: Path) -> None:
     assert run_here(tmp_path / "run", *FAST, f"strategy={strategy}")["alarms"] == []
 
@@ -238,8 +243,10 @@ def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
 
 
 PHASE = "cl_runner.training.settings.Phase"
-PHASES = (f"later_phases=[{{_target_:{PHASE},epochs:2,layers:head,weight_decay:null}},"
-          f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.5}}]")  # fmt: skip
+PHASES = (
+    f"later_phases=[{{_target_:{PHASE},epochs:2,layers:head,weight_decay:null}},"
+    f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.5}}]"
+)
 
 
 def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,8 +271,12 @@ def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.Mon
     results = run_here(tmp_path / "run", *arguments, PHASES)
     own = composed(*arguments).optimizer.settings["weight_decay"]
     # (task, epoch, fresh optimizer, body still, head moved, weight decay): two steps an epoch
-    expected = [(0, 0, None, False, own), (1, 0, True, True, own), (1, 1, False, True, own),
-                (1, 2, True, False, 0.5)]  # fmt: skip
+    expected = [
+        (0, 0, None, False, own),
+        (1, 0, True, True, own),
+        (1, 1, False, True, own),
+        (1, 2, True, False, 0.5),
+    ]
     for task, epoch, fresh, still, decay in expected:
         steps = [s for s in seen if s[:2] == (task, epoch)]
         assert len(steps) == 2 and all(s[4] and s[3] == still and s[5] == decay for s in steps)
@@ -329,7 +340,10 @@ def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
     assert curve[6]["accuracy"] == results["accuracy"][1]
     steps = [line["step"] for line in logged(tmp_path / "run") if line["event"] == "within_task"]
     batches = [-(-task["train"] // 64) for task in results["tasks"]]
-    assert steps == [batches[0], 2 * batches[0],
-                     *(2 * batches[0] + n * batches[1] for n in (1, 2, 3))]  # fmt: skip
+    assert steps == [
+        batches[0],
+        2 * batches[0],
+        *(2 * batches[0] + n * batches[1] for n in (1, 2, 3)),
+    ]
     plain = run_here(tmp_path / "plain", "epochs=1", "batch_size=64", "dataset.tasks=2")
     assert plain["accuracy_curve"] is None

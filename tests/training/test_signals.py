@@ -37,8 +37,9 @@ def continued_as_if_nothing_had_been(cl_train_here, tmp_path: Path, monkeypatch)
     assert cl_train_here("resume=run", TRUST).returncode == 0
     assert cl_train_here(*TINY, "name=whole").returncode == 0
     files = ("metrics.jsonl", "predictions.npz")
-    return all((tmp_path / "run" / f).read_bytes() == (tmp_path / "whole" / f).read_bytes()
-               for f in files)  # fmt: skip
+    return all(
+        (tmp_path / "run" / f).read_bytes() == (tmp_path / "whole" / f).read_bytes() for f in files
+    )
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 143)])
@@ -56,13 +57,15 @@ def test_a_signal_within_a_step_saves_at_its_end(
     assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize(("names", "code"), [("SIGINT,SIGINT", 130), ("SIGTERM,SIGINT", 130),
-                                             ("SIGINT,SIGTERM", 143)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "code"), [("SIGINT,SIGINT", 130), ("SIGTERM,SIGINT", 130), ("SIGINT,SIGTERM", 143)]
+)
 def test_a_second_signal_ends_at_once_and_hurts_nothing(
     names, code, cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
 ) -> None:
-    child = cl_train_beside(*SIGNALLING, f"+strategy.signals=[{names}]", "name=run",
-                            "checkpoint.every_n_steps=1")  # fmt: skip
+    child = cl_train_beside(
+        *SIGNALLING, f"+strategy.signals=[{names}]", "name=run", "checkpoint.every_n_steps=1"
+    )
     assert exit_code(child) == code
     assert checkpoints(tmp_path / "run")[-1] == f"task-00001-step-{SENT_AT - 1:010}.ckpt"
     assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)
@@ -103,8 +106,9 @@ def test_it_is_over_within_two_seconds(cl_train_beside, tmp_path: Path) -> None:
 
 def test_a_sweep_ends_with_the_job_that_was_asked_to(cl_train_beside, tmp_path: Path) -> None:
     """Exit code 143, and no later job is begun."""
-    child = cl_train_beside("-m", *SIGNALLING, "+strategy.signals=[SIGTERM]", "seed=1,2",
-                            "hydra.sweep.dir=sweep")  # fmt: skip
+    child = cl_train_beside(
+        "-m", *SIGNALLING, "+strategy.signals=[SIGTERM]", "seed=1,2", "hydra.sweep.dir=sweep"
+    )
     assert exit_code(child) == 143
     begun = [file.parent for file in (tmp_path / "sweep").glob("*/status.json")]
     assert [status(folder) for folder in begun] == ["interrupted"]

@@ -30,8 +30,9 @@ def essence(records: list[dict]) -> dict:
     kept = ("run_id", "display_name", "run_group", "job_type", "project", "tags", "config")
     history = [
         {k: v for k, v in r["history"]["item"].items() if k[0] != "_" and "artifact" not in k}
-        for r in records if r["type"] == "history"
-    ]  # fmt: skip
+        for r in records
+        if r["type"] == "history"
+    ]
     alerts = [r["alert"] for r in records if r["type"] == "alert"]
     axes = [r["metric"] for r in records if r["type"] == "metric"]
     (end,) = (r["exit"]["exit_code"] for r in records if r["type"] == "exit")
@@ -66,8 +67,10 @@ def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: 
     assert rebuilt(folder) == {run["display_name"]: run for run in live}
     assert local_files(folder) == before
     assert [line.partition(": ")[2].partition(",")[0] for line in told] == [
-        "complete", "failed", "summary of the sweep"
-    ]  # fmt: skip
+        "complete",
+        "failed",
+        "summary of the sweep",
+    ]
     assert upload == f"to upload them: wandb sync {folder}/wandb/offline-run-*"
 
     summary = live[2]
@@ -108,8 +111,11 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
     elsewhere."""
     (killed / "begun").mkdir()
     (killed / "begun" / "status.json").write_text('{"status": "failed", "error": "no data"}')
-    ledger = {"sweep": "s", "id": None, "jobs": [{"folder": "killed", "varied": {"strategy.T": "4"},
-                                     "overrides": []}]}  # fmt: skip
+    ledger = {
+        "sweep": "s",
+        "id": None,
+        "jobs": [{"folder": "killed", "varied": {"strategy.T": "4"}, "overrides": []}],
+    }
     (killed / "sweep.json").write_text(json.dumps(ledger))
     before = local_files(killed)
     monkeypatch.setattr(sys, "argv", ["cl-report", "--to-wandb", str(killed), "--output",

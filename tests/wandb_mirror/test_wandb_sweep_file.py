@@ -26,8 +26,9 @@ def sweep_file() -> dict:
 
 def for_ewc() -> dict:
     """The same with the parameters that the page gives for EWC."""
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "wandb.md").read_text(),
-                          re.DOTALL | re.MULTILINE)  # fmt: skip
+    (block,) = re.findall(
+        r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "wandb.md").read_text(), re.DOTALL | re.MULTILINE
+    )
     file = sweep_file()
     words = [w.replace("strategy=rehearsal_kd", "strategy=ewc") for w in file["command"]]
     return {**file, **yaml.safe_load(block), "command": words}
@@ -86,8 +87,12 @@ def test_a_run_of_an_agent_is_the_one_that_the_agent_waits_for(
     point = corners(file["parameters"])[0]
     given = tmp_path / "given.yaml"
     given.write_text(yaml.safe_dump({key: {"value": value} for key, value in point.items()}))
-    told = {"SWEEP_ID": "sweep123", "RUN_ID": "agent456", "PROJECT": "theirs",
-            "SWEEP_PARAM_PATH": str(given)}  # fmt: skip
+    told = {
+        "SWEEP_ID": "sweep123",
+        "RUN_ID": "agent456",
+        "PROJECT": "theirs",
+        "SWEEP_PARAM_PATH": str(given),
+    }
     for name, value in told.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     done = cl_train_here(*agent_command(file, point)[2:], *TINY, "name=run")

@@ -112,8 +112,11 @@ class Section:
     @property
     def metrics(self) -> list[Metric]:
         """Those that some run has."""
-        return [metric for metric in METRICS.values()
-                if any(group.spread(metric).n for group in self.measured)]  # fmt: skip
+        return [
+            metric
+            for metric in METRICS.values()
+            if any(group.spread(metric).n for group in self.measured)
+        ]
 
     @property
     def varied(self) -> list[str]:

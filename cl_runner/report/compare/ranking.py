@@ -71,8 +71,11 @@ def _order(section: Section, places: list[Place]) -> list[str]:
         return [*sentences, "There is nothing to compare it with."]
     tested = [place for place in places[1:] if place.p is not None]
     if not tested:
-        return [*sentences, "No two settings share two seeds: nothing about their order can be "
-                "concluded. Run more seeds, such as seed=0,1,2,3,4,5."]  # fmt: skip
+        return [
+            *sentences,
+            "No two settings share two seeds: nothing about their order can be "
+            "concluded. Run more seeds, such as seed=0,1,2,3,4,5.",
+        ]
     untested = [place for place in places[1:] if place.p is None]
     if untested:
         sentences.append(f"Not tested, for want of two shared seeds: {_labels(untested)}.")
@@ -83,10 +86,13 @@ def _tests(tested: list[Place]) -> list[str]:
     ahead = [place for place in tested if (place.p or 0) < LEVEL]
     level = [place for place in tested if (place.p or 0) >= LEVEL]
     return [
-        *([f"It is ahead of {_labels(ahead)} (p < {LEVEL:g} after Holm's correction)."]
-          if ahead else []),
+        *(
+            [f"It is ahead of {_labels(ahead)} (p < {LEVEL:g} after Holm's correction)."]
+            if ahead
+            else []
+        ),
         *([f"It can't be told apart from {_labels(level)}."] if level else []),
-    ]  # fmt: skip
+    ]
 
 
 def _no_power(tested: list[Place]) -> list[str]:
@@ -114,15 +120,18 @@ def _selection(section: Section) -> list[str]:
         return []
     chosen = section.chosen(section.measured)
     if chosen is None:
-        return ["No data was held out (dataset.validation_fraction is 0), so no setting was "
-                "chosen: to take the best row of this table would be to select on test "
-                "data."]  # fmt: skip
+        return [
+            "No data was held out (dataset.validation_fraction is 0), so no setting was chosen: "
+            "to take the best row of this table would be to select on test data."
+        ]
     eligible = section.eligible(section.measured)
     left_out = [group for group in section.measured if group not in eligible]
     fewer = f"; left out, for want of as many seeds: {_names(left_out)}" if left_out else ""
-    return [f"Chosen is {chosen.label}: of {len(eligible)} settings it has the best mean over the "
-            f"tasks on validation data after the last task{fewer}. The order above is of test "
-            "data, which chooses nothing."]  # fmt: skip
+    return [
+        f"Chosen is {chosen.label}: of {len(eligible)} settings it has the best mean over the "
+        f"tasks on validation data after the last task{fewer}. The order above is of test "
+        "data, which chooses nothing."
+    ]
 
 
 def _contradictions(section: Section) -> list[str]:
@@ -131,8 +140,10 @@ def _contradictions(section: Section) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"Not counted, as a run with the same settings and seed is, with other results: "
-            f"{'; '.join(names[:3])}{more}. Are they of another version or machine?"]  # fmt: skip
+    return [
+        f"Not counted, as a run with the same settings and seed is, with other results: "
+        f"{'; '.join(names[:3])}{more}. Are they of another version or machine?"
+    ]
 
 
 def _labels(places: list[Place]) -> str:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.config.identity import fixed
+from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
+from cl_runner.jobs.job import Job
+from cl_runner.jobs.ledger import read_ledger
 from cl_runner.metrics import Metric
 from cl_runner.run_folder import read as files
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DAMAGED, DONE, state_of
+from cl_runner.run_folder.read import DAMAGED, DONE
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,14 @@ def read(folders: Sequence[Path]) -> list[Run]:
     check_folders(folders)
     runs: dict[Path, Run] = {}
     for folder in folders:
-        jobs = dict[Path, tuple[dict[str, str], dict[str, str]]]()
+        jobs = dict[Path, Job]()
         for file in folder.rglob("sweep.json"):
             try:
-                jobs |= _jobs(file.parent)
+                jobs |= {job.folder: job for job in read_ledger(file.parent).jobs}
             except Damaged as damaged:
                 runs[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
-            runs[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
+            runs[place.resolve()] = _read(jobs.get(place, Job(place, {}, [])))
     if not runs:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     return [runs[place] for place in sorted(runs, key=_natural)]
@@ -98,8 +101,9 @@ def begun(folders: Sequence[Path]) -> list[Path]:
     return sorted(places, key=_natural)
 
 
-def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
-    state, error = state_of(folder), ""
+def _read(job: Job) -> Run:
+    folder, varied = job.folder, job.varied
+    state, error = job.state, ""
     status, outcome = files.NEVER_BEGUN, None
     config: dict[str, Any] = {}
     try:
@@ -114,6 +118,7 @@ def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) ->
     settings.pop("environment", None)  # a digest of variables, which may name places alone
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
+    chosen = {key_of(o): o.partition("=")[2] for o in job.overrides if key_of(o) in GROUPS}
     names = {**chosen, **status.names}
     return Run(folder, settings, outcome, seed, state, error, swept, names)
 
@@ -129,16 +134,6 @@ def _outcome(folder: Path) -> Results:
 def _number(value: Any) -> Any:
     """2.0 is the setting 2."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _jobs(folder: Path) -> dict[Path, tuple[dict[str, str], dict[str, str]]]:
-    """The folders of a sweep's jobs, with what varies in each and the options that it names."""
-    jobs = {}
-    for job in files.ledger(folder).jobs:
-        given = dict(override.partition("=")[::2] for override in job.overrides)
-        chosen = {part: given[part] for part in GROUPS if part in given}
-        jobs[folder / job.folder] = job.varied, chosen
-    return jobs
 
 
 def printable(name: str) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from cl_runner.config.overrides import last_part
 from cl_runner.jobs.job import plain_name
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
@@ -44,11 +45,15 @@ def of_section(section: Section) -> Iterator[Drawing]:
 def of_one(run: Run) -> Iterator[Drawing]:
     """The matrix; the course of training; in regression the fits."""
     measure = run.results.measure
-    yield Drawing(f"{measure.name}_matrix", "One row after each task, one column per task.",
-                  figures.accuracy_matrix(run.results))  # fmt: skip
+    yield Drawing(
+        f"{measure.name}_matrix",
+        "One row after each task, one column per task.",
+        figures.accuracy_matrix(run.results),
+    )
     if run.results.curve:
-        yield Drawing("over_training", "Each task at every evaluation.",
-                      figures.over_training(run.results))  # fmt: skip
+        yield Drawing(
+            "over_training", "Each task at every evaluation.", figures.over_training(run.results)
+        )
     if measure.has_fits:
         panels = {run.strategy: run.fits()}
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
@@ -120,7 +125,7 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
     curves: dict[str, list[Point]] = {}
     for strategy, of_strategy in lines.items():
         key = keys[strategy][0]
-        name = key.rpartition(".")[2]
+        name = last_part(key)
         for label, ordered in of_strategy.items():
             points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
             curves[", ".join(filter(None, [strategy, label]))] = points
@@ -173,8 +178,8 @@ def of_fits(runs: Mapping[str, Run]) -> Iterator[Drawing]:
     yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
     if all(run.results.curve for run in runs.values()):
         results = {label: run.results for label, run in runs.items()}
-        yield Drawing("errors_over_epochs", "The error on each task over all epochs, first seed.",
-                      figures.errors_over_epochs(results))  # fmt: skip
+        words = "The error on each task over all epochs, first seed."
+        yield Drawing("errors_over_epochs", words, figures.errors_over_epochs(results))
 
 
 def moving(section: Section) -> dict[str, Arrays]:

@@ -129,12 +129,12 @@ def trade_off(
     for style, (label, points) in zip(styles(), curves.items(), strict=False):
         means = np.array([np.mean(seeds, axis=0) for _, seeds in points])
         axes.plot(*means.T, label=plain(label), markersize=7, **style)
+        single = {**style, "linestyle": "", "markersize": 2.5, "alpha": 0.6}
+        words = {"textcoords": "offset points", "fontsize": 7.5, "color": style["color"]}
         for (name, seeds), mean in zip(points, means, strict=True):
-            axes.plot(*np.array(seeds).T, linestyle="", marker=style["marker"], markersize=2.5,
-                      color=style["color"], alpha=0.6)  # fmt: skip
+            axes.plot(*np.array(seeds).T, **single)
             if len(points) > 1:
-                axes.annotate(plain(name), mean, (5, 4), textcoords="offset points", fontsize=7.5,
-                              color=style["color"])  # fmt: skip
+                axes.annotate(plain(name), mean, (5, 4), **words)
     axes.set(xlabel=f"{plain(old)}: accuracy in %", ylabel=f"{plain(new)}: accuracy in %")
     figure.legend(loc="outside right upper")
     return figure
@@ -148,9 +148,9 @@ def fits(panels: Mapping[str, Arrays]) -> Figure:
         draw_data(axes, arrays)
         for task in range(int(arrays["tasks"].max()) + 1):
             last = np.nonzero(arrays["fits_in_task"] == task)[0][-1]
-            axes.plot(*in_pieces(arrays, arrays["fits"][last]), marker="", linewidth=1.8,
-                      linestyle="--" if task == 0 else "-", color=task_colour(task),
-                      label=f"fit after task {task + 1}")  # fmt: skip
+            (line,) = axes.plot(*in_pieces(arrays, arrays["fits"][last]), color=task_colour(task))
+            dashes = "--" if task == 0 else "-"
+            line.set(marker="", linewidth=1.8, linestyle=dashes, label=f"fit after task {task + 1}")
         axes.set(title=plain(label), ylim=limits(arrays))
     columns = max(1, int(figure.get_figwidth() / 1.4))  # an entry is so many inches wide
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
@@ -184,11 +184,11 @@ def draw_data(axes: Axes, arrays: Arrays) -> None:
     """Training samples and the true function."""
     for task in range(int(arrays["tasks"].max()) + 1):
         mine = arrays["training_tasks"] == task
-        axes.plot(arrays["training_inputs"][mine], arrays["training_targets"][mine], linestyle="",
-                  marker=".", markersize=2.5, color=task_colour(task), alpha=0.6,
-                  label=f"data of task {task + 1}")  # fmt: skip
-    axes.plot(*in_pieces(arrays, arrays["targets"]), color="#7F7F7F", linestyle="-", linewidth=1,
-              marker="", label="true function")  # fmt: skip
+        samples = arrays["training_inputs"][mine], arrays["training_targets"][mine]
+        (points,) = axes.plot(*samples, color=task_colour(task), label=f"data of task {task + 1}")
+        points.set(linestyle="", marker=".", markersize=2.5, alpha=0.6)
+    (line,) = axes.plot(*in_pieces(arrays, arrays["targets"]), label="true function")
+    line.set(color="#7F7F7F", linestyle="-", linewidth=1, marker="")
 
 
 def in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:

@@ -15,13 +15,14 @@ from cl_runner.report.render.tables import Table
 MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
-LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", **{c: f"\\{c}" for c in "&%$#_"}, "±": r"$\pm$", "–": "--",
-    "α": r"$\alpha$", "<": r"\textless{}", ">": r"\textgreater{}", "≤": r"$\leq$",
-    "≥": r"$\geq$", "−": r"$-$", "θ": r"$\theta$", "|": r"\textbar{}",
-    "[": "{[}", "*": "{*}",  # after the end of a line they would be its options
-})  # fmt: skip
+_NAMED = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+_FORMULAS = {"±": r"\pm", "α": r"\alpha", "θ": r"\theta", "≤": r"\leq", "≥": r"\geq", "−": "-"}
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "{}&%$#_"}
+    | {c: rf"\text{name}{{}}" for c, name in {**_NAMED, "|": "bar"}.items()}
+    | {c: f"${formula}$" for c, formula in _FORMULAS.items()}
+    | {"–": "--", "[": "{[}", "*": "{*}"}  # the last two would be options, after the end of a line
+)
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -52,10 +53,9 @@ def latex(table: Table) -> str:
     align = "".join("r" if number else "l" for number in table.numeric)
     lines = [table.columns, *([c.text for c in row] for row in table.rows)]
     head, *body = [" & ".join(_line(t).translate(LATEX) for t in row) + r" \\" for row in lines]
-    return "\n".join([
-        f"% {_line(table.title)}; needs \\usepackage{{booktabs}}", rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", "",
-    ])  # fmt: skip
+    title = f"% {_line(table.title)}; needs \\usepackage{{booktabs}}"
+    top = [title, rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
+    return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def results_csv(sections: Sequence[Section]) -> str:
@@ -69,12 +69,17 @@ def results_csv(sections: Sequence[Section]) -> str:
     for section in sections:
         for group in section.groups:
             spreads = [group.spread(metric) for metric in metrics]
-            rows.append([
-                section.title, group.strategy, *_values(group.varied, keys),
-                len(group.complete), len(group.unfinished),
-                *(v for s in spreads for v in (s.mean, s.deviation, s.low, s.high)),
-                group.validation.mean,
-            ])  # fmt: skip
+            rows.append(
+                [
+                    section.title,
+                    group.strategy,
+                    *_values(group.varied, keys),
+                    len(group.complete),
+                    len(group.unfinished),
+                    *(v for s in spreads for v in (s.mean, s.deviation, s.low, s.high)),
+                    group.validation.mean,
+                ]
+            )
     return _csv(rows)
 
 
@@ -84,21 +89,41 @@ def runs_csv(sections: Sequence[Section]) -> str:
     costs = ["seconds", "steps", "samples_forward", "samples_backward", "peak_memory_bytes"]
     names = [metric.name for metric in metrics]
     rows: list[list[Any]] = [
-        ["stream", "run", "strategy", *keys, "seed", "state", "error", *names, "validation",
-         *costs, "state_bytes", "alarms"]
-    ]  # fmt: skip
+        [
+            "stream",
+            "run",
+            "strategy",
+            *keys,
+            "seed",
+            "state",
+            "error",
+            *names,
+            "validation",
+            *costs,
+            "state_bytes",
+            "alarms",
+        ]
+    ]
     for section in sections:
         for group in section.groups:
             for run in group.runs:
                 done = run.outcome
-                rows.append([
-                    section.title, run.name, group.strategy, *_values(group.varied, keys),
-                    shown(run.seed), run.state, run.error,
-                    *(run.value(metric) for metric in metrics), done and done.validation_mean,
-                    *(done and getattr(done.cost, name) for name in costs),
-                    done and sum(done.cost.state_bytes.values()),
-                    "; ".join(done.alarms if done else []),
-                ])  # fmt: skip
+                rows.append(
+                    [
+                        section.title,
+                        run.name,
+                        group.strategy,
+                        *_values(group.varied, keys),
+                        shown(run.seed),
+                        run.state,
+                        run.error,
+                        *(run.value(metric) for metric in metrics),
+                        done and done.validation_mean,
+                        *(done and getattr(done.cost, name) for name in costs),
+                        done and sum(done.cost.state_bytes.values()),
+                        "; ".join(done.alarms if done else []),
+                    ]
+                )
     return _csv(rows)
 
 
@@ -111,8 +136,8 @@ def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:
 def _values(varied: dict[str, Any], keys: Sequence[str]) -> list[Any]:
     """Numbers stay numbers; a setting that the group does not have stays empty."""
     values = [varied.get(key, "") for key in keys]
-    return [v if isinstance(v, int | float) and not isinstance(v, bool) else shown(v)
-            for v in values]  # fmt: skip
+    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
+    return [v if is_one else shown(v) for v, is_one in zip(values, numbers, strict=True)]
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from cl_runner.jobs.job import last_part
+from cl_runner.config.overrides import last_part
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.varying import by_strategy, in_order, swept
@@ -36,8 +36,7 @@ def sensitivity(
     value of the other swept setting; where there are several or too many, of the best group's."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
-    values = sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(),
-                    key=in_order)  # fmt: skip
+    values = _values(groups, key)
     places = _places(axes, values)
     numeric = all(map(_is_number, values))
     drawn = lines(section, groups, key, others)
@@ -60,6 +59,11 @@ def sensitivity(
     return figure
 
 
+def _values(groups: Sequence[Group], key: str) -> list[Any]:
+    """The values that a setting has, in their order."""
+    return sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(), key=in_order)
+
+
 def lines(
     section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
 ) -> dict[str, list[Group]]:
@@ -68,8 +72,7 @@ def lines(
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     if len(others) == 1:
         (other,) = others
-        values = sorted({shown(g.varied.get(other)): g.varied.get(other) for g in groups}.values(),
-                        key=in_order)  # fmt: skip
+        values = _values(groups, other)
         if len(values) <= MOST_LINES:
             return {
                 f"{last_part(other)} {shown(value)}": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from cl_runner.jobs.job import last_part
+from cl_runner.config.overrides import last_part
 from cl_runner.measures import Unit
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.ranking import Ranking
@@ -51,20 +51,32 @@ def results(section: Section, brief: bool = False) -> Table:
         *(group for group in section.groups if not group.complete),
     ]:
         spread = group.spread(first)
-        rows.append([
-            Cell(group.strategy),
-            *(_setting(group, key) for key in keys),
-            Cell(str(spread.n), spread.n),
-            Cell(_states(group), len(group.unfinished)),
-            _mean(spread, first.unit),
-            _interval(spread, first.unit),
-            *(_mean(group.spread(metric), metric.unit) for metric in others),
-            _number(group.validation.mean, section.measure.unit),
-        ])  # fmt: skip
-    columns = ["strategy", *map(last_part, keys), "seeds", "not complete", first.title,
-               "95 % interval", *(metric.title for metric in others), "validation"]  # fmt: skip
-    note = (f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds; interval "
-            "of the mean by Student's t.")  # fmt: skip
+        rows.append(
+            [
+                Cell(group.strategy),
+                *(_setting(group, key) for key in keys),
+                Cell(str(spread.n), spread.n),
+                Cell(_states(group), len(group.unfinished)),
+                _mean(spread, first.unit),
+                _interval(spread, first.unit),
+                *(_mean(group.spread(metric), metric.unit) for metric in others),
+                _number(group.validation.mean, section.measure.unit),
+            ]
+        )
+    columns = [
+        "strategy",
+        *map(last_part, keys),
+        "seeds",
+        "not complete",
+        first.title,
+        "95 % interval",
+        *(metric.title for metric in others),
+        "validation",
+    ]
+    note = (
+        f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds; interval "
+        "of the mean by Student's t."
+    )
     return Table("Results", columns, rows, [note])
 
 
@@ -87,8 +99,16 @@ def ranking(section: Section, ranked: Ranking) -> Table:
                 Cell(str(difference.n), difference.n),
             ]
         rows.append(row)
-    columns = ["place", "strategy", section.metric.title, "difference to the first",
-               "95 % interval of it", "effect size", "p (Holm)", "pairs"]  # fmt: skip
+    columns = [
+        "place",
+        "strategy",
+        section.metric.title,
+        "difference to the first",
+        "95 % interval of it",
+        "effect size",
+        "p (Holm)",
+        "pairs",
+    ]
     notes = [
         "Differences are taken seed by seed; p is two-sided, of a permutation test of their signs "
         "(above 13 seeds Wilcoxon's), corrected after Holm; the effect size is their mean over "
@@ -106,19 +126,29 @@ def sensitivity(section: Section) -> Table:
     for strategy, groups in by_strategy(section).items():
         for key in swept(groups):
             means = mean_by_value(groups, key, metric)
-            rows.append([
-                Cell(strategy),
-                Cell(key),
-                Cell(", ".join(means)),
-                Cell(max(means, key=lambda value: metric.gain(means[value]))),
-                _number(max(means.values()) - min(means.values()), metric.unit),
-                _number(seed_deviation(groups, metric), metric.unit),
-            ])  # fmt: skip
-    columns = ["strategy", "setting", "values", "best on test data", "moves the mean by",
-               "seeds move it by"]  # fmt: skip
-    notes = [f"Of {metric.title} on test data: the largest minus the smallest of the values' "
-             "means, each over all settings with that value; beside it the standard deviation "
-             "over the seeds of one setting."]  # fmt: skip
+            rows.append(
+                [
+                    Cell(strategy),
+                    Cell(key),
+                    Cell(", ".join(means)),
+                    Cell(max(means, key=lambda value: metric.gain(means[value]))),
+                    _number(max(means.values()) - min(means.values()), metric.unit),
+                    _number(seed_deviation(groups, metric), metric.unit),
+                ]
+            )
+    columns = [
+        "strategy",
+        "setting",
+        "values",
+        "best on test data",
+        "moves the mean by",
+        "seeds move it by",
+    ]
+    notes = [
+        f"Of {metric.title} on test data: the largest minus the smallest of the values' "
+        "means, each over all settings with that value; beside it the standard deviation "
+        "over the seeds of one setting."
+    ]
     return Table("Sensitivity to each setting", columns, rows, notes)
 
 
@@ -133,18 +163,27 @@ def costs(section: Section) -> Table:
         backward = fmean(cost.samples_backward for cost in costs)
         peak = max(cost.peak_memory_bytes for cost in costs)
         sizes = [fmean(cost.state_bytes.get(part, 0) for cost in costs) for part in kept]
-        rows.append([
-            Cell(label),
-            Cell(f"{seconds:.1f}", seconds),
-            Cell(f"{backward:.0f}", backward),
-            *(Cell(f"{size / 1e6:.3f}", size) for size in sizes),
-            Cell(f"{peak / 1e6:.0f}", peak),
-        ])  # fmt: skip
-    columns = ["strategy", "seconds", "samples backward", *(f"{part}, MB" for part in kept),
-               "peak memory, MB"]  # fmt: skip
-    notes = ["Means over seeds. A run that took over a trained first task counts its seconds and "
-             "samples, too. Peak memory is of the process, in a sweep of all its jobs so "
-             "far."]  # fmt: skip
+        rows.append(
+            [
+                Cell(label),
+                Cell(f"{seconds:.1f}", seconds),
+                Cell(f"{backward:.0f}", backward),
+                *(Cell(f"{size / 1e6:.3f}", size) for size in sizes),
+                Cell(f"{peak / 1e6:.0f}", peak),
+            ]
+        )
+    columns = [
+        "strategy",
+        "seconds",
+        "samples backward",
+        *(f"{part}, MB" for part in kept),
+        "peak memory, MB",
+    ]
+    notes = [
+        "Means over seeds. A run that took over a trained first task counts its seconds and "
+        "samples, too. Peak memory is of the process, in a sweep of all its jobs so "
+        "far."
+    ]
     return Table("Costs", columns, rows, notes)
 
 
@@ -165,8 +204,10 @@ def conventions(section: Section) -> Table:
 def definitions(section: Section) -> Table:
     """The definition of each metric that is shown."""
     rows = [[Cell(metric.title), Cell(metric.definition)] for metric in section.metrics]
-    note = (f"{section.measure.symbol}[t][k] is the {section.measure.title} on the test data of "
-            "task k after learning task t; T is the number of tasks.")  # fmt: skip
+    note = (
+        f"{section.measure.symbol}[t][k] is the {section.measure.title} on the test data of "
+        "task k after learning task t; T is the number of tasks."
+    )
     return Table("Metrics", ["metric", "definition"], rows, [note])
 
 
@@ -177,17 +218,26 @@ def runs(section: Section) -> Table:
         for run in group.runs:
             alarms = run.results.alarms if run.complete else []
             seconds = run.results.cost.seconds if run.complete else None
-            rows.append([
-                Cell(run.name),
-                Cell(group.label),
-                Cell(shown(run.seed)),
-                Cell(run.state),
-                _number(run.value(section.metric), section.metric.unit),
-                Cell("–" if seconds is None else f"{seconds:.1f}", seconds),
-                Cell("; ".join([*alarms, run.error]).strip("; ")),
-            ])  # fmt: skip
-    columns = ["run", "strategy", "seed", "state", section.metric.title, "seconds",
-               "error or alarm"]  # fmt: skip
+            rows.append(
+                [
+                    Cell(run.name),
+                    Cell(group.label),
+                    Cell(shown(run.seed)),
+                    Cell(run.state),
+                    _number(run.value(section.metric), section.metric.unit),
+                    Cell("–" if seconds is None else f"{seconds:.1f}", seconds),
+                    Cell("; ".join([*alarms, run.error]).strip("; ")),
+                ]
+            )
+    columns = [
+        "run",
+        "strategy",
+        "seed",
+        "state",
+        section.metric.title,
+        "seconds",
+        "error or alarm",
+    ]
     return Table("Runs", columns, rows)
 
 

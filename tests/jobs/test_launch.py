@@ -1,0 +1,85 @@
+"""Jobs side by side: so many at a time, and none is begun after an interruption or an error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from threading import Barrier, Event
+from types import SimpleNamespace
+
+import pytest
+
+from cl_runner.jobs.launch import Children, Ended, side_by_side
+
+
+def test_each_job_is_given_with_its_outcome_and_so_many_run_at_a_time() -> None:
+    together, most, under_way = Barrier(3), 0, 0
+
+    def work(job: int, children: Children) -> int:
+        nonlocal most, under_way
+        under_way += 1
+        most = max(most, under_way)
+        together.wait(10)
+        under_way -= 1
+        return job**2
+
+    outcomes = dict(side_by_side(iter(range(6)), work, 3))
+    assert outcomes == {job: job**2 for job in range(6)}
+    assert most == 3
+
+
+def test_a_job_is_asked_for_when_there_is_a_thread_for_it() -> None:
+    """So the choice of the next can depend on what has ended."""
+    ended: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for job in range(4):
+            assert len(ended) >= job - 1
+            yield job
+
+    for job, _ in side_by_side(jobs(), lambda job, children: None, 2):
+        ended.append(job)
+    assert sorted(ended) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("where", ["work", "caller"])
+def test_none_is_begun_after_an_interruption_or_an_error(error, where) -> None:
+    """Those under way end first, and cannot begin a child any more."""
+    begun, ended, raised = [], [], Event()
+
+    def work(job: int, children: Children) -> None:
+        begun.append(job)
+        if where == "work" and job == 1:
+            raised.set()
+            raise error
+        if job == 2:
+            raised.wait(10)
+            while not children.stopping:
+                time.sleep(0.001)
+            with pytest.raises(CancelledError):
+                children.run([])
+            ended.append(job)
+
+    with pytest.raises(error):
+        for _ in side_by_side(iter(range(1, 50)), work, 2):
+            raised.set()
+            if where == "caller":
+                raise error
+    assert ended == [2]
+    assert len(begun) < 5
+
+
+def test_a_child_is_looked_after_until_it_has_ended(monkeypatch) -> None:
+    codes = iter([None, None, 3])
+
+    def start(words: list[str], printed: Path) -> SimpleNamespace:
+        (printed / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
+        return SimpleNamespace(wait=lambda seconds: next(codes))
+
+    monkeypatch.setattr("cl_runner.jobs.launch.Child", start)
+    looks: list[object] = []
+    ended = Children().run(["seed=1"], meanwhile=looks.append)
+    assert ended == Ended(3, "", "some error: what is wrong") and len(looks) == 3
