@@ -57,7 +57,7 @@ def checked(overrides: Sequence[str]) -> Point:
         allowed = "a search selects on validation samples, never on test samples"
         raise ConfigError.of(key, found, allowed, f"{key}=0.1")
     title = str(choices.get("experiment") or choices.get("dataset"))
-    measure = "mse" if outline.scenario == "regression" else "accuracy"
+    measure = outline.likelihood.measure
     root = Path(read.output_root).absolute()  # the value of the environment, if it is one
     return Point(list(overrides), written, title, len(outline.labels), measure, root, masks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Stream
 from cl_runner.errors import ConfigError
 from cl_runner.evaluation.accuracy import metrics_are_of
@@ -24,7 +25,8 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     """
     if settings.reference is None:
         return None
-    if stream.scenario == "regression":
+    scenario = stream.outline.scenario
+    if not isinstance(stream.outline.likelihood, Categorical):
         allowed = "gives intransigence, a difference of accuracies, which regression has none of"
         raise ConfigError.of("reference", settings.reference, allowed, "reference=null")
     try:
@@ -34,8 +36,8 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
         raise ConfigError.of("reference", settings.reference, allowed) from None
     theirs = _tested_on(results)
     here = {
-        "conventions": {"scenario": stream.scenario},
-        "metrics_are_of": metrics_are_of(stream.scenario),
+        "conventions": {"scenario": scenario},
+        "metrics_are_of": metrics_are_of(scenario),
         "tasks": described(stream),
     }
     for what, ours in _tested_on(here).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
 from cl_runner.training.settings import Settings
@@ -50,7 +51,7 @@ def described(stream: Stream) -> list[dict[str, Any]]:
     return [
         {
             "name": t.name,
-            "classes": None if t.regression else t.labels,
+            "classes": t.labels if isinstance(t.likelihood, Categorical) else None,
             "train": len(t.train),
             "test": len(test),
             "test_sha256": digest_of(test),
@@ -62,7 +63,7 @@ def described(stream: Stream) -> list[dict[str, Any]]:
 def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
     """Every choice of a formula, by its name."""
     return {
-        "scenario": stream.scenario,
+        "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
         "lr_schedule": settings.lr_schedule,
