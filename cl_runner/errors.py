@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from cl_runner.hidden import is_secret, without_secrets, word_for
 from cl_runner.text import harmless
 
+FEW = 16
+"""Names that can be listed in one line."""
 MISSING = object()
 """The value of a setting that has none."""
 
@@ -40,8 +43,9 @@ class Problem:
         return f"config error: {self.key}={_shown(self.key, self.value)}: {self.allowed}.{hint}"
 
 
-class ConfigError(RunError):
-    """Settings that cannot be used (exit code 2); holds every problem that was found."""
+class ConfigError(RunError, ValueError):
+    """Settings that cannot be used (exit code 2); holds every problem that was found. As a
+    ValueError it passes through pydantic."""
 
     exit_code = 2
 
@@ -107,18 +111,16 @@ def _shown(key: str, value: Any) -> str:
     return text if len(text) <= 80 or isinstance(value, Path) else text[:77] + "..."
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """A hint that names the known key nearest to a mistyped one, or all beside it."""
+def nearest(name: str, names: Sequence[str]) -> str:
+    """A hint for a mistyped key: the known one nearest to it; if none is near, those beside it, if
+    they are few; else nothing."""
     group, _, last = name.rpartition(".")
-    beside = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
-    if not names:
-        return "there are none here"
-    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
+    below = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
+    close = difflib.get_close_matches(last, below, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {beside[close[0]]}?"
-    there = [known for known in names if known.rpartition(".")[0] == group]
-    there = there or list({known.partition(".")[0] for known in names})
-    return f"known are {', '.join(sorted(there))}"
+        return f"did you mean {below[close[0]]}?"
+    beside = sorted(known for known in names if known.rpartition(".")[0] == group)
+    return f"known are {', '.join(beside)}" if 0 < len(beside) <= FEW else ""
 
 
 EXIT_CODES = {

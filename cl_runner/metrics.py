@@ -1,45 +1,117 @@
-"""What is read off the matrix of a run, each metric with its definition.
+"""What is read off the raw records of a run: the registry of metrics.
 
 R[t][k] is the accuracy on task k's test samples after learning task t, None above the diagonal;
 M[t][k] is the mean squared error in its place, in regression. T is the number of tasks, which are
 counted from 1. A metric that does not apply is None, never 0 or NaN.
+
+A metric is a function of raw records, registered with its unit and its direction. Whoever shows,
+ranks, stores or documents metrics asks the registry, so that a metric added here is in the run
+folder, the report, W&B and the README at once, and is computed for older runs as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import TypeVar
+
+from cl_runner.measures import ERROR, RATIO, SHARE, Quantity, Unit
 
 Matrix = list[list[float | None]]
+Curve = Sequence[tuple[int, Sequence[float]]]
+"""At each evaluation, the task being learned and the accuracies of the tasks so far."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The raw records of a run, under the names by which metrics ask for them; None: there are
+    none."""
+
+    R: Matrix | None = None
+    M: Matrix | None = None
+    sizes: Sequence[int] | None = None  # test samples of each task
+    curve: Curve | None = None  # where the run was evaluated within tasks
+    before: Sequence[float | None] | None = None  # accuracy on each task just before learning it
+    untrained: Sequence[float] | None = None  # accuracy on each task before the first one
+    reference: Matrix | None = None  # the R of the run that this one is compared with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Quantity):
+    """One number of a run, read off its records."""
+
+    definition: str
+    function: Callable[..., float | None]  # its parameters are names of records
+
+    def of(self, records: Records) -> float | None:
+        """The value; None where a record is not there, or the metric does not apply."""
+        needed = [getattr(records, name) for name in inspect.signature(self.function).parameters]
+        return None if any(record is None for record in needed) else self.function(*needed)
+
+
+METRICS: dict[str, Metric] = {}
+"""By name, in the order in which they are shown."""
+Function = TypeVar("Function", bound=Callable[..., float | None])
+
+
+def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function]:
+    """Register a function of records under its name; its docstring is the definition."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__
+        METRICS[name] = Metric(
+            name=name,
+            title=name.replace("_", " "),
+            unit=unit,
+            more_is_better=more_is_better,
+            definition=" ".join((function.__doc__ or "").split()),
+            function=function,
+        )
+        return function
+
+    return register
+
+
+def values(records: Records) -> dict[str, float | None]:
+    """All metrics of these records."""
+    return {name: found.of(records) for name, found in METRICS.items()}
+
+
+@metric(SHARE, more_is_better=True)
 def average_accuracy(R: Matrix) -> float:
     """Mean over tasks k of R[T][k]."""
     return fmean(_row(R, -1))
 
 
+@metric(SHARE, more_is_better=True)
 def overall_accuracy(R: Matrix, sizes: Sequence[int]) -> float:
-    """Mean over all test samples after the last task: tasks weighted by their test samples."""
+    """Accuracy after the last task on all test samples together: tasks weighted by their size."""
     return fmean(_row(R, -1), sizes)
 
 
+@metric(SHARE, more_is_better=True)
 def average_incremental_accuracy(R: Matrix) -> float:
     """Mean over t of the mean over tasks k ≤ t of R[t][k]: each task counts the same (Wang et al.
     2024). Not iCaRL's where tasks differ in test samples: that is overall_incremental_accuracy."""
     return fmean(fmean(_row(R, t)) for t in range(len(R)))
 
 
+@metric(SHARE, more_is_better=True)
 def overall_incremental_accuracy(R: Matrix, sizes: Sequence[int]) -> float:
     """Mean over t of the accuracy on all test samples of tasks k ≤ t together, after task t:
     iCaRL's average incremental accuracy (Rebuffi et al. 2017)."""
     return fmean(fmean(_row(R, t), sizes[: t + 1]) for t in range(len(R)))
 
 
+@metric(SHARE, more_is_better=True)
 def learning_accuracy(R: Matrix) -> float:
     """Mean over tasks k of R[k][k]: how well each was learned at its time (Riemer et al. 2019)."""
     return fmean(_diagonal(R))
 
 
+@metric(SHARE, more_is_better=False)
 def forgetting(R: Matrix) -> float | None:
     """Mean over k < T of max over k ≤ t < T of R[t][k], minus R[T][k]; negative where tasks end
     better than they ever were (Chaudhry et al. 2018, whose max has the rows t < k too)."""
@@ -48,6 +120,7 @@ def forgetting(R: Matrix) -> float | None:
     return fmean(b - a for b, a in zip(best, last, strict=False)) if best else None
 
 
+@metric(SHARE, more_is_better=True)
 def backward_transfer(R: Matrix) -> float | None:
     """Mean over k < T of R[T][k] − R[k][k] (Lopez-Paz & Ranzato 2017). Minus the forgetting where
     no task was ever better than right after it was learned, else more than that."""
@@ -55,31 +128,35 @@ def backward_transfer(R: Matrix) -> float | None:
     return fmean(last - first for last, first in pairs) if pairs else None
 
 
+@metric(SHARE, more_is_better=True)
 def forward_transfer(before: Sequence[float | None], untrained: Sequence[float]) -> float | None:
     """Mean over k > 1 of the accuracy on task k just before it is learned, minus that of the
-    network before the first task (Lopez-Paz & Ranzato 2017). Only where tasks share classes."""
+    network before the first task (Lopez-Paz & Ranzato 2017). Domain-incremental streams only."""
     pairs = [(b, u) for b, u in zip(before, untrained, strict=False) if b is not None]
     return fmean(b - u for b, u in pairs) if pairs else None
 
 
+@metric(SHARE, more_is_better=False)
 def intransigence(R: Matrix, reference: Matrix) -> float:
-    """Mean over k of reference[k][k] − R[k][k]; the reference run is usually joint training on
-    tasks 1 … k (Chaudhry et al. 2018, who give it for each k). Negative where ours is better."""
+    """Mean over k of R[k][k] of the run named by `reference=`, minus ours: usually joint training
+    on tasks 1 … k (Chaudhry et al. 2018, who give it for each k). Negative where ours is better."""
     return fmean(a - b for a, b in zip(_diagonal(reference), _diagonal(R), strict=True))
 
 
-def min_accuracy(curve: Sequence[tuple[int, Sequence[float]]]) -> float | None:
+@metric(SHARE, more_is_better=True)
+def min_accuracy(curve: Curve) -> float | None:
     """Mean over k < T of the lowest accuracy on task k at any evaluation while later tasks were
-    learned, their ends included (De Lange et al. 2023, min-ACC)."""
-    # curve: at each evaluation the task being learned, and the accuracies of tasks so far
+    learned, their ends included (min-ACC, De Lange et al. 2023). Needs `evaluate_every`."""
     earlier = range(max((task for task, _ in curve), default=0))
     return fmean(min(row[k] for t, row in curve if t > k) for k in earlier) if earlier else None
 
 
-def stability_gap(R: Matrix, curve: Sequence[tuple[int, Sequence[float]]]) -> float | None:
+@metric(SHARE, more_is_better=False)
+def stability_gap(R: Matrix, curve: Curve) -> float | None:
     """Mean over all pairs of tasks k < t of R[t−1][k] minus the lowest accuracy on task k while
     task t is learned, its end included: how deep it falls, whether or not it recovers, so lasting
-    forgetting is in it. Our number for what De Lange et al. (2023) show as curves."""
+    forgetting is in it. Our number for what De Lange et al. (2023) show as curves. Needs
+    `evaluate_every`."""
     drops = [
         _row(R, t - 1)[k] - min(row[k] for task, row in curve if task == t)
         for t in range(1, len(R))
@@ -88,38 +165,19 @@ def stability_gap(R: Matrix, curve: Sequence[tuple[int, Sequence[float]]]) -> fl
     return fmean(drops) if drops else None
 
 
+@metric(ERROR, more_is_better=False)
 def average_mse(M: Matrix) -> float:
-    """Mean over tasks k of M[T][k]."""
+    """In regression: mean over tasks k of M[T][k]."""
     return fmean(_row(M, -1))
 
 
+@metric(RATIO, more_is_better=False)
 def mse_growth(M: Matrix) -> float | None:
-    """Mean over k < T of M[T][k] / M[k][k]: how many times larger the error on earlier tasks has
-    become since they were learned."""
+    """In regression: mean over k < T of M[T][k] / M[k][k], how many times larger the error on
+    earlier tasks has become since they were learned."""
     last = _row(M, -1)
     ratios = [last[k] / _row(M, k)[k] for k in range(len(M) - 1)]
     return fmean(ratios) if ratios else None
-
-
-METRICS = {
-    metric.__name__: " ".join((metric.__doc__ or "").split())
-    for metric in (
-        average_accuracy,
-        overall_accuracy,
-        average_incremental_accuracy,
-        overall_incremental_accuracy,
-        learning_accuracy,
-        forgetting,
-        backward_transfer,
-        forward_transfer,
-        intransigence,
-        min_accuracy,
-        stability_gap,
-        average_mse,
-        mse_growth,
-    )
-}
-"""The definition of each metric, to stand beside its number."""
 
 
 def _row(R: Matrix, t: int) -> list[float]:

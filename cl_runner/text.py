@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 _STEERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tabulator and newline
@@ -22,44 +20,6 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """The same where a newline would break a row."""
     return harmless(text).replace("\n", "\\n").replace("\t", " ")
-
-
-def summary(results: dict[str, Any], folder: Path) -> str:
-    """The matrix of one run, its headline metrics, alarms and folder."""
-    measure = results["metrics_are_of"]
-    R = results[measure]
-    rows = [[f"after {t + 1}", *(number(v, measure) for v in row)] for t, row in enumerate(R)]
-    table = aligned(["task", *(str(k + 1) for k in range(len(R)))], rows)
-    metrics = {name.replace("_", " "): number(results[name], name) for name in headline([results])}
-    lines = [
-        f"{results['strategy']} on {results['experiment']}, seed {results['seed']}: "
-        + ("mean squared error" if measure == "mse" else "accuracy in %"),
-        table,
-        "  ".join(f"{name} {value}" for name, value in metrics.items())
-        + f"  {results['cost']['seconds']:.1f} s",
-        *(f"ALARM: {alarm}" for alarm in results["alarms"]),
-        f"run folder: {folder}",
-    ]
-    return harmless("\n".join(lines))
-
-
-def headline(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """The metrics to show of these results: of errors if all are of regression, else accuracies."""
-    if runs and all(results["metrics_are_of"] == "mse" for results in runs):
-        return ["average_mse", "mse_growth"]
-    return ["average_accuracy", "forgetting", "backward_transfer"]
-
-
-def number(value: float | None, name: str) -> str:
-    """A value of the measure or metric of this name: an error, or a share in percent."""
-    if "mse" not in name:
-        return percent(value)
-    return "–" if value is None else f"{value:.3g}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent; a dash where a metric does not apply."""
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -25,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner import terminal
 from cl_runner.config import command_line, masking
 from cl_runner.config import hydra_loader as loader
-from cl_runner.config.overrides import GROUPS, key_of
-from cl_runner.config.paths import CONF
+from cl_runner.config.overrides import key_of
+from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
 from cl_runner.run_folder import resume
@@ -98,7 +98,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
     from cl_runner.machine import choose_device
-    from cl_runner.text import summary
+    from cl_runner.training.results import summary
     from cl_runner.training.run import run
     from cl_runner.training.settings import read
 
@@ -120,8 +120,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
             masks=masking.masks(config),
         )
     print(summary(results, folder))
-    regression = results["metrics_are_of"] == "mse"
-    return -float(results["average_mse"]) if regression else float(results["average_accuracy"])
+    return results.score
 
 
 def _overrides(job: HydraConf) -> list[str]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -140,12 +140,12 @@ def tried(settings: Settings) -> tuple[list[str], Shares]:
     Thorough.ended.clear()
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         names = dict.fromkeys(PARTS, "campaign")
-        results: dict[str, Any] = run(settings, Path(folder) / "run", config={}, names=names)
+        results = run(settings, Path(folder) / "run", config={}, names=names)
     shares: Shares = defaultdict(lambda: math.inf)
     for watch in Thorough.ended:
         for term in watch.largest:
             shares[term] = min(shares[term], watch.share(term))
-    return results["alarms"], dict(shares)
+    return results.alarms, dict(shares)
 
 
 def told(shares: Shares) -> str:

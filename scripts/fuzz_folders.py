@@ -33,6 +33,7 @@ from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
 from cl_runner.jobs.job import Job, table
 from cl_runner.jobs.ledger import ledger
+from cl_runner.measures import MEASURES
 from cl_runner.report import command
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.verdict import as_json, judge
@@ -133,7 +134,7 @@ def search(root: Path) -> object:
         from cl_runner.search.table import table as told
 
         jobs = Search(root, found, study, {}).jobs()
-        return study.next(3), jobs, told(study.trials(), list(found.searched), "accuracy")
+        return study.next(3), jobs, told(study.trials(), list(found.searched), MEASURES["accuracy"])
 
 
 RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -107,8 +108,10 @@ NAMES = dict.fromkeys(
 
 
 def run_here(folder: Path, *overrides: str) -> dict:
-    """One run in this process."""
-    return run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
+    """One run in this process; what its `results.json` holds."""
+    run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
+    results: dict = json.loads((folder / "results.json").read_text())
+    return results
 
 
 @pytest.fixture(autouse=True)

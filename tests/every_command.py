@@ -17,6 +17,7 @@ from cl_runner.config.command_line import quoted
 from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
+from cl_runner.wandb_mirror import command as wandb
 
 TYPED, OTHER = 'typed-Zq7\'\\x "y"', "another-Zq7"
 SWEPT = ("swept-one-Kk3", "swept-two-Kk3")
@@ -150,7 +151,7 @@ def all_commands(called: Called, patch: pytest.MonkeyPatch) -> Called:
     called("search", _searching, *LEAKY, EXTRA, *searched, "--trials", "1")
     called("other_search", _searching, *LEAKY, f"+strategy.extra={{token:{OTHER}}}", *searched)
     called("report", report.main, "outputs/sweeps")
-    called("to_wandb", report.main, "outputs/sweeps/swept", "--to-wandb", "--output", "late")
+    called("wandb", wandb.main, "outputs/sweeps/swept", "--output", "late")
     node = {
         "title": "t", "source": "s", "minutes": 1, "seeds": [0], "common": [*TINY],
         "runs": {"one": []},

@@ -10,10 +10,10 @@ import cl_runner
 
 PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
-    "text", "hidden", "errors", "randomness", "metrics", "machine", "terminal", "config", "data",
-    "models", "strategies.parts", "strategies", "evaluation", "run_folder", "tracking", "training",
-    "jobs", "reproduce", "report.compare", "report.render", "report", "wandb_mirror", "sweep",
-    "search", "train",
+    "text", "hidden", "errors", "randomness", "measures", "metrics", "machine", "terminal",
+    "config", "data", "models", "strategies.parts", "strategies", "evaluation", "run_folder",
+    "tracking", "training", "jobs", "reproduce", "report.compare", "report.render", "report",
+    "wandb_mirror", "sweep", "search", "train",
 )  # fmt: skip
 """From the ground up: a file imports from its own floor and from those below it."""
 

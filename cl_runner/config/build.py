@@ -1,91 +1,123 @@
 """From YAML nodes to validated objects. Every mistake of a user becomes one line.
 
 A node with `_target_` is a call: its other keys are the keyword-only parameters of the target,
-whose annotations are the schema. A target that also has positional parameters, which the run
-fills in (a network, the parameters to optimise), becomes a `Factory`, to be called later.
+whose annotations are made into a pydantic model. A target that also has positional parameters,
+which the run fills in (a network, the parameters to optimise), becomes a `Factory`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial, reduce
 from importlib import import_module
 from operator import or_
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo, with_config
+from pydantic_core import ErrorDetails
+from typing_extensions import TypedDict
 
-from cl_runner.config.annotations import allowed, items, kind, options
+from cl_runner.config.annotations import UNIONS, allowed, is_node
 from cl_runner.config.factory import PLAIN, Factory, hints_of, path_of, refuse_other
 from cl_runner.config.targets import is_target
 from cl_runner.errors import MISSING, ConfigError, Problem, first_line, nearest
 
 
-def _build(node: Mapping[str, Any], key: str, kinds: list[Any], trusted: list[str]) -> Any:
+def settings_of(
+    target: Callable[..., Any], given: Mapping[str, Any], key: str, trusted: Sequence[str]
+) -> dict[str, Any]:
+    """The settings of a target, validated, and what is below them built.
+
+    key: of their node, empty at the root; trusted: packages that may be imported. Raises
+    ConfigError with every problem."""
+    form = _form(target, key)
+    try:
+        return form.validate_python(given, context=(key, trusted))
+    except ValidationError as error:
+        found = [p for e in error.errors() for p in _problems(e, given, target, key)]
+        raise ConfigError(*{problem.key: problem for problem in found}.values()) from None
+
+
+def parameters(target: Callable[..., Any]) -> list[str]:
+    """The names of its settings: its keyword-only parameters."""
+    found = inspect.signature(target).parameters.values()
+    return [p.name for p in found if p.kind is p.KEYWORD_ONLY]
+
+
+def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str]) -> Any:
     """Call what the node describes, or make it a Factory if the run has to add something.
 
-    kinds: of which it must be one; empty: anything."""
+    wanted: what it must be; Any: anything."""
     target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
-    parameters = inspect.signature(target).parameters.values()
-    is_factory = any(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters)
-    products = [get_args(k)[0] if get_origin(k) is Factory else k for k in kinds]
-    hints = hints_of(target, key)
-    result = target if inspect.isclass(target) else hints.get("return")
+    found = inspect.signature(target).parameters.values()
+    is_factory = any(p.kind is p.POSITIONAL_OR_KEYWORD for p in found)
+    product = get_args(wanted)[0] if get_origin(wanted) is Factory else wanted
+    kinds = [] if wanted is Any else [product]
+    result = target if inspect.isclass(target) else hints_of(target, key).get("return")
     if inspect.isclass(result):  # before all else: its settings are of no use if it is not
-        refuse_other(key, target, result, products)
-    if kinds and is_factory != (get_origin(kinds[0]) is Factory):
+        refuse_other(key, target, result, kinds)
+    if kinds and is_factory != (get_origin(wanted) is Factory):
         allowed = "must take what the run gives it, such as the network, by position, and settings"
         allowed = f"{allowed} by keyword" if not is_factory else "takes settings by keyword alone"
         raise ConfigError.of(key, path_of(target), allowed)
-    wanted = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
     given = {name: value for name, value in node.items() if name != "_target_"}
-    values = _values(given, hints, wanted, key, trusted)
-    factory: Factory[Any] = Factory(key, target, values, products)
+    settings = settings_of(target, given, key, trusted)
+    factory: Factory[Any] = Factory(key, target, settings, kinds)
     return factory if is_factory else factory()
 
 
-def _values(
-    given: Mapping[str, Any],
-    hints: Mapping[str, Any],
-    wanted: list[str],
-    key: str,
-    trusted: list[str],
-) -> dict[str, Any]:
-    """All settings of a node. Raises ConfigError with every problem."""
-    problems = [_unknown(name, wanted, key, given[name]) for name in given if name not in wanted]
-    values: dict[str, Any] = {}
-    for name in wanted:
-        if name not in given:
-            problems.append(Problem(_join(key, name), MISSING, "is missing, give it a value"))
-            continue
-        try:
-            values[name] = _value(given[name], hints.get(name, Any), _join(key, name), trusted)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(*problems)
-    return values
+@cache
+def _form(target: Callable[..., Any], key: str) -> TypeAdapter[dict[str, Any]]:
+    """Its settings as a pydantic model: all are needed, no others are allowed."""
+    hints = hints_of(target, key)
+    fields = {name: _with_nodes(hints.get(name, Any)) for name in parameters(target)}
+    form = cast(Any, TypedDict)("form", fields)  # mypy knows it with literal fields only
+    return TypeAdapter(with_config({**PLAIN, "extra": "forbid"})(form))
 
 
-def _value(value: Any, hint: Any, key: str, trusted: list[str]) -> Any:
-    """One setting: a nested call, a list of them, or a plain value of the annotated type."""
-    kinds = [kind(option) for option in options(hint) if kind(option) is not None]
-    lists = [items(option) for option in options(hint) if items(option) is not None]
-    if isinstance(value, Mapping) and "_target_" in value and (kinds or hint is Any):
-        return _build(value, key, kinds, trusted)
-    if isinstance(value, list) and value and lists:
-        return [_value(item, lists[0], f"{key}[{i}]", trusted) for i, item in enumerate(value)]
-    plain = [o for o in options(hint) if kind(o) is None and items(o) is None]
-    try:
-        if plain:
-            return TypeAdapter(reduce(or_, plain), config=PLAIN).validate_python(value)
-    except ValidationError:
-        pass
-    raise ConfigError.of(key, value, f"must be {allowed(hint)}")
+def _with_nodes(hint: Any) -> Any:
+    """The annotation, where each class stands for a node with a `_target_` that builds it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any or is_node(hint):
+        return Annotated[Any, PlainValidator(partial(_from_node, hint))]
+    if origin is Annotated:
+        return Annotated[(_with_nodes(arguments[0]), *arguments[1:])]
+    if origin in UNIONS:
+        return reduce(or_, map(_with_nodes, arguments))
+    return hint if origin in (None, Literal) else origin[tuple(map(_with_nodes, arguments))]
 
 
-def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
+def _from_node(wanted: Any, value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        key, trusted = info.context  # type: ignore[misc]
+        return _build(value, wanted, _join(key, str(info.field_name)), trusted)
+    if wanted is Any:
+        return value
+    raise ValueError
+
+
+def _problems(
+    error: ErrorDetails, given: Mapping[str, Any], target: Callable[..., Any], key: str
+) -> Iterator[Problem]:
+    """One of pydantic's errors in our words."""
+    name, *inner = error["loc"]
+    name = str(name)
+    at, below = _join(key, name), error.get("ctx", {}).get("error")
+    if isinstance(below, ConfigError):
+        index = f"[{inner[0]}]" if inner and isinstance(inner[0], int) else ""
+        yield from (replace(p, key=at + index + p.key[len(at) :]) for p in below.problems)
+    elif error["type"] == "missing":
+        yield Problem(at, MISSING, "is missing, give it a value")
+    elif error["type"] == "extra_forbidden":
+        what = f"no such setting of {key}" if key else "no such setting"
+        yield Problem(at, given[name], what, nearest(name, parameters(target)))
+    else:
+        yield Problem(at, given[name], f"must be {allowed(hints_of(target, key)[name])}")
+
+
+def _find(path: str, key: str, trusted: Sequence[str]) -> Callable[..., Any]:
     """The class or function at this dotted path, if its package is trusted and it is declared to be
     a target."""
     package, _, _ = path.partition(".")
@@ -107,14 +139,6 @@ def _find(path: str, key: str, trusted: list[str]) -> Callable[..., Any]:
         hint = "if it is yours, put @target above it (from cl_runner.config.targets import target)"
         raise ConfigError.of(key, path, "is not declared to be a target", hint)
     return target
-
-
-def _unknown(name: str, wanted: list[str], key: str, value: Any) -> Problem:
-    return Problem(_join(key, name), value, f"no such setting{_below(key)}", nearest(name, wanted))
-
-
-def _below(key: str) -> str:
-    return f" of {key}" if key else ""
 
 
 def _join(key: str, name: str) -> str:

@@ -17,9 +17,8 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking
-from cl_runner.config.overrides import GROUPS
-from cl_runner.config.paths import CONF
+from cl_runner.config import masking, targets
+from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import MISSING, ConfigError, nearest
 
 
@@ -34,6 +33,7 @@ def trust(config: DictConfig, given: Set[str]) -> None:
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
     if os.getcwd() not in sys.path:  # where a user's own package may be
         sys.path.append(os.getcwd())
+    targets.trust(map(str, config.trusted_targets))
 
 
 def from_hydra(error: Exception) -> ConfigError:

@@ -37,7 +37,7 @@ class Factory(Generic[Built]):
             built: Built = self.target(*given, **self.settings)
         except ConfigError as error:
             raise error.under(self.key) from None
-        except (RuntimeError, OverflowError, ValueError) as error:  # such as torch's, of sizes
+        except (RuntimeError, OverflowError, ValueError, AssertionError) as error:
             allowed = f"cannot be built: {first_line(error)}"
             raise ConfigError.of(self.key, path_of(self.target), allowed) from None
         refuse_other(self.key, self.target, built, self.kinds)
@@ -60,7 +60,7 @@ def hints_of(target: Callable[..., Any], key: str) -> dict[str, Any]:
         return get_type_hints(
             target.__init__ if inspect.isclass(target) else target, None, None, True
         )
-    except (NameError, TypeError, SyntaxError) as error:
+    except (NameError, TypeError, SyntaxError, AttributeError) as error:
         allowed = f"has annotations that cannot be read ({first_line(error)})"
         raise ConfigError.of(key, path_of(target), allowed) from None
 

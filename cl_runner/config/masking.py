@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from cl_runner.config.command_line import text_of
-from cl_runner.config.identity import MAY_CHANGE
-from cl_runner.config.overrides import OF_ONE_CALL, key_of
+from cl_runner.config.identity import free
+from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import of_one_call
 from cl_runner.errors import RunError
 from cl_runner.hidden import (
     SHORTEST_SECRET,
@@ -50,7 +51,7 @@ def as_written(config: DictConfig) -> dict[str, Any]:
     written = {str(k): _masked_below(without_secrets(str(k), v), hidden) for k, v in plain.items()}
     fixed = config.copy()
     OmegaConf.set_struct(fixed, False)
-    for key in MAY_CHANGE:
+    for key in free(written):
         OmegaConf.update(fixed, key, None)
     names = re.findall(r"oc\.env:\s*([A-Za-z_]\w*)", OmegaConf.to_yaml(fixed, resolve=False))
     values = {name: os.environ[name] for name in names if name in os.environ}
@@ -113,7 +114,7 @@ def kept_overrides(overrides: Sequence[str]) -> list[str]:
     return [
         typed if typed == told else f"{typed.partition('=')[0]}=???"
         for typed, told in zip(overrides, shown(overrides), strict=True)
-        if key_of(typed) not in OF_ONE_CALL
+        if not of_one_call(typed)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -105,14 +106,11 @@ def _count(found: RangeSweep, key: str, said: str) -> int:
     return max(0, math.ceil((stop - start) / step))
 
 
-GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
-"""The parts that compose a run, each a folder of options; and `experiment`, which chooses them."""
-
-
-OF_ONE_CALL = ("resume", "name", "output_root", "trusted_targets", "sweep", "plan")
-"""Overrides that are of one call: whoever continues the run says them again."""
-
-
 def key_of(override: str) -> str:
     """The setting that an override of the command line is about."""
     return override.lstrip("+~").partition("=")[0]
+
+
+def is_of_launching(override: str) -> bool:
+    """Whether it chooses what a sweep runs and where: a preset of `conf/sweep/`, Hydra's own."""
+    return re.split(r"[./@]", key_of(override))[0] in ("sweep", "hydra")

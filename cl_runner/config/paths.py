@@ -1,10 +1,22 @@
-"""Where the shipped configuration is."""
+"""Where the shipped configuration is, and the groups that a run is composed of."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 HERE = Path(__file__).resolve().parents[1]
 """The package."""
 # In a checkout conf/ is beside the package, in a wheel inside it.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
+
+
+def _groups() -> tuple[str, ...]:
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text("utf-8"))["defaults"]
+    chosen = [entry for entry in defaults if isinstance(entry, dict) and None not in entry.values()]
+    return tuple(group for (group,) in chosen if not group.startswith("override "))
+
+
+GROUPS = _groups()
+"""The parts that compose a run, each a folder of options."""

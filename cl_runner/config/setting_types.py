@@ -1,12 +1,49 @@
-"""The types that settings are declared with: each says its range, and pydantic checks it."""
+"""What settings are declared with: types, which say what is allowed, and traits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from cl_runner.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a setting is, beside the values that it allows. They stand in its annotation,
+    `Annotated[bool, Traits(changes_results=False)]`, and hold for the settings below it, too."""
+
+    changes_results: bool = True
+    """If not, a run can be continued with another value."""
+    acts_in_first_task: bool = True
+    """If not, runs with different values share their first task."""
+    adds_weights: bool = False
+    """They join later, but an optimizer that is kept has room for them from the start."""
+    per_task: bool = False
+    """A list has one value per task; the last one repeats."""
+    takes_time: bool = False
+    """Runs with equal values take about equally long."""
+    compared: bool = True
+    """Runs with different values are compared; if not, they are averaged. Also: can be searched."""
+    is_place: bool = False
+    """Names a file or folder outside the run's own."""
+    of_one_call: bool = False
+    """Belongs to one command; whoever continues the run types it again."""
+    not_in_search: str = ""
+    """Why `cl-search` does not take it."""
+
+    def __or__(self, other: Traits) -> Traits:
+        """What either of them says."""
+        stated = {f.name: getattr(self, f.name) for f in fields(self)}
+        defaults = {f.name: f.default for f in fields(self)}
+        return replace(other, **{k: v for k, v in stated.items() if v != defaults[k]})
+
+
+NO_RESULT = Traits(changes_results=False)
+LATER = Traits(acts_in_first_task=False)
+PLACE = Traits(is_place=True)
 
 # 1e18 and its square are numbers in single precision, as are 1e-30 and what it divides.
 Real = Annotated[float, Field(ge=-1e18, le=1e18)]
@@ -33,24 +70,28 @@ RunName = Annotated[
         description="of 1 to 80 letters, digits, '.', '_' and '-', not beginning with '.'",
     ),
 ]
-Folder = Annotated[str, Field(min_length=1, description="that names a folder")]
+Folder = Annotated[str, Field(min_length=1, description="that names a folder"), PLACE]
+DataRoot = Annotated[str, NO_RESULT | PLACE]
+"""The folder where data sets are."""
 BufferSize = Annotated[
     int, Field(ge=1, lt=2**31, description="≥ 1; what stores nothing is strategy=finetune")
 ]
 
 T = TypeVar("T")
-ONE_A_TASK = "one value a task"
-PerTask: TypeAlias = T | Annotated[list[T], Field(min_length=1), ONE_A_TASK]
-"""One value, or a list with one value a task, of which the last repeats."""
+Few: TypeAlias = T | Annotated[list[T], Field(min_length=1)]
+"""One value or several."""
+PerTask: TypeAlias = T | Annotated[list[T], Field(min_length=1), Traits(per_task=True)]
+"""One value, or a list with one value per task, of which the last repeats. In a task only its own
+value acts."""
 
 
 def at_task(value: PerTask[T], task: int) -> T:
-    """What a setting that may differ between tasks is at this task."""
+    """The value at this task of a setting that may differ between tasks."""
     return value[min(task, len(value) - 1)] if isinstance(value, list) else value
 
 
 def at_most_one_a_task(key: str, value: PerTask[T], tasks: int) -> None:
-    """Raise ConfigError if a list has values for tasks that there are not."""
+    """Raise ConfigError if a list has more values than there are tasks."""
     if isinstance(value, list) and len(value) > tasks:
-        allowed = f"has {len(value)} values for {tasks} tasks; give at most one a task"
+        allowed = f"has {len(value)} values for {tasks} tasks; give at most one per task"
         raise ConfigError.of(key, value, allowed)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from cl_runner.config.setting_types import (
+    DataRoot,
+    Few,
     Fraction,
     NonNegativeInt,
-    PerTask,
     PositiveInt,
     TaskCount,
     at_most_one_a_task,
@@ -39,10 +40,10 @@ class ByClass:
         self,
         *,
         source: Source,
-        root: str,
+        root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
-        classes_per_task: PerTask[PositiveInt],
+        classes_per_task: Few[PositiveInt],  # all act from the start: the head has their rows
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         validation_fraction: Fraction,
         pixels: Pixels,
@@ -98,7 +99,7 @@ class ByPermutation:
         self,
         *,
         source: Source,
-        root: str,
+        root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
         validation_fraction: Fraction,
@@ -140,7 +141,7 @@ class BySource:
         self,
         *,
         sources: list[Source],
-        root: str,
+        root: DataRoot,
         scenario: Scenario,
         validation_fraction: Fraction,
         pixels: Pixels,
@@ -181,9 +182,7 @@ def _groups(split: Split) -> Tensor:
     return torch.arange(len(split.labels)) if split.groups is None else split.groups
 
 
-def _sizes(
-    tasks: int, classes_per_task: PerTask[int], source: Source, scenario: Scenario
-) -> list[int]:
+def _sizes(tasks: int, classes_per_task: Few[int], source: Source, scenario: Scenario) -> list[int]:
     """Classes of each task. Raises ConfigError if the data set has not so many."""
     at_most_one_a_task("classes_per_task", classes_per_task, tasks)
     sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Measure = Literal["accuracy", "mse"]
-
 
 class Likelihood(ABC):
     """p(y | x). Has no state: one object serves all tasks."""
 
-    measure: ClassVar[Measure]  # of how well y is predicted
+    measure: ClassVar[str]  # the name in `measures.py` of how well y is predicted
     inputs: ClassVar[torch.dtype]  # of samples as they are stored
     targets: ClassVar[torch.dtype]
 

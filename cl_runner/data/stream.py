@@ -36,6 +36,12 @@ class Outline:
         return GAUSSIAN if self.scenario == "regression" else CATEGORICAL
 
     @property
+    def matrix(self) -> str:
+        """The matrix of `results.json` that metrics are read off."""
+        own = self.scenario == "task_incremental"
+        return "accuracy_task_il" if own else self.likelihood.measure
+
+    @property
     def shared(self) -> bool:
         """Whether all tasks have the same outputs."""
         return self.scenario in ("domain_incremental", "regression")

@@ -8,18 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_runner import metrics
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.evaluation.predict import Predictions, predict
-from cl_runner.metrics import Matrix
+from cl_runner.metrics import Matrix, Records, values
 from cl_runner.strategies.strategy import Strategy
-
-
-def metrics_are_of(scenario: str) -> str:
-    """The matrix of `results.json` that metrics are read off."""
-    return "accuracy_task_il" if scenario == "task_incremental" else "accuracy"
 
 
 class Accuracy(Evaluator):
@@ -42,7 +36,7 @@ class Accuracy(Evaluator):
 
     def before_task(self, strategy: Strategy, task: Task) -> None:
         """Where tasks share classes: the accuracy on a task that has not been learned yet."""
-        if not self.shared:
+        if not self.outline.shared:
             return
         if task.first:
             self.untrained = [self.on(strategy, self.test[t.index], t, task) for t in self.tasks]
@@ -66,31 +60,28 @@ class Accuracy(Evaluator):
         return self.add_point(task, [self._accuracy(r) for r in row])
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
-        measured = metrics_are_of(self.scenario)
-        R = self.among_own if measured == "accuracy_task_il" else self.among_seen
-        sizes = [len(samples) for samples in self.test]
+        R = self.among_own if self.outline.matrix == "accuracy_task_il" else self.among_seen
         inside = self.evaluated_within
+        records = Records(
+            R=R,
+            sizes=[len(samples) for samples in self.test],
+            curve=self.curve if inside else None,
+            before=self.before or None,
+            untrained=self.untrained or None,
+            reference=reference,
+        )
         return {
             "accuracy": self.among_seen,
-            "accuracy_task_il": None if self.shared else self.among_own,
+            "accuracy_task_il": None if self.outline.shared else self.among_own,
             "accuracy_validation": self.validation or None,
+            "accuracy_reference": reference,
             "accuracy_curve": [{"task": t, "accuracy": row} for t, row in self.curve]
             if inside
             else None,
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
-            "metrics_are_of": measured,
-            "average_accuracy": metrics.average_accuracy(R),
-            "overall_accuracy": metrics.overall_accuracy(R, sizes),
-            "average_incremental_accuracy": metrics.average_incremental_accuracy(R),
-            "overall_incremental_accuracy": metrics.overall_incremental_accuracy(R, sizes),
-            "learning_accuracy": metrics.learning_accuracy(R),
-            "forgetting": metrics.forgetting(R),
-            "backward_transfer": metrics.backward_transfer(R),
-            "forward_transfer": metrics.forward_transfer(self.before, self.untrained),
-            "intransigence": None if reference is None else metrics.intransigence(R, reference),
-            "min_accuracy": metrics.min_accuracy(self.curve) if inside else None,
-            "stability_gap": metrics.stability_gap(R, self.curve) if inside else None,
+            "metrics_are_of": self.outline.matrix,
+            **values(records),
         }
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -101,7 +92,7 @@ class Accuracy(Evaluator):
         return {key: value.numpy() for key, value in (labels | self.predictions).items()}
 
     def _accuracy(self, predictions: Predictions) -> float:
-        own = self.scenario == "task_incremental"
+        own = self.outline.matrix == "accuracy_task_il"
         return predictions.accuracy_task_il if own else predictions.accuracy
 
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cl_runner.data.likelihood import Measure
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.metrics import Matrix
@@ -21,12 +20,11 @@ class Evaluator(ABC):
     A row of a matrix has the measure on each task after learning one, None for tasks to come.
     """
 
-    measure: ClassVar[Measure]
+    measure: ClassVar[str]  # its name in `measures.py`
     kept: ClassVar[tuple[str, ...]]  # names of what makes up the state, with those below
 
     def __init__(self, stream: Stream) -> None:
-        self.scenario, self.shared = stream.outline.scenario, stream.outline.shared
-        self.tasks, self.test = stream.tasks, stream.test
+        self.outline, self.tasks, self.test = stream.outline, stream.tasks, stream.test
         self.validation: Matrix = []
         self.curve: list[tuple[int, list[float]]] = []  # task being learned, measures so far
 

@@ -17,7 +17,8 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.evaluation.predict import outputs
-from cl_runner.metrics import Matrix, average_mse, mse_growth
+from cl_runner.metrics import Matrix, Records
+from cl_runner.metrics import values as metrics_of
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -58,9 +59,8 @@ class SquaredError(Evaluator):
             "mse": self.mse,
             "mse_validation": self.validation or None,
             "mse_curve": curve if inside else None,
-            "metrics_are_of": "mse",
-            "average_mse": average_mse(self.mse),
-            "mse_growth": mse_growth(self.mse),
+            "metrics_are_of": self.outline.matrix,
+            **metrics_of(Records(M=self.mse)),
         }
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:

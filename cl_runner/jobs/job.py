@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_runner.config.command_line import quoted
-from cl_runner.config.identity import Config, settings_digest
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import Config
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
@@ -106,7 +107,7 @@ def plain_name(title: str) -> str:
 
 
 def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
-    """A line a job: its settings, what became of it, its folder, the first line of its error."""
+    """One line per job: its settings, what became of it, its folder, its error in one line."""
     done_before = {job.folder for job in skipped}
     rows, counts = [], dict[str, int]()
     for job in jobs:
@@ -124,10 +125,9 @@ def _complaint(folder: Path, state: str) -> str:
     if state not in ("failed", DAMAGED):
         return ""
     try:
-        error = str(read.status(folder).get("error", ""))
+        return read.status(folder).complaint
     except Damaged as damaged:
-        error = str(damaged)
-    return next(iter(error.splitlines()), "")
+        return str(damaged)
 
 
 def last_part(key: str) -> str:

@@ -7,32 +7,26 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from cl_runner.config.masking import kept_overrides
 from cl_runner.jobs.job import Job
-from cl_runner.run_folder import read
+from cl_runner.run_folder import read, schemas
 from cl_runner.run_folder.plain import Damaged
 
 
 def ledger(folder: Path, jobs: Sequence[Job]) -> str:
     """`sweep.json`: what belongs to the sweep, for whoever reads its folder later. Its `id` stays
     as it is in the folder."""
-    listed: list[dict[str, Any]] = [
-        {
-            "folder": job.folder.name,
-            "varied": dict(job.varied),
-            "overrides": kept_overrides(job.overrides),
-        }
+    known = None
+    with suppress(Damaged):  # everything but the id is known
+        known = read.ledger(folder).id
+    listed = [
+        schemas.Job(
+            folder=job.folder.name,
+            varied=dict(job.varied),
+            overrides=kept_overrides(job.overrides),
+        )
         for job in jobs
     ]
-    known = None
-    with suppress(Damaged):  # all but the id is known
-        known = read_ledger(folder)["id"]
-    known = known or secrets.token_hex(4)
-    return json.dumps({"sweep": folder.name, "id": known, "jobs": listed}, indent=1)
-
-
-def read_ledger(folder: Path) -> dict[str, Any]:
-    """The sweep.json of this folder; a sweep without jobs where there is none."""
-    return read.ledger(folder) or {"id": None, "sweep": folder.name, "jobs": []}
+    sweep = schemas.Ledger(sweep=folder.name, id=known or secrets.token_hex(4), jobs=listed)
+    return json.dumps(sweep.model_dump(), indent=1)

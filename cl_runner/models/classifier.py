@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NewRows = Literal["zero", "default", "kaiming_normal"]
+from cl_runner.config.setting_types import LATER
+
+NewRows = Annotated[Literal["zero", "default", "kaiming_normal"], LATER]
 
 
 class GrowingClassifier(nn.Module):

@@ -11,7 +11,7 @@ from cl_runner.config.setting_types import PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
 from cl_runner.models.classifier import NewRows
-from cl_runner.models.network import Init, InsertedLayer, Network
+from cl_runner.models.network import FreezeStatistics, Init, InsertedLayer, Network
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -29,7 +29,7 @@ def mlp(
     widths: list[PositiveInt],
     activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"],
     batch_norm: bool,
-    freeze_statistics: bool,
+    freeze_statistics: FreezeStatistics,
     init: Init,
     new_rows: NewRows,
     inserted_layer: InsertedLayer,

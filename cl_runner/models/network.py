@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from cl_runner.config.setting_types import LATER, Traits
 from cl_runner.data.likelihood import CATEGORICAL, Likelihood
 from cl_runner.data.stream import Outline, Scope, Task
 from cl_runner.models.classifier import GrowingClassifier, NewRows, kaiming_normal_init
 from cl_runner.randomness import seeded
 
 Init = Literal["default", "kaiming_normal"]
-InsertedLayer = Literal["none", "random", "identity"]
+InsertedLayer = Annotated[Literal["none", "random", "identity"], LATER | Traits(adds_weights=True)]
+FreezeStatistics = Annotated[bool, LATER]
 
 
 class Network(nn.Module):

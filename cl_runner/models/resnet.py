@@ -6,7 +6,7 @@ from torch import nn
 
 from cl_runner.config.targets import target
 from cl_runner.models.classifier import NewRows
-from cl_runner.models.network import Init, Network
+from cl_runner.models.network import FreezeStatistics, Init, Network
 
 
 @target
@@ -16,7 +16,7 @@ def resnet18(
     *,
     init: Init,
     new_rows: NewRows,
-    freeze_statistics: bool,
+    freeze_statistics: FreezeStatistics,
 ) -> Network:
     """torchvision's ResNet-18 (He et al. 2016) with the stem usual for 32 × 32 pictures.
 

@@ -11,15 +11,16 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cl_runner.config.identity import changes_no_result
-from cl_runner.config.overrides import GROUPS, key_of
-from cl_runner.config.paths import CONF
+from cl_runner.config.overrides import key_of
+from cl_runner.config.paths import CONF, GROUPS
+from cl_runner.config.traits import Config, is_place, run_settings, traits
 from cl_runner.hidden import WORD
 from cl_runner.report.compare.runs import Run
 from cl_runner.run_folder import read
@@ -28,8 +29,8 @@ from cl_runner.run_folder.plain import Damaged
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"
-NOT_IN_IT = ("hydra", "defaults", "reference")
-"""What Hydra would take for itself, at whatever depth; and a path of whoever made the run."""
+OF_HYDRA = ("hydra", "defaults")
+"""Keys that Hydra would take for its own, at whatever depth."""
 
 
 def write_best(run: Run, output: Path) -> Path:
@@ -40,9 +41,10 @@ def write_best(run: Run, output: Path) -> Path:
     """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     chosen = [{f"override /{group}": name} for group, name in options.items() if name]
-    known = {*yaml.safe_load((CONF / "config.yaml").read_text("utf-8")), *GROUPS}
     config = read.config(run.folder) or {}
-    settings = _plain({key: value for key, value in config.items() if key in known}, "")
+    known = {field.name for field in fields(run_settings())}
+    given = {key: value for key, value in config.items() if key in known}
+    settings = _plain(given, "", config)
     folder = _own_folder(output)
     file = folder / "experiment" / f"{NAME}.yaml"
     make(file.parent)
@@ -71,7 +73,7 @@ def _kind(path: Path) -> str:
 def _option(group: str, run: Run) -> str | None:
     """The option of ours that this part was composed of: what the results name, if it is one; where
     the command line chose a class, the option that it was put into."""
-    named = str(run.results.get(group, ""))
+    named = str(getattr(run.results, group))
     if _is_ours(group, named):
         return named
     given: Sequence[str] = ()
@@ -85,18 +87,21 @@ def _is_ours(group: str, option: str) -> bool:
     return option in {file.stem for file in (CONF / group).glob("*.yaml")}
 
 
-def _plain(node: Any, key: str) -> Any:
+def _plain(node: Any, key: str, config: Config) -> Any:
     """What of a node changes results and is a plain value. key: where it stands."""
     if isinstance(node, list):
-        return [_plain(value, key) for value in node if _is_plain(value)]
+        return [_plain(value, key, config) for value in node if _is_plain(value)]
     if not isinstance(node, dict):
         return node
     names = [name for name in node if isinstance(name, str) and _is_plain(name)]
     below = {f"{key}.{name}" if key else name: name for name in names}
     return {
-        name: _plain(node[name], path)
+        name: _plain(node[name], path, config)
         for path, name in below.items()
-        if name not in NOT_IN_IT and not changes_no_result(path) and _is_plain(node[name])
+        if name not in OF_HYDRA
+        and traits(path, config).changes_results
+        and not is_place(name)
+        and _is_plain(node[name])
     }
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,12 +18,12 @@ from cl_runner.report.compare.runs import Run, printable, read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import animation, drawings, figures, formats, tables
 from cl_runner.report.render.drawings import Drawing
-from cl_runner.report.render.page import Best, Page, Part, Picture, frames, inline
+from cl_runner.report.render.page import Chapter, Choice, Page, Picture, addresses, inline
 from cl_runner.report.render.tables import Table
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.text import aligned, harmless, number
+from cl_runner.text import aligned, harmless
 
 ALIAS = "--to-wandb"
 
@@ -40,8 +41,8 @@ def main() -> None:
     with terminal.command():
         arguments = parser.parse_args()
         folders = arguments.folders
-        told, files = report(folders, arguments.output or folders[0] / "report")
-        print(harmless("\n".join([*told, *map(str, files)])))
+        lines, files = report(folders, arguments.output or folders[0] / "report")
+        print(harmless("\n".join([*lines, *map(str, files)])))
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
@@ -49,63 +50,65 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     `best/experiment/best.yaml`. Returns what a terminal should show, and the files. Raises
     ConfigError if there is no run, StorageError if the files would be elsewhere, behind a link."""
     runs = read(folders)
-    suite, told = None, list[str]()
+    suite, lines = None, list[str]()
     try:
         suite = OfSuite.read(folders)
     except Damaged as damaged:  # its runs are reported all the same
-        told = [str(damaged), ""]
-    found = sections(runs, suite.labels(runs) if suite else None)
+        lines = [str(damaged), ""]
+    streams = sections(runs, suite.labels(runs) if suite else None)
     refuse_links(output, *output.rglob("*"))
     make(output)
     pictures, files = _draw(suite.drawings(runs) if suite else [], output)
-    parts = []
-    for place, section in enumerate(found, start=1):
-        where = output if len(found) == 1 else output / f"stream_{place}"
-        part, written = _part(section, where, [] if suite else drawings.of_section(section))
-        brief = _plain(tables.results(section, brief=True))
-        told += [section.title, *part.sentences, "", brief, ""]
-        parts.append(part)
+    chapters = []
+    for number, section in enumerate(streams, start=1):
+        where = output if len(streams) == 1 else output / f"stream_{number}"
+        chapter, written = _chapter(section, where, [] if suite else drawings.of_section(section))
+        brief = _for_terminal(tables.results(section, brief=True))
+        lines += [section.title, *chapter.sentences, "", brief, ""]
+        chapters.append(chapter)
         files += written
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
-    page = Page(title, _counts(runs), parts, [suite.verdict] if suite else [], pictures)
-    every = [*page.verdict, *(table for part in parts for table in part.tables)]
+    page = Page(title, _counts(runs), chapters, [suite.verdict] if suite else [], pictures)
+    every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
     texts = {
         "report.html": page.render(),
         "results.md": formats.markdown_page(page),
         "results.tex": "\n".join(map(formats.latex, every)),
-        "results.csv": formats.results_csv(found),
-        "runs.csv": formats.runs_csv(found),
+        "results.csv": formats.results_csv(streams),
+        "runs.csv": formats.runs_csv(streams),
     }
     for name, text in texts.items():
         write(output / name, text)
-    return told, [*(output / name for name in texts), *files]
+    return lines, [*(output / name for name in texts), *files]
 
 
-def _part(section: Section, output: Path, wanted: Iterable[Drawing]) -> tuple[Part, list[Path]]:
-    """A section's part of the page; its figures and its best setting are written."""
+def _chapter(
+    section: Section, output: Path, wanted: Iterable[Drawing]
+) -> tuple[Chapter, list[Path]]:
+    """What the page shows of a section; its figures and its best setting are written."""
     ranking = rank(section)
     pictures, files = _draw(wanted, output)
     panels = drawings.moving(section)
     if panels:
         files += animation.save(panels, output / "figures")
-    chosen = _best(section, output)
-    files += [chosen[0]] if chosen else []
-    shown = [tables.results(section)]
+    choice, written = _choice(section, output)
+    files += written
+    open_tables = [tables.results(section)]
     if len(ranking.places) > 1:
-        shown.append(tables.ranking(section, ranking))
+        open_tables.append(tables.ranking(section, ranking))
     sensitive = tables.sensitivity(section)
-    shown += [sensitive] if sensitive.rows else []
+    open_tables += [sensitive] if sensitive.rows else []
     details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
-    part = Part(
+    chapter = Chapter(
         title=section.title,
         sentences=ranking.sentences,
-        tables=shown,
+        tables=open_tables,
         figures=pictures,
         details=[table(section) for table in details],
-        frames=frames(output / "figures" / animation.NAME) if panels else (),
-        best=chosen[1] if chosen else None,
+        frames=addresses(output / "figures" / animation.NAME) if panels else (),
+        choice=choice,
     )
-    return part, files
+    return chapter, files
 
 
 def _draw(wanted: Iterable[Drawing], output: Path) -> tuple[list[Picture], list[Path]]:
@@ -117,33 +120,30 @@ def _draw(wanted: Iterable[Drawing], output: Path) -> tuple[list[Picture], list[
     return pictures, files
 
 
-def _best(section: Section, output: Path) -> tuple[Path, Best] | None:
-    """The setting chosen on validation data, as a file and as the page tells it."""
+def _choice(section: Section, output: Path) -> tuple[Choice | None, list[Path]]:
+    """The setting chosen on validation data, if there is one, for the page and as a file."""
     group = section.chosen(section.measured)
     if group is None:
-        return None
-    value = number(group.validation.mean, section.metric)
+        return None, []
+    value = section.measure.unit.text(group.validation.mean)
     seeds = "1 seed" if group.validation.n == 1 else f"{group.validation.n} seeds"
     among = len(section.eligible(section.measured))
     compared = "1 setting" if among == 1 else f"{among} settings"
-    measure = "mean squared error" if section.regression else "accuracy in %"
     why = (
-        f"{group.label} is best on validation data after the last task: {measure}, mean over tasks "
-        f"and {seeds}, {value} ({compared} compared)."
+        f"{group.label} is best on validation data after the last task: {section.measure.label}, "
+        f"mean over tasks and {seeds}, {value} ({compared} compared)."
     )
     folder = best.write_best(group.complete[0], output)
     command = f"cl-train --config-dir {shlex.quote(str(folder))} experiment={best.NAME}"
-    return folder / "experiment" / f"{best.NAME}.yaml", Best(why, command)
+    return Choice(why, command), [folder / "experiment" / f"{best.NAME}.yaml"]
 
 
 def _counts(runs: Sequence[Run]) -> str:
-    states = [run.state for run in runs]
-    told = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(told)}."
+    counts = [f"{count} {state}" for state, count in Counter(run.state for run in runs).items()]
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(counts)}."
 
 
-def _plain(table: Table) -> str:
-    """For a terminal."""
+def _for_terminal(table: Table) -> str:
     return aligned(table.columns, [[cell.text for cell in row] for row in table.rows])
 
 

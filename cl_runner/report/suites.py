@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.render.drawings import Drawing, of_suite
@@ -13,6 +12,7 @@ from cl_runner.report.render.tables import Cell, Table
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
+from cl_runner.run_folder.schemas import Judged
 
 COLUMNS = ["row", "published", "ours", "s.d.", "n", "verdict"]
 
@@ -22,18 +22,18 @@ class OfSuite:
     """What `cl-reproduce` left beside its runs."""
 
     suite: suites.Suite
-    rows: list[dict[str, Any]]
+    rows: list[Judged]
 
     @classmethod
     def read(cls, folders: Sequence[Path]) -> OfSuite | None:
         """None if this is not the folder of a suite. Raises Damaged for one that is none of
         ours."""
-        told = read.verdict(folders[0]) if len(folders) == 1 else None
-        if told is None:
+        verdict = read.verdict(folders[0]) if len(folders) == 1 else None
+        if verdict is None:
             return None
-        if told["suite"] not in suites.names():
-            raise Damaged(folders[0] / "verdict.json", f"there is no suite {told['suite']}")
-        return cls(suites.read(told["suite"]), told.get("rows", []))
+        if verdict.suite not in suites.names():
+            raise Damaged(folders[0] / "verdict.json", f"there is no suite {verdict.suite}")
+        return cls(suites.read(verdict.suite), verdict.rows)
 
     def labels(self, runs: Sequence[Run]) -> dict[Path, str]:
         """The suite's own names for its runs."""
@@ -50,9 +50,10 @@ class OfSuite:
         """Each published number beside ours."""
         rows = []
         for row in self.rows:
-            numbers = [row["published"], row["mean"], row["deviation"]]
-            digits = ".2f" if row["percent"] else ".3g"
-            shown = [Cell("–" if v is None else f"{v:{digits}}", v) for v in numbers]
-            rows.append([Cell(row["row"]), *shown, Cell(str(row["n"]), row["n"]),
-                         Cell(row["verdict"])])  # fmt: skip
+            digits = ".2f" if row.percent else ".3g"
+            numbers = [
+                Cell("–" if value is None else f"{value:{digits}}", value)
+                for value in (row.published, row.mean, row.deviation)
+            ]
+            rows.append([Cell(row.row), *numbers, Cell(str(row.n), row.n), Cell(row.verdict)])
         return Table("Verdict", COLUMNS, rows, [self.suite.title])

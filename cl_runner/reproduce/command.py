@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from cl_runner import terminal
 from cl_runner.config.command_line import quoted
-from cl_runner.config.identity import changes_no_result
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.child import Child, complaint
 from cl_runner.reproduce import suite as suites
@@ -25,6 +24,7 @@ from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder import read
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import aligned
 
@@ -67,14 +67,16 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         suite = Suite(**{**vars(suite), "seeds": arguments.seeds})
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    changes = [o for o in shown(arguments.overrides) if not changes_no_result(key_of(o))]
+    changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
     folder = arguments.output / suite.name
     if changes:  # are no runs of the suite itself
         folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]
     results = run_all(suite, folder, arguments.overrides, arguments.jobs)
-    verdicts = judge(suite, results)
+    verdicts = judge(
+        suite, {job: None if r is None else r.document() for job, r in results.items()}
+    )
     print(plain(verdicts))
-    environment = next((r["environment"] for r in results.values() if r is not None), None)
+    environment = next((r.environment for r in results.values() if r is not None), None)
     storage.make(folder)
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
@@ -84,11 +86,11 @@ def reproduce(arguments: argparse.Namespace) -> bool:
 
 def run_all(
     suite: Suite, folder: Path, overrides: Sequence[str], jobs: int
-) -> dict[Job, dict[str, Any] | None]:
-    """The results of every run with every seed; what is complete is only read. A line a run."""
+) -> dict[Job, Results | None]:
+    """The results of every run with every seed; what is complete is only read. One line per run."""
     # Run by run: those of several seeds do not wait for each other's first task.
     todo = [(run, seed) for run in suite.runs for seed in suite.seeds]
-    results: dict[Job, dict[str, Any] | None] = {}
+    results: dict[Job, Results | None] = {}
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(run_one, suite, folder, overrides, job): job for job in todo}
         try:
@@ -104,7 +106,7 @@ def run_all(
 
 def run_one(
     suite: Suite, parent: Path, overrides: Sequence[str], job: Job
-) -> tuple[dict[str, Any] | None, str]:
+) -> tuple[Results | None, str]:
     """Start or continue one run in a process with one thread; its results and a word on it."""
     run, seed = job
     name = suite.folder_name(run, seed)
@@ -122,7 +124,7 @@ def run_one(
     except Damaged as damaged:
         return None, str(damaged)
     again = printed.startswith("already complete")
-    return results, "already complete" if again else f"{results['cost']['seconds']:.0f} s"
+    return results, "already complete" if again else f"{results.cost.seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ def read(name: str) -> Suite:
     return Suite(name=name, rows=rows, **node)
 
 
-def found(results: dict[str, Any], metric: str) -> float:
+def number_at(path: str, results: Mapping[str, Any]) -> float:
     """The number at this path of a `results.json`. Raises LookupError or TypeError."""
     value: Any = results
-    for part in re.findall(r"[A-Za-z_]+|\d+", metric):
+    for part in re.findall(r"[A-Za-z_]+|\d+", path):
         value = value[int(part) if part.isdigit() else part]
     return float(value)

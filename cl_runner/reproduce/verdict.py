@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from cl_runner.reproduce.suite import Row, Suite, found
+from cl_runner.reproduce.suite import Row, Suite, number_at
+from cl_runner.run_folder.outcome import Environment
 from cl_runner.text import aligned
 
 HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
@@ -45,16 +46,20 @@ class Verdict:
         return row.published - row.tolerance, row.published + row.tolerance
 
 
-def judge(suite: Suite, results: Mapping[tuple[str, int], dict[str, Any] | None]) -> list[Verdict]:
-    """One verdict a row. results: what each (run, seed) left, None where it failed."""
+Document = Mapping[str, Any]
+"""What is in a `results.json`, in which a row names a number by its path."""
+
+
+def judge(suite: Suite, results: Mapping[tuple[str, int], Document | None]) -> list[Verdict]:
+    """One verdict per row. results: what each (run, seed) left, None where it failed."""
     return [_judge_row(row, [results[row.run, seed] for seed in suite.seeds]) for row in suite.rows]
 
 
-def _judge_row(row: Row, results: Sequence[dict[str, Any] | None]) -> Verdict:
+def _judge_row(row: Row, results: Sequence[Document | None]) -> Verdict:
     values = []
     for result in results:
         with suppress(LookupError, TypeError):  # no such number, or no results at all
-            value = found(result or {}, row.metric)
+            value = number_at(row.metric, result or {})
             values.append(100 * value if row.percent else value)
     return Verdict(
         row,
@@ -78,7 +83,7 @@ def markdown(
     suite: Suite,
     changes: Sequence[str],
     verdicts: Sequence[Verdict],
-    environment: Mapping[str, Any] | None,
+    environment: Environment | None,
 ) -> str:
     """The table as a page, with the reason of each tolerance and where it was run.
 
@@ -96,9 +101,9 @@ def markdown(
     ])  # fmt: skip
 
 
-def _where(environment: Mapping[str, Any]) -> str:
-    versions = [f"{name} {version}" for name, version in environment["versions"].items()]
-    return f"{', '.join(versions)}; {environment['device']}, {environment['threads']} thread a run"
+def _where(environment: Environment) -> str:
+    versions = [f"{name} {version}" for name, version in environment.versions.items()]
+    return f"{', '.join(versions)}; {environment.device}, {environment.threads} thread per run"
 
 
 def as_json(suite: Suite, changes: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One function for each file of a run, a sweep or a suite: its values, or `Damaged`."""
+"""One function for each file of a run, a sweep or a suite: its typed values, or `Damaged`."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from cl_runner.run_folder import schemas
+from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import is_locked
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged, content, of_json, of_yaml, told_as_damaged
+from cl_runner.run_folder.schemas import Judgement, Ledger, Status, settings
 
 DONE, DAMAGED = "complete", "damaged"
 Arrays = dict[str, np.ndarray[Any, Any]]
-Record = dict[str, Any]
 Decoder = Callable[[bytes], Any]
+T = TypeVar("T")
+NEVER_BEGUN = Status.model_construct(status="missing")
 MB = 2**20
 ARRAYS, MEMBERS = 256 * MB, 100_000
 """Bytes and number of the arrays in a `predictions.npz`, by what its headers say."""
 
 
-def config(folder: Path) -> Record | None:
-    """The settings that the run was started with; None if there is no run."""
-    found: Record | None = _optional(folder / "config.yaml", MB, of_yaml, _SETTINGS)
-    return found
+def config(folder: Path) -> dict[str, Any] | None:
+    """The settings that the run was started with, as they were written; None if there is no run."""
+    file = folder / "config.yaml"
+    node: dict[str, Any] | None = _decoded(file, MB, of_yaml)
+    if node is not None:
+        _typed(node, settings(), file)
+    return node
 
 
 def overrides(folder: Path) -> list[str] | None:
     """The settings that were typed; None if there is no run."""
-    found: list[str] | None = _optional(folder / "overrides.yaml", MB, of_yaml, _OVERRIDES)
-    return found
+    return _optional(folder / "overrides.yaml", MB, of_yaml, _OVERRIDES)
 
 
-def status(folder: Path) -> dict[str, Any]:
-    """How far the run has come, and who works on it; empty if it was never begun."""
-    found: Record | None = _optional(folder / "status.json", 4 * MB, of_json, _STATUS)
-    return found or {}
+def status(folder: Path) -> Status:
+    """How far the run has come, and who works on it; `NEVER_BEGUN` where there is none."""
+    return _optional(folder / "status.json", 4 * MB, of_json, _STATUS) or NEVER_BEGUN
 
 
-def results(folder: Path) -> dict[str, Any]:
-    """What a complete run has measured."""
+def results(folder: Path) -> Results:
+    """What a complete run has measured, with all metrics, also those that are newer than it."""
     file = folder / "results.json"
-    found: Record | None = _optional(file, 64 * MB, of_json, _RESULTS)
+    found = _optional(file, 64 * MB, of_json, _RESULTS)
     if found is None:
         raise Damaged(file, "it is not there")
     return found
 
 
-def ledger(folder: Path) -> Record | None:
-    """The jobs of the sweep or search; None if this is the folder of none."""
-    found: Record | None = _optional(folder / "sweep.json", 64 * MB, of_json, _LEDGER)
-    return found
+def ledger(folder: Path) -> Ledger:
+    """The jobs of the sweep or search; none if this is the folder of neither."""
+    found = _optional(folder / "sweep.json", 64 * MB, of_json, _LEDGER)
+    return found or Ledger.model_construct(sweep=folder.name, id=None, jobs=[])
 
 
-def verdict(folder: Path) -> Record | None:
+def verdict(folder: Path) -> Judgement | None:
     """What `cl-reproduce` found; None if this is the folder of no suite."""
-    found: Record | None = _optional(folder / "verdict.json", 16 * MB, of_json, _JUDGEMENT)
-    return found
+    return _optional(folder / "verdict.json", 16 * MB, of_json, _JUDGEMENT)
 
 
 def metrics(
     folder: Path, size: int | None = None, sha256: str | None = None, containing: bytes = b""
-) -> list[Record]:
+) -> list[Event]:
     """The events in the first `size` bytes (None: all) of `metrics.jsonl`, whose digest, if one is
     given, is `sha256`; of them the lines with these bytes. A torn last line, which a kill leaves,
     is dropped."""
@@ -88,15 +91,15 @@ def metrics(
         if containing in line:
             with told_as_damaged(file):
                 try:
-                    events.append(_typed(of_json(line), _EVENT))
+                    events.append(_EVENT.validate_python(of_json(line)))
                 except (ValueError, RecursionError) as error:
                     raise Damaged(file, f"line {number}: {_reason(error)}") from None
     return events
 
 
-def are_events(records: Any) -> None:
-    """Raise ValueError unless these are lines of a `metrics.jsonl`."""
-    _typed(records, _EVENTS)
+def events_of(lines: Any) -> list[Event]:
+    """The events in decoded lines of a `metrics.jsonl`. Raises ValueError for anything else."""
+    return _EVENTS.validate_python(lines)
 
 
 def predictions(folder: Path) -> Arrays:
@@ -152,23 +155,30 @@ def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:
     return int(math.prod(shape) * dtype.itemsize)
 
 
-def _optional(file: Path, limit: int, decoded: Decoder, form: TypeAdapter[Any]) -> Any:
-    """The checked value of a file; None if it is not there."""
+def _optional(file: Path, limit: int, decode: Decoder, form: TypeAdapter[T]) -> T | None:
+    """The typed value of a file; None if it is not there."""
+    node = _decoded(file, limit, decode)
+    return None if node is None else _typed(node, form, file)
+
+
+def _decoded(file: Path, limit: int, decode: Decoder) -> Any:
+    """The plain values of a file; None if it is not there."""
     try:
         data = content(file, limit)
     except FileNotFoundError:
         return None
     with told_as_damaged(file):
+        if (node := decode(data)) is None:
+            raise ValueError("it is empty")
+        return node
+
+
+def _typed(node: Any, form: TypeAdapter[T], file: Path) -> T:
+    with told_as_damaged(file):
         try:
-            return _typed(decoded(data), form)
+            return form.validate_python(node)
         except ValidationError as error:
             raise Damaged(file, _reason(error)) from None
-
-
-def _typed(value: Any, form: TypeAdapter[Any]) -> Any:
-    """The value itself, if it has this form."""
-    form.validate_python(value)
-    return value
 
 
 def _reason(error: Exception) -> str:
@@ -183,21 +193,20 @@ def _reason(error: Exception) -> str:
     return f"{place}: {said}" if place else said
 
 
-_SETTINGS: TypeAdapter[Any] = TypeAdapter(schemas.Settings)
-_OVERRIDES: TypeAdapter[Any] = TypeAdapter(list[str])
-_STATUS: TypeAdapter[Any] = TypeAdapter(schemas.Status)
-_RESULTS: TypeAdapter[Any] = TypeAdapter(schemas.Results)
-_LEDGER: TypeAdapter[Any] = TypeAdapter(schemas.Ledger)
-_JUDGEMENT: TypeAdapter[Any] = TypeAdapter(schemas.Judgement)
-_EVENTS: TypeAdapter[Any] = TypeAdapter(list[schemas.Event])
-_EVENT: TypeAdapter[Any] = TypeAdapter(schemas.Event)
+_OVERRIDES = TypeAdapter(list[str])
+_STATUS = TypeAdapter(Status)
+_RESULTS = TypeAdapter(Results)
+_LEDGER = TypeAdapter(Ledger)
+_JUDGEMENT = TypeAdapter(Judgement)
+_EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def state_of(folder: Path) -> str:
     """`missing` if the run was never begun, `killed` if nobody works on it any more, `damaged` if
     its `status.json` is, else as it says there."""
     try:
-        state = str(status(folder).get("status", "missing"))
+        state = str(status(folder).status)
     except Damaged:
         return DAMAGED
     return "killed" if state == "running" and not is_locked(folder) else state

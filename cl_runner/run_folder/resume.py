@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cl_runner.config.command_line import text_of, typed
-from cl_runner.config.identity import Config, refuse_changes, settings_digest
-from cl_runner.config.overrides import GROUPS, OF_ONE_CALL, key_of
+from cl_runner.config.identity import refuse_changes, settings_digest
+from cl_runner.config.overrides import key_of
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import Config, is_place, of_one_call
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import one_line
-
-PLACES = ("first_task_cache", "reference")
-"""Settings that name a folder, beside each `root` of data."""
 
 
 def find(output_root: Path, config: Config) -> Path | None:
@@ -29,8 +28,8 @@ def find(output_root: Path, config: Config) -> Path | None:
     for file in output_root.glob("*/status.json"):
         with suppress(Damaged):  # of what is damaged nothing is known
             status = read.status(file.parent)
-            if status.get("settings") == digest:
-                complete = status["status"] == "complete"
+            if status.settings == digest:
+                complete = status.status == "complete"
                 found.append((complete, file.stat().st_mtime, file.parent))
     return max(found)[2] if found else None
 
@@ -46,12 +45,12 @@ class Attempt:
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
     """The attempt that is about to begin in this folder."""
-    before = {} if read.config(folder) is None else read.status(folder)
-    run_id = before.get("run_id") or secrets.token_hex(4)
-    return Attempt(run_id, before.get("attempt", 0) + 1, settings_digest(config))
+    before = read.NEVER_BEGUN if read.config(folder) is None else read.status(folder)
+    run_id = before.run_id or secrets.token_hex(4)
+    return Attempt(run_id, before.attempt + 1, settings_digest(config))
 
 
-def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any] | None:
+def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:
     """The results of the complete run in this folder; None if it is to be started or continued.
 
     wanted: the setting `resume`. Raises FolderInUse if the folder holds a run that is not to be
@@ -67,10 +66,10 @@ def finished(folder: Path, config: Config, wanted: str | None) -> dict[str, Any]
             f"{there}; {typed('resume', folder)} continues it, another name= starts anew"
         )
     status = read.status(folder)
-    if status.get("settings", "") not in ("", settings_digest(old)):
+    if status.settings not in ("", settings_digest(old)):
         raise Damaged(folder / "config.yaml", "status.json has the digest of other settings")
     refuse_changes(folder, old, config)
-    return read.results(folder) if status.get("status") == "complete" else None
+    return read.results(folder) if status.status == "complete" else None
 
 
 def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
@@ -85,7 +84,7 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     own = read.overrides(Path(folder))
     if own is None:
         raise CheckpointError(f"checkpoint error: {folder} holds no run to continue")
-    theirs = [o for o in own if key_of(o) not in given and not _is_of_one_call(key_of(o))]
+    theirs = [o for o in own if key_of(o) not in given and not of_one_call(o)]
     mine = [override for override in theirs if _stays_inside(override)]
     for override in theirs:
         if override not in mine:
@@ -94,18 +93,14 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     return [*mine, *arguments]
 
 
-def _is_of_one_call(key: str) -> bool:
-    return key.partition(".")[0] in (*OF_ONE_CALL, "hydra") or key.startswith("hydra/")
-
-
 def _stays_inside(override: str) -> bool:
-    """Whether it names nothing outside of the run's folder, which may come from someone else: no
+    """Whether it names nothing outside the run's folder, which may come from someone else: no
     place to read or write, nothing of the environment, and no option but those of `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")
     return (
         re.fullmatch(r"[+~]{0,2}\w+(\.\w+)*(=.*)?", override, re.DOTALL) is not None
-        and not (key in PLACES or key.endswith(".root"))
+        and not is_place(key)
         and not any(sign in value for sign in ("${", "/", "\\"))
         and (not group or re.fullmatch(r"\w*", value) is not None)
     )

@@ -1,22 +1,30 @@
 """What must be in the files of a folder for whoever reads them: keys, types and ranges.
 
-More keys may be there. Types are strict: `"1"` and `true` are no numbers.
+More keys may be there. Types are strict: `"1"` and `true` are no numbers. `results.json` is in
+`outcome.py`, `metrics.jsonl` in `events.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-Share = Annotated[float, Field(ge=-2, le=2)]  # a difference of accuracies, rounding included
-Error = Annotated[float, Field(ge=-1e80, le=1e80)]  # its square is a number, too
+from cl_runner.config.annotations import UNIONS, is_node
+from cl_runner.config.factory import hints_of
+from cl_runner.config.traits import run_settings
+from cl_runner.hidden import WORD
+from cl_runner.measures import ERROR, SHARE
+
+Share = Annotated[float, Field(ge=-SHARE.limit, le=SHARE.limit)]
+Error = Annotated[float, Field(ge=-ERROR.limit, le=ERROR.limit)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
-Errors: TypeAlias = list[list[Error | None]] | None
-Shares: TypeAlias = list[list[Share | None]] | None
 Node: TypeAlias = dict[str, Any]
 
 
@@ -43,191 +51,54 @@ Id = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 """What W&B knows a run or a sweep by."""
 
 
+Masked = Annotated[str, Field(pattern=f"^({WORD.pattern})$")]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="allow", allow_inf_nan=False, arbitrary_types_allowed=True
     )
 
 
-class Settings(Strict):
-    """config.yaml. What a part is set to is that part's own business."""
+@cache
+def settings() -> TypeAdapter[Any]:
+    """config.yaml: each value has the type of that setting, or is masked; any may be missing.
+    Ranges, and all that is below a node, are the run's own business."""
+    hints = hints_of(run_settings(), "")
+    forms: dict[str, Any] = {f.name: (_loose(hints[f.name]), None) for f in fields(run_settings())}
+    return TypeAdapter(create_model("Settings", __base__=Strict, **forms))
 
-    dataset: Node = {}
-    model: Node = {}
-    strategy: Node = {}
-    optimizer: Node = {}
-    tracker: Node | None = None
-    checkpoint: Node = {}
-    seed: Count = 0
-    device: str = ""
-    threads: Count | None = None
-    epochs: Count | list[Count] = 0
-    later_phases: list[Node] | None = None
-    batch_size: Count = 0
-    lr_schedule: str = ""
-    min_lr: float = 0.0
-    clip_gradient: float | None = None
-    ce_scope: str = ""
-    reset_optimizer: bool = True
-    evaluate_every: Count | str | None = None
-    log_every: Count = 0
-    first_task_cache: str | None = None
-    output_root: str = ""
-    reference: str | None = None
-    resume: str | None = None
-    name: str = ""
-    plan: bool = False
-    trusted_targets: list[str] | None = None
+
+def _loose(hint: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _loose(arguments[0])
+    if origin in UNIONS:
+        return reduce(or_, map(_loose, arguments))
+    if origin is list:
+        return list[_loose(arguments[0])] | Masked  # type: ignore[misc]
+    if is_node(hint):
+        return Node
+    return str if origin is Literal else hint if hint is NoneType else hint | Masked
 
 
 class Status(Strict):
-    """status.json; a job that failed before it was a run says its state alone."""
+    """status.json; a job that failed before it was a run has its state alone."""
 
     status: Literal["running", "complete", "failed", "interrupted"]
     pid: Count = 0
     host: str = ""
     run_id: Id | Literal[""] = ""
-    attempt: Annotated[int, Field(ge=1)] = 1
+    attempt: Annotated[int, Field(ge=1)] = 0
     settings: str = ""
     names: dict[str, str] = {}
     error: str = ""
     traceback: str = ""
 
-
-class Task(Strict):
-    name: str
-    classes: list[int] | None
-    train: Count
-    test: Count
-    test_sha256: str = ""
-
-
-class Cost(Strict):
-    seconds: Seconds
-    steps: Count
-    samples_forward: Count
-    samples_backward: Count
-    peak_memory_bytes: Count
-    state_bytes: dict[str, Count]
-
-
-class Environment(Strict):
-    versions: dict[str, str]
-    device: str
-    threads: Count
-
-
-class Shared(Strict):
-    task: Count
-    accuracy: list[Share]
-
-
-class Fitted(Strict):
-    task: Count
-    mse: list[Error]
-
-
-class Results(Strict):
-    """results.json."""
-
-    experiment: str
-    dataset: str
-    model: str
-    strategy: str
-    optimizer: str
-    seed: Count
-    conventions: Annotated[Node, saying("scenario")]
-    tasks: Annotated[list[Task], Field(min_length=1)]
-    metrics_are_of: Literal["accuracy", "accuracy_task_il", "mse"]
-    accuracy: Shares
-    accuracy_task_il: Shares
-    accuracy_validation: Shares
-    accuracy_curve: list[Shared] | None
-    accuracy_before_learning: list[Share | None] | None
-    accuracy_untrained: list[Share] | None
-    mse: Errors
-    mse_validation: Errors
-    mse_curve: list[Fitted] | None
-    average_accuracy: Share | None
-    overall_accuracy: Share | None
-    average_incremental_accuracy: Share | None
-    overall_incremental_accuracy: Share | None = None
-    learning_accuracy: Share | None
-    forgetting: Share | None
-    backward_transfer: Share | None
-    forward_transfer: Share | None
-    intransigence: Share | None
-    min_accuracy: Share | None
-    stability_gap: Share | None
-    average_mse: Error | None
-    mse_growth: Error | None
-    alarms: list[str]
-    cost: Cost
-    environment: Environment
-
-    @model_validator(mode="after")
-    def _fits(self) -> Results:
-        matrices = {
-            name: getattr(self, name)
-            for name in ("accuracy", "accuracy_task_il", "accuracy_validation", "mse",
-                         "mse_validation")
-        }  # fmt: skip
-        if matrices[self.metrics_are_of] is None:
-            raise ValueError(f"lacks {self.metrics_are_of}")
-        if (self.average_mse if self.metrics_are_of == "mse" else self.average_accuracy) is None:
-            raise ValueError("lacks the average")
-        for name, rows in matrices.items():
-            if rows is not None and not _is_matrix(rows, len(self.tasks)):
-                raise ValueError(f"{name} is no matrix with a row a task")
-        curves = [(p.task, p.accuracy) for p in self.accuracy_curve or ()]
-        curves += [(p.task, p.mse) for p in self.mse_curve or ()]
-        if any(task >= len(self.tasks) or len(row) != task + 1 for task, row in curves):
-            raise ValueError("a curve has values of other tasks")
-        return self
-
-
-def _is_matrix(rows: Sequence[Sequence[float | None]], size: int) -> bool:
-    """Square, and known on and below the diagonal."""
-    return len(rows) == size and all(
-        len(row) == size and None not in row[: t + 1] for t, row in enumerate(rows)
-    )
-
-
-class _AtStep(Strict):
-    task: Count
-    step: Count
-
-
-class Step(_AtStep):
-    event: Literal["step"]
-    epoch: Count
-    loss: float
-    terms: dict[str, float]
-
-
-class Evaluation(_AtStep):
-    event: Literal["evaluation", "within_task"]
-    accuracy: Annotated[list[Share], Field(min_length=1)] = []
-    accuracy_validation: Annotated[list[Share], Field(min_length=1)] = []
-    mse: Annotated[list[Error], Field(min_length=1)] = []
-    mse_validation: Annotated[list[Error], Field(min_length=1)] = []
-
-    @model_validator(mode="after")
-    def _measured(self) -> Evaluation:
-        if not self.accuracy and not self.mse:
-            raise ValueError("measured nothing")
-        return self
-
-
-class Alarm(Strict):
-    event: Literal["alarm"]
-    task: Count
-    term: str
-    message: str
-
-
-Event = Annotated[Step | Evaluation | Alarm, Field(discriminator="event")]
-"""A line of metrics.jsonl."""
+    @property
+    def complaint(self) -> str:
+        """The first line of the error."""
+        return next(iter(self.error.splitlines()), "")
 
 
 class Job(Strict):

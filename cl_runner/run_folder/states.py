@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import model_validator
 from torch import Tensor
 
-from cl_runner.run_folder.schemas import Count, Environment, Error, Seconds, Share, Strict, saying
+from cl_runner.run_folder.outcome import Environment
+from cl_runner.run_folder.schemas import Count, Error, Seconds, Share, Strict, saying
 
 
 class _Position(Strict):

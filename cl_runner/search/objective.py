@@ -1,49 +1,40 @@
-"""What a search maximises: accuracy on validation samples of the tasks seen so far.
+"""What a search maximises: what is measured on validation samples of the tasks seen so far.
 
-Test samples have no say. In regression it is the mean squared error, negated. Both are the mean
-over the tasks so far: after each task, and in the end after the last one.
+Test samples have no say. It is the mean over the tasks so far, after each task and in the end after
+the last one: of accuracies, or of mean squared errors, negated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from cl_runner.errors import ConfigError
 from cl_runner.run_folder import read
+from cl_runner.run_folder.events import Evaluation
+from cl_runner.run_folder.outcome import Results
 
 
-def value(results: dict[str, Any]) -> float:
-    """The objective after the last task, of what a finished run's `results.json` holds."""
-    measure = "mse" if results["metrics_are_of"] == "mse" else "accuracy"
-    rows = results[f"{measure}_validation"]
-    if rows is None:
+def value(results: Results) -> float:
+    """The objective after the last task of a run that is complete."""
+    if results.validation_mean is None:
         raise ConfigError.of(
             "dataset.validation_fraction",
             "as it is",
             "leaves a task without validation samples",
             "a larger one",
         )
-    return _score(rows[-1], measure)
+    return results.measure.gain(results.validation_mean)
 
 
 def after_each_task(folder: Path) -> list[float]:
-    """The objective after each task that the `metrics.jsonl` of a run tells of, also of one under
-    way: its last line may be torn."""
+    """The objective after each task that a run has learned so far, one under way included: the last
+    line of its `metrics.jsonl` may be torn."""
     if not (folder / "metrics.jsonl").exists():
         return []
     events = read.metrics(folder, containing=b'"evaluation"')
     return [
-        _score(event[f"{measure}_validation"], measure)
+        event.measure.gain(fmean(event.validation))
         for event in events
-        for measure in ("accuracy", "mse")
-        if f"{measure}_validation" in event
+        if isinstance(event, Evaluation) and event.validation is not None
     ]
-
-
-def _score(row: Sequence[float | None], measure: str) -> float:
-    """Of one row of the validation matrix; above the diagonal it has None."""
-    mean = fmean(entry for entry in row if entry is not None)
-    return -mean if measure == "mse" else mean

@@ -17,11 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config import masking
 from cl_runner.config.command_line import quoted
 from cl_runner.config.compose import from_hydra, trust
-from cl_runner.config.identity import Config, settings_digest
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
+from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder, plain_name
+from cl_runner.measures import MEASURES, Measure
 from cl_runner.search.space import Params, Space, word
 from cl_runner.training import settings
 from cl_runner.training.run import build_strategy
@@ -37,7 +39,7 @@ class Point:
     config: Config  # as it is written down
     title: str  # the experiment, or the data set
     tasks: int
-    measure: str  # of its results: accuracy, mse
+    measure: Measure  # of its results
     output_root: Path
     masks: dict[str, str]  # what no file may hold, and what is written instead
 
@@ -57,7 +59,7 @@ def checked(overrides: Sequence[str]) -> Point:
         allowed = "a search selects on validation samples, never on test samples"
         raise ConfigError.of(key, found, allowed, f"{key}=0.1")
     title = str(choices.get("experiment") or choices.get("dataset"))
-    measure = outline.likelihood.measure
+    measure = MEASURES[outline.matrix]
     root = Path(read.output_root).absolute()  # the value of the environment, if it is one
     return Point(list(overrides), written, title, len(outline.labels), measure, root, masks)
 

@@ -116,8 +116,7 @@ class Search:
         value = objective.value(read.results(job.folder))
         values = objective.after_each_task(job.folder)
         self.study.complete(trial, values, value)
-        unit = "mse" if point.measure == "mse" else "%"
-        return f"{shown(value, point.measure)} {unit} on validation"
+        return shown(value, point.measure)
 
     def _without_value(self, trial: Trial, code: int, complaint: str) -> str:
         if code in OF_ALL_RUNS or (code == ConfigError.exit_code and self._nothing_known()):

@@ -17,21 +17,14 @@ from optuna.distributions import (
 )
 
 from cl_runner.config import overrides
-from cl_runner.config.identity import changes_no_result
 from cl_runner.config.masking import shown
-from cl_runner.config.overrides import key_of
+from cl_runner.config.overrides import is_of_launching, key_of
+from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 
 MOST = overrides.Most(1_000, "values to try", "interval(a,b) is searched without a list")
 Params = Mapping[str, Any]
 """The value of each searched key: a number, or a word of Hydra's grammar."""
-NOT_OF_A_SEARCH = {
-    "resume": "continues one run; the same command again continues a search",
-    "name": "is of one run; the search's own is --name",
-    "plan": "is of a sweep",
-    "sweep": "is of a sweep, cl-train -m",
-    "hydra": "is of Hydra's own launchers; a search has --jobs",
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Space:
         """The words that make it this search and no other, whatever their order; of secrets those
         that stand for them."""
         told = zip(self.typed, shown(self.typed), strict=True)
-        return sorted(said for typed, said in told if not changes_no_result(key_of(typed)))
+        return sorted(said for typed, said in told if traits(key_of(typed)).changes_results)
 
 
 def read(words: Sequence[str]) -> Space:
@@ -73,9 +66,10 @@ def read(words: Sequence[str]) -> Space:
     meant: dict[str, dict[str, str]] = {}
     for typed in words:
         key = key_of(typed)
-        kind = "hydra" if key.startswith(("hydra.", "hydra/")) else key
-        if kind in NOT_OF_A_SEARCH:
-            raise ConfigError.of(key, typed.partition("=")[2], NOT_OF_A_SEARCH[kind])
+        launching = "only applies to a sweep, cl-train -m; a search has --jobs"
+        refused = launching if is_of_launching(key) else traits(key).not_in_search
+        if refused:
+            raise ConfigError.of(key, typed.partition("=")[2], refused)
         if key in fixed or any(key == key_of(other) for other in searched):
             told = shown([typed])[0]
             raise ConfigError.of("command line", told, f"gives {key} a second time")
@@ -117,10 +111,11 @@ def _meant(key: str, choices: Sequence[Any]) -> dict[str, str]:
 
 def _distribution(override: Override, typed: str) -> BaseDistribution:
     key, said = key_of(typed), typed.partition("=")[2]
-    if key == "seed":
-        allowed = "is not searched: the best seed says nothing about the next one"
-        raise ConfigError.of(key, said, allowed, "one seed for all runs, such as seed=0")
-    if changes_no_result(key):
+    about = traits(key)
+    if not about.compared:
+        allowed = "is not searched: runs that differ in it are averaged, not compared"
+        raise ConfigError.of(key, said, allowed, f"one {key} for all runs")
+    if not about.changes_results:
         raise ConfigError.of(key, said, "is not searched: it changes no result")
     value = override.value()
     if isinstance(value, IntervalSweep):

@@ -1,4 +1,4 @@
-"""What a search has found: a line a trial, and the best one in a sentence."""
+"""What a search has found: one line per trial, and the best one in a sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from cl_runner.jobs.job import last_part
-from cl_runner.text import aligned, number
+from cl_runner.measures import Measure
+from cl_runner.text import aligned
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -27,10 +28,10 @@ def best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return max(complete, key=lambda trial: trial.values[0], default=None)
 
 
-def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: str) -> str:
+def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) -> str:
     """Settings, state, value, folder and error of each trial; how many are in which state.
 
-    measure: of what the value is, accuracy or mse."""
+    measure: what the value is the mean of."""
     chosen = best(trials)
     rows = []
     for trial in trials:
@@ -40,24 +41,23 @@ def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: str) -> s
                 f"{trial.number}{' (best)' if trial is chosen else ''}",
                 *(_short(trial.params.get(key, "")) for key in keys),
                 state(trial),
-                shown(trial.values[0], measure) if done else "–",
+                measure.unit.text(measure.gain(trial.values[0]) if done else None),
                 trial.user_attrs.get("folder", ""),
                 trial.user_attrs.get("error", ""),
             ]
         )
-    unit = "mse" if measure == "mse" else "%"
-    header = ["trial", *map(last_part, keys), "state", f"validation {unit}", "folder", "error"]
+    value = f"validation {measure.unit.name}"
+    header = ["trial", *map(last_part, keys), "state", value, "folder", "error"]
     counts = Counter(map(state, trials))
-    told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{aligned(header, rows)}\n{told}"
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{aligned(header, rows)}\n{summary}"
 
 
-def verdict(trial: FrozenTrial, measure: str, folder: Path) -> str:
+def verdict(trial: FrozenTrial, measure: Measure, folder: Path) -> str:
     """The best trial in a sentence, and where its run is."""
-    unit = "mean squared error" if measure == "mse" else "%"
-    value = f"{shown(trial.values[0], measure)} {unit} on validation after the last task"
+    value = shown(trial.values[0], measure)
     where = folder / trial.user_attrs["folder"]
-    return f"best: trial {trial.number}, {value}\nits folder: {where}"
+    return f"best: trial {trial.number}, {value} after the last task\nits folder: {where}"
 
 
 def state(trial: FrozenTrial) -> str:
@@ -67,9 +67,9 @@ def state(trial: FrozenTrial) -> str:
     return STATES[trial.state]
 
 
-def shown(value: float, measure: str) -> str:
+def shown(value: float, measure: Measure) -> str:
     """A value of the objective as people read it: errors are negated there."""
-    return number(-value if measure == "mse" else value, measure)
+    return f"{measure.unit.text(measure.gain(value))} {measure.unit.name} on validation"
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cl_runner.config.identity import Config, fixed
+from cl_runner.config.identity import fixed
+from cl_runner.config.traits import Config, traits
 from cl_runner.jobs.job import Job, last_part
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
@@ -15,13 +16,10 @@ from cl_runner.run_folder.read import DONE
 from cl_runner.sweep.shared import first_tasks
 from cl_runner.text import aligned
 
-ALIKE = ("dataset", "model", "epochs", "batch_size", "later_phases", "evaluate_every")
-"""Runs that agree in these, and in the class of their strategy, take about as long."""
-
 
 def plan(jobs: Sequence[Job], root: Path) -> str:
-    """A line a job; then what is left to do. Times and sizes are medians of finished runs like it
-    below `root`; where there is none, that is said."""
+    """One line per job; then what is left to do. Times and sizes are medians of finished runs of
+    its kind below `root`; where there is none, that is said."""
     known = list(_finished(root))
     rows, seconds, size, unknown = [], 0.0, 0.0, 0
     for job in jobs:
@@ -53,16 +51,17 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
 
 
 def _kind(config: Config) -> Any:
+    """Equal for runs that take about equally long."""
     flat = fixed(config)
-    acting = {k: v for k, v in flat.items() if k.partition(".")[0] in ALIKE}
-    return {**acting, "strategy": flat.get("strategy._target_")}
+    slow = {key: value for key, value in flat.items() if traits(key, config).takes_time}
+    return {**slow, "strategy": flat.get("strategy._target_")}
 
 
 def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
     """Settings, seconds and bytes of the finished runs below this folder."""
     for file in root.rglob("results.json"):
         try:
-            seconds = read.results(file.parent)["cost"]["seconds"]
+            seconds = read.results(file.parent).cost.seconds
             config = read.config(file.parent)
         except Damaged:
             continue

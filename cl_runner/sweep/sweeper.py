@@ -23,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cl_runner.config import masking, overrides
 from cl_runner.config.command_line import literal
-from cl_runner.config.identity import Config, changes_no_result
+from cl_runner.config.compose import trust
 from cl_runner.config.overrides import key_of
+from cl_runner.config.traits import Config, of_one_call, traits
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
 from cl_runner.jobs import launchers
 from cl_runner.jobs.job import Job, command, jobs_of, sweep_name, table
@@ -37,8 +38,6 @@ from cl_runner.sweep.shared import first_tasks, interleaved
 from cl_runner.training import settings
 
 ENDED = (DONE, "failed")
-OWN = ("name", "output_root", "plan")
-"""Settings that are of the sweep itself."""
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
 PATIENCE = 20
 """Seconds for a step and a checkpoint of a job whose sweep was killed."""
@@ -63,7 +62,9 @@ class Sweep(Sweeper):
         points = self._points(arguments)
         composition = Composition(self.context.config_loader, self.master)
         first, node = composition.at(points[0])
-        own = {key: first[key] for key in OWN}
+        trust(first, {key_of(override) for override in points[0]})
+        plain: Any = OmegaConf.to_container(first, resolve=True)
+        own = {key: value for key, value in plain.items() if of_one_call(key)}
         settings.check(own)
         composed = [composition.at(point)[0] for point in points]
         _refuse_if_none_can_run(composed)
@@ -113,7 +114,7 @@ class Sweep(Sweeper):
         jobs = math.prod(map(len, values.values()))
         overrides.refuse_too_many(longest, said.get(longest, ""), jobs, MOST)
         for key, words in values.items():
-            if len(words) > 1 and changes_no_result(key):
+            if len(words) > 1 and not traits(key).changes_results:
                 listed = ",".join(word.partition("=")[2] for word in words)
                 allowed = "changes no result, so it has one value for all jobs"
                 raise ConfigError.of(key, listed, allowed)

@@ -17,16 +17,18 @@ import numpy as np
 
 from cl_runner.errors import CheckpointError, Interrupted, StorageError
 from cl_runner.hidden import masked
+from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import append, sync, write
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import as_yaml
 from cl_runner.text import harmless
-from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+from cl_runner.tracking.tracker import RunInfo, Tracker
 
 log = logging.getLogger("cl_runner")
 
 
 class LocalFiles(Tracker):
-    """config.yaml, overrides.yaml, metrics.jsonl (a line an event), results.json, status.json,
+    """config.yaml, overrides.yaml, metrics.jsonl (one line per event), results.json, status.json,
     log.txt, predictions.npz. Nothing is written before `begin`.
 
     metrics_size: bytes of metrics.jsonl that belong to the state from which the run continues;
@@ -69,9 +71,9 @@ class LocalFiles(Tracker):
         log.setLevel(logging.INFO)
         log.addHandler(self.handler)
 
-    def log(self, record: Record) -> None:
+    def log(self, event: Event) -> None:
         if self.metrics is not None:
-            line = json.dumps(record, allow_nan=False)
+            line = json.dumps(event.line(), allow_nan=False)
             append(self.metrics, line, self.folder / "metrics.jsonl")
             self.digest.update(f"{line}\n".encode())
 
@@ -87,7 +89,7 @@ class LocalFiles(Tracker):
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         write(self.folder / "predictions.npz", content.getvalue())
 
-    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+    def end(self, results: Results | None, error: BaseException | None) -> None:
         if self.handler is None or self.metrics is None:
             return
         os.close(self.metrics)
@@ -97,9 +99,9 @@ class LocalFiles(Tracker):
             log.removeHandler(self.handler)
             self.handler.close()
 
-    def _conclude(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+    def _conclude(self, results: Results | None, error: BaseException | None) -> None:
         if results is not None:
-            content = json.dumps(results, indent=1, allow_nan=False)
+            content = json.dumps(results.document(), indent=1, allow_nan=False)
             write(self.folder / "results.json", content)
             write_status(self.folder, "complete", self.who)
         elif isinstance(error, Interrupted | KeyboardInterrupt):

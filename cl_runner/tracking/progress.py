@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from threading import RLock
-from typing import Any
 
 from tqdm import tqdm
 
 from cl_runner.hidden import masked
-from cl_runner.text import harmless, number
-from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+from cl_runner.run_folder.events import Alarm, Evaluation, Event, Step
+from cl_runner.run_folder.outcome import Results
+from cl_runner.text import harmless
+from cl_runner.tracking.tracker import RunInfo, Tracker
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]{postfix}"
 
@@ -41,8 +42,8 @@ class Progress(Tracker):
             dynamic_ncols=True,
             leave=False,
         )
-        for record in run.earlier:
-            self.log(record)
+        for event in run.earlier:
+            self.log(event)
 
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
         # The bar redraws ten times a second at most; only then are the texts made.
@@ -51,17 +52,15 @@ class Progress(Tracker):
             losses = [f"{name} {value:.3f}" for name, value in terms.items()]
             self.bar.set_postfix_str("  ".join([*losses, self.accuracy, *self.alarms]), False)
 
-    def log(self, record: Record) -> None:
-        if record["event"] == "step":
-            self.bar.n = record["step"]  # further on where the first task was taken over
-        if record["event"] == "evaluation":
-            measure = "mse" if "mse" in record else "accuracy"
-            row = " ".join(number(value, measure) for value in record[measure])
-            self.accuracy = f"{measure} {row}"
-        if record["event"] == "alarm":
-            self.alarms.append(harmless(f"ALARM: {record['term']} inert"))
+    def log(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self.bar.n = event.step  # further on where the first task was taken over
+        elif isinstance(event, Evaluation) and event.event == "evaluation":
+            self.accuracy = event.text
+        elif isinstance(event, Alarm):
+            self.alarms.append(harmless(f"ALARM: {event.term} inert"))
 
-    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+    def end(self, results: Results | None, error: BaseException | None) -> None:
         self.bar.close()
         logging.getLogger("cl_runner").removeHandler(self.handler)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner.config.targets import target
+from cl_runner.run_folder.events import Event
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.resume import Attempt
-
-Record = dict[str, Any]
-"""One logged event: `event` is `step`, `evaluation` or `alarm`; plain JSON values."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class RunInfo:
     task_names: list[str]
     steps: int  # of the whole run
     steps_done: int = 0  # by earlier attempts, as far as their state was saved
-    earlier: list[Record] = field(default_factory=list)  # what they logged
+    earlier: list[Event] = field(default_factory=list)  # what they logged
     attempt: Attempt = field(default_factory=lambda: Attempt("", 1, ""))
     overrides: list[str] = field(default_factory=list)  # of the command line, secrets left out
     masks: dict[str, str] = field(default_factory=dict)  # secret values, what to write instead
@@ -42,10 +41,10 @@ class Tracker(ABC):  # noqa: B024
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:  # noqa: B027
         """After each step."""
 
-    def log(self, record: Record) -> None:  # noqa: B027
+    def log(self, event: Event) -> None:  # noqa: B027
         """An event worth a line."""
 
-    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:  # noqa: B027
+    def end(self, results: Results | None, error: BaseException | None) -> None:  # noqa: B027
         """The run is over: with results, or with the error that ended it."""
 
 
@@ -54,7 +53,7 @@ class Trackers:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self.trackers = trackers
-        self.results: dict[str, Any] = {}
+        self.results: Results | None = None
         """Set when the run has succeeded."""
 
     @contextmanager
@@ -83,24 +82,24 @@ class Trackers:
         for tracker in self.trackers:
             tracker.advance(task, epoch, terms)
 
-    def log(self, record: Record) -> None:
+    def log(self, event: Event) -> None:
         for tracker in self.trackers:
-            tracker.log(record)
+            tracker.log(event)
 
     @contextmanager
-    def recording(self) -> Iterator[list[Record]]:
+    def recording(self) -> Iterator[list[Event]]:
         """The events logged meanwhile."""
         recorder = _Recorder()
         self.trackers = [*self.trackers, recorder]
         try:
-            yield recorder.records
+            yield recorder.events
         finally:
             self.trackers = [t for t in self.trackers if t is not recorder]
 
 
 class _Recorder(Tracker):
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.events: list[Event] = []
 
-    def log(self, record: Record) -> None:
-        self.records.append(record)
+    def log(self, event: Event) -> None:
+        self.events.append(event)

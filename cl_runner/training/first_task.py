@@ -19,15 +19,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from cl_runner.config.identity import Config, acting_settings
+from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
+from cl_runner.config.traits import Config
 from cl_runner.data.samples import digest_of
 from cl_runner.errors import StorageError, first_line
 from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
+from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import write
-from cl_runner.run_folder.read import are_events
+from cl_runner.run_folder.read import events_of
 from cl_runner.training.loop import Training
 from cl_runner.training.saver import Saver
 
@@ -49,9 +50,9 @@ class FirstTask:
             if saved is not None and _take_over(training, saved, entry):
                 log.info("task 1 was trained before: %s", entry)
                 return
-            with training.trackers.recording() as records:
+            with training.trackers.recording() as events:
                 training.train(training.stream.tasks[0])
-            self._keep(entry, _left(training, records))
+            self._keep(entry, _left(training, events))
 
     def _keep(self, entry: Path, left: State) -> None:
         try:
@@ -62,7 +63,7 @@ class FirstTask:
 
     def _digest(self, training: Training) -> str:
         depends_on = {
-            "settings": acting_settings(self.config, training.strategy.shares_first_task),
+            "settings": acting(self.config),
             "seed": training.settings.seed,
             # What training on the first task, and evaluation within it, see.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
@@ -109,13 +110,13 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _left(training: Training, records: list[dict[str, Any]]) -> State:
+def _left(training: Training, events: list[Event]) -> State:
     """What a run that takes over needs: of the strategy the network alone, where that is all that
     has changed."""
     full = training.state()
     if training.strategy.shares_first_task:
         full["strategy"] = {k: v for k, v in full["strategy"].items() if k.startswith("network.")}
-    return full | {"records": records}
+    return full | {"events": [event.line() for event in events]}
 
 
 def _take_over(training: Training, saved: State, entry: Path) -> bool:
@@ -123,14 +124,14 @@ def _take_over(training: Training, saved: State, entry: Path) -> bool:
     is of use: if not, the run is as it was."""
     before = copy.deepcopy(training.state())  # its tensors are those that are written over
     try:
-        are_events(saved["records"])
+        events = events_of(saved["events"])
         training.put_back(_merged(training, before, saved))
     except Exception as error:  # it has the right digest and holds something else
         log.warning("%s does not fit (%s); training task 1 again", entry, first_line(error))
         training.put_back(before)
         return False
-    for record in saved["records"]:
-        training.trackers.log(record)
+    for event in events:
+        training.trackers.log(event)
     return True
 
 

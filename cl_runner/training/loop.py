@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -18,8 +18,8 @@ from cl_runner.errors import CheckpointError
 from cl_runner.evaluation.choice import evaluator_of
 from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
+from cl_runner.run_folder.events import Alarm, Evaluation, Step
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.text import number
 from cl_runner.tracking.tracker import Trackers
 from cl_runner.training import checks, environment
 from cl_runner.training.alarm import Watch
@@ -151,33 +151,39 @@ class Training:
         """One line with the mean of each term since the last one."""
         terms = self.means.take()
         if terms:
-            where = {"task": task.index, "epoch": epoch, "step": self.cost.steps}
-            record = {"event": "step", **where, "loss": sum(terms.values()), "terms": terms}
-            self.trackers.log(record)
+            loss, step = sum(terms.values()), self.cost.steps
+            self.trackers.log(Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms))
 
     def _evaluate_within(self, task: Task) -> None:
-        row = self.evaluator.within_task(self.strategy, task)
-        where = {"task": task.index, "step": self.cost.steps}
-        self.trackers.log({"event": "within_task", **where, self.evaluator.measure: row})
+        self._log_measured("within_task", task, self.evaluator.within_task(self.strategy, task))
 
     def _evaluate(self, task: Task) -> None:
         row = self.evaluator.after_task(self.strategy, task)
-        measure = self.evaluator.measure
-        record = {"event": "evaluation", "task": task.index, "step": self.cost.steps, measure: row}
-        if self.evaluator.validation:
-            held_out = self.evaluator.validation[-1][: task.index + 1]
-            record[f"{measure}_validation"] = held_out
-        self.trackers.log(record)
-        told = " ".join(number(value, measure) for value in row)
+        validation = self.evaluator.validation
+        held_out = validation[-1][: task.index + 1] if validation else None
+        measured = self._log_measured("evaluation", task, row, held_out)
         place = f"{task.index + 1}/{len(self.stream.tasks)}"
-        log.info("task %s (%s): %s %s", place, task.name, measure, told)
+        log.info("task %s (%s): %s", place, task.name, measured.text)
+
+    def _log_measured(
+        self,
+        event: str,
+        task: Task,
+        row: Sequence[float],
+        held_out: Sequence[float | None] | None = None,
+    ) -> Evaluation:
+        measure = self.evaluator.measure
+        values = {measure: row, f"{measure}_validation": held_out}
+        where = {"task": task.index, "step": self.cost.steps}
+        measured = Evaluation.model_validate({"event": event, **where, **values})
+        self.trackers.log(measured)
+        return measured
 
     def _raise_alarms(self, task: Task) -> None:
         for inert, text in self.watch.alarms(self.name):
             log.warning("%s", text)
             self.alarms.append(text)
-            where = {"task": task.index, "term": inert}
-            self.trackers.log({"event": "alarm", **where, "message": text})
+            self.trackers.log(Alarm(task=task.index, term=inert, message=text))
 
     def total_steps(self) -> int:
         """Steps of the whole run, for the progress bar."""

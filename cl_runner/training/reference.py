@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Stream
 from cl_runner.errors import ConfigError
-from cl_runner.evaluation.accuracy import metrics_are_of
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder import read
+from cl_runner.run_folder.outcome import Task
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.training.results import described
 from cl_runner.training.settings import Settings
@@ -25,8 +26,8 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     """
     if settings.reference is None:
         return None
-    scenario = stream.outline.scenario
-    if not isinstance(stream.outline.likelihood, Categorical):
+    outline = stream.outline
+    if not isinstance(outline.likelihood, Categorical):
         allowed = "gives intransigence, a difference of accuracies, which regression has none of"
         raise ConfigError.of("reference", settings.reference, allowed, "reference=null")
     try:
@@ -34,32 +35,24 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     except Damaged as error:
         allowed = f"is no folder of a finished run: {error.reason}"
         raise ConfigError.of("reference", settings.reference, allowed) from None
-    theirs = _tested_on(results)
-    here = {
-        "conventions": {"scenario": scenario},
-        "metrics_are_of": metrics_are_of(scenario),
-        "tasks": described(stream),
-    }
-    for what, ours in _tested_on(here).items():
+    theirs = _tested_on(results.conventions["scenario"], results.metrics_are_of, results.tasks)
+    here = _tested_on(outline.scenario, outline.matrix, described(stream))
+    for what, ours in here.items():
         if theirs[what] != ours:
-            raise _of_another(settings.reference, results["dataset"], what, theirs[what], ours)
-    matrix: Matrix = results[results["metrics_are_of"]]
-    return matrix
+            raise _of_another(settings.reference, results.dataset, what, theirs[what], ours)
+    return results.matrix
 
 
-def _tested_on(results: dict[str, Any]) -> dict[str, Any]:
+def _tested_on(scenario: str, measure: str, tasks: Sequence[Task]) -> dict[str, Any]:
     """All that must agree, the number of tasks before what each of them has."""
-    tasks = {f"task {n}": task for n, task in enumerate(results["tasks"], start=1)}
+    named = {f"task {n}": task for n, task in enumerate(tasks, start=1)}
     return {
-        "scenario": results["conventions"].get("scenario"),
-        "kind of metric": results["metrics_are_of"],
+        "scenario": scenario,
+        "kind of metric": measure,
         "number of tasks": len(tasks),
-        **{f"classes of {n}": task["classes"] for n, task in tasks.items()},
-        **{f"number of test samples of {n}": task["test"] for n, task in tasks.items()},
-        **{
-            f"SHA-256 of the test samples of {n}": task.get("test_sha256", "not known")
-            for n, task in tasks.items()
-        },
+        **{f"classes of {n}": task.classes for n, task in named.items()},
+        **{f"number of test samples of {n}": task.test for n, task in named.items()},
+        **{f"SHA-256 of the test samples of {n}": t.test_sha256 for n, t in named.items()},
     }
 
 

@@ -13,6 +13,7 @@ from cl_runner.randomness import seeded
 from cl_runner.run_folder import read, resume
 from cl_runner.run_folder.checkpoint import Checkpoints
 from cl_runner.run_folder.files import locked
+from cl_runner.run_folder.outcome import Results
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
@@ -35,7 +36,7 @@ def run(
     names: dict[str, str],
     overrides: Sequence[str] = (),
     masks: dict[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Run one experiment, or continue it, and return what its `results.json` holds.
 
     config: the composed settings as they are written down; names: the chosen option of each
@@ -89,7 +90,7 @@ def run(
                 training.to_the_end()
                 files.save_predictions(training.evaluator.arrays())
                 checkpoints.prune(1)  # the final state stays: it holds the trained network
-                trackers.results = results.compose(
+                trackers.results = measured = results.compose(
                     settings,
                     stream,
                     names,
@@ -99,7 +100,7 @@ def run(
                     environment=training.environment,
                 )
             signals.obey(folder)
-    return trackers.results
+    return measured
 
 
 def build_strategy(settings: Settings) -> Strategy:

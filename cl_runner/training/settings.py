@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 
-from cl_runner.config.annotations import one_a_task
-from cl_runner.config.build import _value, _values
-from cl_runner.config.factory import Factory, hints_of
+from cl_runner.config.build import settings_of
+from cl_runner.config.factory import Factory
 from cl_runner.config.setting_types import (
+    LATER,
+    NO_RESULT,
+    PLACE,
     Device,
     Folder,
     NonNegative,
@@ -21,13 +23,13 @@ from cl_runner.config.setting_types import (
     RunName,
     Seed,
     Threads,
+    Traits,
     at_most_one_a_task,
 )
 from cl_runner.config.targets import target
+from cl_runner.config.traits import traits_of
 from cl_runner.data.stream import Outline, Scope, Stream
-from cl_runner.errors import (
-    ConfigError,
-)
+from cl_runner.errors import MISSING, ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
@@ -74,36 +76,45 @@ class Dataset(Protocol):
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream: ...
 
 
+ONE_CALL = NO_RESULT | Traits(of_one_call=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """A run, validated. The parts are described in `conf/config.yaml`."""
 
-    dataset: Dataset
-    model: Factory[Network]
+    dataset: Annotated[Dataset, Traits(takes_time=True)]
+    model: Annotated[Factory[Network], Traits(takes_time=True)]
     strategy: Factory[Strategy]
     optimizer: Factory[torch.optim.Optimizer]
-    tracker: Tracker | None
-    seed: Seed
+    tracker: Annotated[Tracker | None, NO_RESULT]
+    seed: Annotated[Seed, Traits(compared=False)]
     device: Device
     threads: Threads | None
-    epochs: PerTask[PositiveInt]
-    later_phases: list[Phase] | None
-    batch_size: PositiveInt
+    epochs: Annotated[PerTask[PositiveInt], Traits(takes_time=True)]
+    later_phases: Annotated[list[Phase] | None, LATER | Traits(takes_time=True)]
+    batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
     lr_schedule: LrSchedule
     min_lr: NonNegative
     clip_gradient: Positive | None
     ce_scope: Scope
     reset_optimizer: bool
-    evaluate_every: PositiveInt | Literal["epoch"] | None
+    evaluate_every: Annotated[PositiveInt | Literal["epoch"] | None, Traits(takes_time=True)]
     log_every: PositiveInt
-    reference: str | None
-    checkpoint: Schedule
-    first_task_cache: Folder | None
-    resume: Folder | None
-    output_root: Folder
-    name: RunName
-    plan: bool
-    trusted_targets: list[str]
+    reference: Annotated[str | None, PLACE | LATER | Traits(compared=False)]
+    checkpoint: Annotated[Schedule, NO_RESULT]
+    first_task_cache: Annotated[Folder | None, NO_RESULT]
+    resume: Annotated[
+        Folder | None,
+        ONE_CALL
+        | Traits(not_in_search="continues one run; the same command again continues a search"),
+    ]
+    output_root: Annotated[Folder, ONE_CALL]
+    name: Annotated[
+        RunName, ONE_CALL | Traits(not_in_search="names one run; the search's own is --name")
+    ]
+    plan: Annotated[bool, ONE_CALL | Traits(not_in_search="only applies to a sweep, cl-train -m")]
+    trusted_targets: Annotated[list[str], ONE_CALL]
 
 
 def read(config: Mapping[str, Any]) -> Settings:
@@ -115,19 +126,20 @@ def read(config: Mapping[str, Any]) -> Settings:
     if node.get("tracker") == {}:
         node["tracker"] = None
     given = node.get("trusted_targets")
-    trusted = ["cl_runner", *map(str, given if isinstance(given, list) else [])]
-    hints = hints_of(Settings, "")
-    settings = Settings(**_values(node, hints, [f.name for f in fields(Settings)], "", trusted))
+    trusted = ("cl_runner", *map(str, given if isinstance(given, list) else []))
+    settings = Settings(**settings_of(Settings, node, "", trusted))
     _refuse_contradictions(settings)
     return settings
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Of settings of a run, `name` for one, before it is known as a whole: raises ConfigError, as
-    `read` does."""
-    hints = hints_of(Settings, "")
-    for name, value in values.items():
-        _value(value, hints[name], name, trusted=[])
+    """Raise ConfigError, as `read` does, for some settings of a run; others may be missing."""
+    try:
+        settings_of(Settings, values, "", ())
+    except ConfigError as error:
+        wrong = [problem for problem in error.problems if problem.value is not MISSING]
+        if wrong:
+            raise ConfigError(*wrong) from None
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -137,20 +149,20 @@ def _refuse_contradictions(settings: Settings) -> None:
         allowed = f"its outline() gives a {type(outline).__name__}, must be an Outline"
         raise ConfigError.of("dataset", type(settings.dataset).__name__, allowed)
     tasks = len(outline.labels)
-    _values_without_a_task("", hints_of(type(settings), ""), vars(settings), tasks)
+    _values_without_a_task("", Settings, vars(settings), tasks)
     for part in vars(settings).values():
         if isinstance(part, Factory):
-            hints = hints_of(part.target, part.key)
-            _values_without_a_task(f"{part.key}.", hints, part.settings, tasks)
+            _values_without_a_task(f"{part.key}.", part.target, part.settings, tasks)
     _min_lr_above_lr(settings)
     _epochs_beside_phases(settings)
 
 
 def _values_without_a_task(
-    prefix: str, hints: Mapping[str, Any], values: Mapping[str, Any], tasks: int
+    prefix: str, target: Callable[..., Any], values: Mapping[str, Any], tasks: int
 ) -> None:
+    about = traits_of(target)
     for name, value in values.items():
-        if one_a_task(hints.get(name)):
+        if about.get(name, Traits()).per_task:
             at_most_one_a_task(f"{prefix}{name}", value, tasks)
 
 

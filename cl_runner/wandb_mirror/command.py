@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from cl_runner import terminal
-from cl_runner.config.identity import Config
-from cl_runner.config.overrides import GROUPS
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError, RunError, first_line
 from cl_runner.jobs.job import label
-from cl_runner.jobs.ledger import read_ledger
 from cl_runner.report.compare.runs import begun, check_folders
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DONE, state_of
 from cl_runner.run_folder.resume import Attempt
+from cl_runner.run_folder.schemas import Status
 from cl_runner.text import harmless
 from cl_runner.tracking.tracker import RunInfo
 from cl_runner.wandb_mirror.late import check_writable, replace_earlier, tracker_of
@@ -105,15 +105,15 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
     return f"{state}, {len(info.earlier)} events"
 
 
-def _info(folder: Path, config: Config, status: Mapping[str, Any]) -> RunInfo:
+def _info(folder: Path, config: Config, status: Status) -> RunInfo:
     """What the live mirror was told when the last attempt began, and all that was logged since."""
-    try:
-        attempt = Attempt(status["run_id"], status["attempt"], status["settings"])
-        names = {part: status["names"][part] for part in (*GROUPS, "experiment", "group")}
-    except LookupError:
-        told = "it does not say what the run is called"
-        raise Damaged(folder / "status.json", told) from None
-    events = read.metrics(folder)
+    attempt = Attempt(status.run_id, status.attempt, status.settings)
+    if (
+        not (status.run_id and status.attempt)
+        or not {*GROUPS, "experiment", "group"} <= status.names.keys()
+    ):
+        raise Damaged(folder / "status.json", "it does not say what the run is called")
+    names, events = status.names, read.metrics(folder)
     return RunInfo(folder, config, names, [], steps=0, earlier=events, attempt=attempt)
 
 
@@ -121,15 +121,15 @@ def _name_in_sweep(folder: Path) -> str | None:
     """What varies, if the run is a job of a sweep."""
     varied: dict[str, dict[str, str]] = {}
     with suppress(Damaged):  # the sweep itself tells of that
-        varied = {job["folder"]: job["varied"] for job in read_ledger(folder.parent)["jobs"]}
+        varied = {job.folder: job.varied for job in read.ledger(folder.parent).jobs}
     return label(varied.get(folder.name, {})) or None
 
 
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
     """That of the sweep's first job that has begun."""
-    for job in read_ledger(folder)["jobs"]:
+    for job in read.ledger(folder).jobs:
         with suppress(Damaged):
-            config = read.config(folder / job["folder"])
+            config = read.config(folder / job.folder)
             if config is not None:
                 return config.get("tracker")
     return None

@@ -6,12 +6,14 @@ import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from cl_runner.config.setting_types import Positive
+from cl_runner.measures import MEASURES
 from cl_runner.report.render.figures import accuracy_matrix, picture
-from cl_runner.tracking.tracker import Record, RunInfo, Tracker
+from cl_runner.run_folder.events import Alarm, Evaluation, Event, Step
+from cl_runner.run_folder.outcome import Results
+from cl_runner.tracking.tracker import RunInfo, Tracker
 
 log = logging.getLogger("cl_runner")
 Mode: TypeAlias = Literal["offline", "online"]
@@ -77,11 +79,11 @@ class WandB(Tracker):
             self.open(run, run.folder, "offline")
 
     @_harmless
-    def log(self, record: Record) -> None:
-        self.mirror(record)
+    def log(self, event: Event) -> None:
+        self.mirror(event)
 
     @_harmless
-    def end(self, results: dict[str, Any] | None, error: BaseException | None) -> None:
+    def end(self, results: Results | None, error: BaseException | None) -> None:
         self.close(results, failed=error is not None)
 
     def open(self, run: RunInfo, place: Path, mode: Mode) -> None:
@@ -98,11 +100,12 @@ class WandB(Tracker):
             tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
             config={**_hyperparameters(run.config), **run.config, "names": names},
         )
-        for charts, axis in {"train/*": "step", "accuracy/*": "task", "mse/*": "task"}.items():
+        of_tasks = {f"{measure.logged}/*": "task" for measure in MEASURES.values()}
+        for charts, axis in {"train/*": "step", **of_tasks}.items():
             self.run.define_metric(axis, hidden=True)
             self.run.define_metric(charts, step_metric=axis)
-        for record in run.earlier:
-            self.mirror(record)
+        for event in run.earlier:
+            self.mirror(event)
 
     def start(self, place: Path, mode: Mode, **about: Any) -> Any:
         """A W&B run in this tracker's project; about: what else `wandb.init` is told of it."""
@@ -133,21 +136,20 @@ class WandB(Tracker):
         fallback = "" if mode == self.mode else "-offline"
         return f"{run.attempt.run_id}-{run.attempt.number}{fallback}"
 
-    def mirror(self, record: Record) -> None:
+    def mirror(self, event: Event) -> None:
         """One event of metrics.jsonl."""
-        if record["event"] == "step":
-            terms = {f"train/{name}": value for name, value in record["terms"].items()}
-            self.run.log({"step": record["step"], "train/loss": record["loss"], **terms})
-        elif record["event"] == "evaluation":
-            measure = "mse" if "mse" in record else "accuracy"
-            row = record[measure]
-            each = {f"{measure}/task_{k + 1}": value for k, value in enumerate(row)}
-            mean = {f"{measure}/average": sum(row) / len(row)}
-            self.run.log({"task": record["task"] + 1, **mean, **each})
-        elif record["event"] == "alarm":
-            self.run.alert("inert term", record["message"])
+        if isinstance(event, Step):
+            terms = {f"train/{name}": value for name, value in event.terms.items()}
+            self.run.log({"step": event.step, "train/loss": event.loss, **terms})
+        elif isinstance(event, Evaluation) and event.event == "evaluation":
+            chart = event.measure.logged
+            each = {f"{chart}/task_{k + 1}": value for k, value in enumerate(event.row)}
+            mean = {f"{chart}/average": sum(event.row) / len(event.row)}
+            self.run.log({"task": event.task + 1, **mean, **each})
+        elif isinstance(event, Alarm):
+            self.run.alert("inert term", event.message)
 
-    def close(self, results: dict[str, Any] | None, *, failed: bool) -> None:
+    def close(self, results: Results | None, *, failed: bool) -> None:
         """Put the results into the summary and end the W&B run."""
         try:
             if results is not None:
@@ -155,28 +157,28 @@ class WandB(Tracker):
         finally:
             self.run.finish(exit_code=1 if failed else 0)
 
-    def _summarise(self, results: dict[str, Any]) -> None:
+    def _summarise(self, results: Results) -> None:
         import wandb
 
-        R = results[results["metrics_are_of"]]
+        R = results.matrix
         columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
         table = wandb.Table(columns=columns, data=[[t + 1, *row] for t, row in enumerate(R)])
         image = wandb.Image(picture(accuracy_matrix(results)))
         self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
         final = final_metrics(results)
-        self.run.summary.update({**final, "alarms": results["alarms"], "cost": results["cost"]})
+        cost = results.cost.model_dump()
+        self.run.summary.update({**final, "alarms": results.alarms, "cost": cost})
 
 
-def final_metrics(results: dict[str, Any]) -> dict[str, float]:
-    """The metrics of results.json that are one number; those that do not apply are left out.
+def final_metrics(results: Results) -> dict[str, float]:
+    """All metrics; those that do not apply are left out.
 
     Beside them `validation_accuracy` (or `validation_mse`), the mean over all tasks at the end of
     held-out training samples: what a search may look at, as test data may not be.
     """
-    final = {name: value for name, value in results.items() if isinstance(value, float)}
-    for measure in ("accuracy", "mse"):
-        if results[f"{measure}_validation"] is not None:
-            final[f"validation_{measure}"] = fmean(results[f"{measure}_validation"][-1])
+    final = {name: value for name, value in results.metrics.items() if value is not None}
+    if results.validation_mean is not None:
+        final[f"validation_{results.measure.logged}"] = results.validation_mean
     return final
 
 

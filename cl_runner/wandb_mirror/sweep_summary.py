@@ -10,14 +10,15 @@ from typing import Any
 
 from cl_runner.errors import first_line
 from cl_runner.jobs.job import last_part
-from cl_runner.jobs.ledger import read_ledger
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
+from cl_runner.run_folder.schemas import Job
 from cl_runner.wandb_mirror.late import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.wandb_mirror.mirror import WandB, final_metrics
 
-Cell = float | str | None
+Value = float | str | None
+"""In a table of W&B."""
 
 
 def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
@@ -29,7 +30,7 @@ def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
         check_writable(folder)
         summary_run(folder, tracker_of(node), folder)
     except Exception as error:
-        remedy = f"cl-report --to-wandb {shlex.quote(str(folder))}"
+        remedy = f"cl-wandb {shlex.quote(str(folder))}"
         print(f"W&B has no summary of the sweep: {first_line(error)}; {remedy}", file=sys.stderr)
 
 
@@ -40,14 +41,14 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
     """
     import wandb
 
-    ledger = read_ledger(folder)
-    name, jobs = ledger["sweep"], ledger["jobs"]
+    ledger = read.ledger(folder)
+    name, jobs = ledger.sweep, ledger.jobs
     run = tracker.start(
         place,
         tracker.mode,
         group=tracker.group or name,
         job_type="sweep",
-        id=f"{ledger['id'] or name}-sweep",
+        id=f"{ledger.id or name}-sweep",
         name=f"{name} summary",
         tags=tracker.tags,
         config={"sweep": name, "jobs": len(jobs)},
@@ -58,37 +59,35 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
         if figures := _figures(folder):
             run.log(figures)
     finally:
-        complete = all(state_of(folder / job["folder"]) == DONE for job in jobs)
+        complete = all(state_of(folder / job.folder) == DONE for job in jobs)
         run.finish(exit_code=0 if complete else 1)
     replace_earlier(place, run)
 
 
-def _jobs(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]]]:
+def _jobs(folder: Path, jobs: Sequence[Job]) -> tuple[list[str], list[list[Value]]]:
     """The table of a sweep: columns and rows; what a job has not come to is None."""
-    rows = [_job(folder / job["folder"], job["varied"]) for job in jobs]
+    rows = [_job(folder / job.folder, job.varied) for job in jobs]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     typed = [_of_one_type([row.get(column) for row in rows]) for column in columns]
     return columns, [list(row) for row in zip(*typed, strict=True)]
 
 
-def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Cell]:
+def _job(folder: Path, varied: Mapping[str, str]) -> dict[str, Value]:
     """One job's row: what varies, seed, state, strategy, final metrics."""
     state = state_of(folder)
-    status: dict[str, Any] = {}
-    config: dict[str, Any] = {}
-    results: dict[str, Any] | None = None
+    strategy, seed, metrics = None, None, dict[str, float]()
     try:
-        status, config = read.status(folder), read.config(folder) or {}
-        results = read.results(folder) if state == DONE else None
+        strategy = read.status(folder).names.get("strategy")
+        seed = (read.config(folder) or {}).get("seed")
+        metrics = final_metrics(read.results(folder)) if state == DONE else {}
     except Damaged:
         state = DAMAGED
-    fixed = {"strategy": status.get("names", {}).get("strategy"), "seed": config.get("seed")}
-    metrics = final_metrics(results) if results else {}
     swept = {last_part(key): value for key, value in varied.items()}
-    return {"job": folder.name, **fixed, **swept, "state": state, **metrics}
+    about = {"job": folder.name, "strategy": strategy, "seed": seed}
+    return {**about, **swept, "state": state, **metrics}
 
 
-def _of_one_type(column: Sequence[Cell]) -> list[Cell]:
+def _of_one_type(column: Sequence[Value]) -> list[Value]:
     """Numbers, if all are: W&B's tables have a type for each column."""
     try:
         return [None if cell is None else float(cell) for cell in column]

@@ -19,13 +19,10 @@ from cl_runner.errors import Diverged
 from cl_runner.evaluation import predict as evaluation
 from cl_runner.evaluation.accuracy import Accuracy
 from cl_runner.evaluation.predict import predict
-from cl_runner.metrics import METRICS, Matrix
-from cl_runner.report.render.tables import OF_CLASSES, OF_REGRESSION
+from cl_runner.metrics import Matrix
 from cl_runner.run_folder.checkpoint import unpacked
-from cl_runner.run_folder.schemas import Results
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.strategy import Strategy
-from cl_runner.training.results import MEASURED
 
 share = st.floats(0, 1)
 
@@ -101,15 +98,6 @@ def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
     curve = [(0, [0.4]), (0, [0.9]), (1, [0.2, 0.1]), (1, [0.6, 0.5]), (1, [0.8, 0.7])]
     assert metrics.min_accuracy(curve) == pytest.approx(0.2)
     assert metrics.stability_gap(R, curve) == pytest.approx(0.7)
-
-
-def test_every_metric_has_its_definition() -> None:
-    assert all(len(text) > 20 for text in METRICS.values())
-
-
-def test_every_metric_is_in_the_results_and_in_the_report() -> None:
-    assert {*OF_CLASSES, *OF_REGRESSION} == METRICS.keys()
-    assert METRICS.keys() <= set(MEASURED) & Results.model_fields.keys()
 
 
 class Oracle(Strategy):

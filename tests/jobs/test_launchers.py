@@ -125,7 +125,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
         return folder == alive.folder
 
     end = time.monotonic() + 0.3
-    monkeypatch.setattr("cl_runner.jobs.job.is_locked", is_locked)
+    monkeypatch.setattr("cl_runner.run_folder.read.is_locked", is_locked)
     monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
     monkeypatch.setattr(sweeper.Sweep, "_launch", launch)
     sweep = sweeper.Sweep(None)

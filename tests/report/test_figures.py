@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from conftest import run_here
 from PIL import Image
-from planted_runs import run_folder
+from planted_runs import outcome, run_folder
 
 from cl_runner.report import command
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import animation, drawings, figures
+from cl_runner.run_folder.outcome import Results
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
 SMALL = ("experiment=regression", "model.widths=[16]", "epochs=6")
 
 
-def results(*R: list[float], strategy: str = "lwf") -> dict:
+def results(*R: list[float], **known: object) -> Results:
     rows = [[*row, *[None] * (len(R) - len(row))] for row in R]
-    return {"metrics_are_of": "accuracy", "accuracy": rows, "strategy": strategy,
-            "tasks": [{}] * len(R)}  # fmt: skip
+    return outcome(accuracy=rows, strategy="lwf", **known)
 
 
 def lines_of(axes) -> list[tuple[list, list]]:
@@ -52,10 +52,9 @@ def test_over_tasks_shows_all_tasks_so_far_and_the_first() -> None:
 
 def test_over_training_marks_where_a_task_begins() -> None:
     curve = [(0, [0.5]), (0, [0.9]), (1, [0.6, 0.1]), (1, [0.4, 0.8])]
-    told = results([0.9], [0.4, 0.8]) | {
-        "accuracy_curve": [{"task": t, "accuracy": row} for t, row in curve]
-    }
-    (axes,) = figures.over_training(told).axes
+    points = [{"task": task, "accuracy": row} for task, row in curve]
+    measured = results([0.9], [0.4, 0.8], accuracy_curve=points)
+    (axes,) = figures.over_training(measured).axes
     assert lines_of(axes)[:2] == [([1.0, 2.0, 3.0, 4.0], pytest.approx([50, 90, 60, 40])),
                                   ([3.0, 4.0], pytest.approx([10, 80]))]  # fmt: skip
     assert lines_of(axes)[2][0] == [2.5, 2.5]
@@ -145,7 +144,7 @@ def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path, monkeyp
 def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
     """A hundred frames, each a picture of the panel; what differs between two is the line and the
     title, at most a few hundredths of the pixels."""
-    panels = {run.strategy: run.predictions() for run in read([two_regressions])}
+    panels = {run.strategy: run.fits() for run in read([two_regressions])}
     pictures = [np.asarray(p) for p in animation.frames(panels, 100)]
     assert len(pictures) == 100
     assert {p.shape for p in pictures} == {pictures[0].shape}
@@ -163,7 +162,7 @@ def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
 
 
 def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
-    panels = {run.strategy: run.predictions() for run in read([two_regressions])}
+    panels = {run.strategy: run.fits() for run in read([two_regressions])}
     start = time.monotonic()
     (gif,) = animation.save(panels, tmp_path)
     assert time.monotonic() - start < 60  # a hang, not a benchmark

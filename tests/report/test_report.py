@@ -99,7 +99,7 @@ def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> Non
 
 DAMAGE = {
     "torn": lambda text: "{",
-    "not a number": lambda text: text.replace('"forgetting": ', '"forgetting": NaN, "other": '),
+    "not a number": lambda text: text.replace('"alarms": ', '"forgetting": NaN, "alarms": '),
     "of another version": lambda text: text.replace('"cost"', '"costs"'),
     "regression without fits": lambda text: text.replace('"metrics_are_of": "accuracy"',
                                                          '"metrics_are_of": "mse"'),
@@ -163,7 +163,7 @@ def test_a_run_that_contradicts_its_double_is_named(tmp_path) -> None:
     run_folder(tmp_path / "c", "ewc", 0, (0.3, 0.4))
     section = section_of(tmp_path)
     (told,) = [told for told in rank(section).sentences if "Not counted" in told]
-    assert "other results: c." in told and section.groups[0].spread("average_accuracy").n == 1
+    assert "other results: c." in told and section.groups[0].spread(section.metric).n == 1
 
 
 def test_what_cannot_be_written_is_told_in_a_line(two_strategies, capsys, monkeypatch) -> None:
@@ -238,8 +238,8 @@ def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
     both = tmp_path / "outputs" / "both"
     _, files = command.report([both], tmp_path / "out")
     assert [file.name for file in files].count("best.yaml") == 1
-    rows = {run.strategy: run.results["accuracy_validation"][-1] for run in read([both])}
-    strategy = max(rows, key=lambda name: fmean(rows[name]))
+    means = {run.strategy: run.results.validation_mean for run in read([both])}
+    strategy = max(means, key=means.__getitem__)
     command_line = ("--config-dir", str(tmp_path / "out" / "best"), "experiment=best", "name=again")
     done = cl_train_here(*command_line)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import yaml
 from conftest import composed
 
 from cl_runner.reproduce import command, suite
-from cl_runner.reproduce.suite import Row, Suite, found
+from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
 
 
@@ -82,7 +82,7 @@ def test_a_metric_is_a_path_into_the_results() -> None:
         "within[0].accuracy[0]": 0.4,
         "average": 0.5,
     }.items():
-        assert found(results, path) == value
+        assert number_at(path, results) == value
 
 
 @pytest.mark.parametrize("name", suite.names())

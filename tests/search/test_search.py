@@ -17,9 +17,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from conftest import until
+from planted_runs import outcome
 
 from cl_runner.errors import ConfigError
 from cl_runner.run_folder.files import locked
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import status as read_status
 from cl_runner.search import command, objective
 
@@ -132,8 +134,8 @@ BAD = {
     f"{LR} optimizer.lr=0.1": "gives optimizer.lr a second time",
     f"{LR} resume=auto": "the same command again continues a search",
     f"{LR} name=mine": "the search's own is --name",
-    f"{LR} plan=true": "is of a sweep",
-    f"{LR} sweep=ewc_weight": "is of a sweep",
+    f"{LR} plan=true": "only applies to a sweep",
+    f"{LR} sweep=ewc_weight": "only applies to a sweep",
     f"{LR} hydra/launcher=local": "--jobs",
     f"{LR} strategy=ewc strategy.wieght=1": "did you mean strategy.weight?",
     f"{LR} epochs=0": "config error: epochs=0",
@@ -170,8 +172,8 @@ def test_without_optuna_it_says_what_to_install(cl_search, monkeypatch) -> None:
 # The numbers that it is judged by
 
 
-def left(validation: list, test: list, measure: str = "accuracy") -> dict:
-    return {"metrics_are_of": measure, measure: test, f"{measure}_validation": validation}
+def left(validation: list | None, test: list, measure: str = "accuracy") -> Results:
+    return outcome(**{measure: test, f"{measure}_validation": validation})
 
 
 def test_validation_decides_where_test_data_says_the_opposite() -> None:
@@ -191,7 +193,7 @@ def test_in_regression_the_smaller_error_is_the_better() -> None:
 
 def test_without_validation_samples_there_is_no_value() -> None:
     with pytest.raises(ConfigError, match="validation_fraction"):
-        objective.value({"metrics_are_of": "accuracy", "accuracy_validation": None})
+        objective.value(left(None, [[0.9]]))
 
 
 def test_the_metrics_of_a_run_under_way_may_be_torn(tmp_path: Path) -> None:
@@ -335,7 +337,7 @@ def test_what_diverges_is_told_and_what_is_complete_is_only_read(
     assert first.user_attrs["folder"] == third.user_attrs["folder"] != second.user_attrs["folder"]
     assert first.values == third.values
     assert len(list(folder.glob("0*"))) == 2
-    assert read_status(folder / first.user_attrs["folder"])["attempt"] == 1
+    assert read_status(folder / first.user_attrs["folder"]).attempt == 1
 
 
 def test_pruning_stops_the_run(cl_search, tmp_path: Path, monkeypatch) -> None:
@@ -346,10 +348,10 @@ def test_pruning_stops_the_run(cl_search, tmp_path: Path, monkeypatch) -> None:
     (trial,) = trials(the_folder(tmp_path))
     assert trial.state == TrialState.PRUNED and list(trial.intermediate_values) == [0]
     run = the_folder(tmp_path) / trial.user_attrs["folder"]
-    assert read_status(run)["status"] == "interrupted"
+    assert read_status(run).status == "interrupted"
     assert not (run / "results.json").exists()
     with pytest.raises(ProcessLookupError):
-        os.kill(read_status(run)["pid"], 0)
+        os.kill(read_status(run).pid, 0)
 
 
 def test_a_killed_search_is_taken_up_again(cl_search, cl_train_here, tmp_path: Path) -> None:
@@ -367,7 +369,7 @@ def test_a_killed_search_is_taken_up_again(cl_search, cl_train_here, tmp_path: P
     (trial,) = trials(folder)
     assert trial.state == TrialState.COMPLETE and trial.params == left.params
     run = folder / left.user_attrs["folder"]
-    assert read_status(run)["attempt"] == 2
+    assert read_status(run).attempt == 2
     lr = f"optimizer.lr={trial.params['optimizer.lr']!r}"
     assert cl_train_here(*TINY, lr, "epochs=40", "name=whole").returncode == 0
     whole = tmp_path / "outputs" / "whole" / "metrics.jsonl"
@@ -435,7 +437,7 @@ def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from cl_runner.child import Child
+from cl_runner.jobs.child import Child
 if __name__ == "__main__":
     try:
         Child(["--help"], Path(sys.argv[1])).wait()

@@ -27,7 +27,7 @@ def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
     if fault.optimizer is not None:
         optimizer = replace(settings.optimizer, target=fault.optimizer)
         settings = replace(settings, optimizer=optimizer)
-    alarms = run(settings, tmp_path / "run", config={}, names=NAMES)["alarms"]
+    alarms = run(settings, tmp_path / "run", config={}, names=NAMES).alarms
     told = "no weight changed" if fault.inert == "all weights" else f"'{fault.inert}'"
     assert len(alarms) == 2, alarms
     for task, alarm in enumerate(alarms, start=2):
@@ -38,7 +38,7 @@ def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
 def test_a_term_that_lives_is_left_alone(strategy: str, scenario: str, tmp_path: Path) -> None:
     settings = composed(*TINY, *WEAKEST, f"strategy={strategy}", f"dataset.scenario={scenario}")
-    assert run(settings, tmp_path / "run", config={}, names=NAMES)["alarms"] == []
+    assert run(settings, tmp_path / "run", config={}, names=NAMES).alarms == []
 
 
 @pytest.mark.parametrize(("strategy", "scenario"), [
@@ -55,7 +55,7 @@ def test_a_task_of_one_class_alone_asks_for_nothing(
     )
     settings = composed(*TINY, *one_by_one)
     results = run(settings, tmp_path / "run", config={}, names=NAMES)
-    assert results["alarms"] == [] and results["accuracy"][0][0] == 1.0
+    assert results.alarms == [] and results.matrix[0][0] == 1.0
 
 
 def watched(*scales: float) -> Watch:

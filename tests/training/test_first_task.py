@@ -14,6 +14,7 @@ from conftest import composed, exit_code
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from cl_runner.config.identity import acting
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked
 from cl_runner.training import first_task
@@ -93,12 +94,12 @@ def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp
     ],
 )  # fmt: skip
 def test_what_the_first_task_depends_on(change: str, same: bool) -> None:
-    def acting(*overrides: str) -> dict:
+    def of(*overrides: str) -> dict:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", ["name=x", "epochs=2", "strategy=lwf", *overrides])
-        return first_task.acting_settings(OmegaConf.to_container(config, resolve=True), True)
+        return acting(OmegaConf.to_container(config, resolve=True))
 
-    assert (acting(change) == acting()) == same
+    assert (of(change) == of()) == same
     composed("strategy=lwf", change)  # it is a setting
 
 

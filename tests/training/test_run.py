@@ -200,9 +200,9 @@ def test_an_inert_term_raises_the_alarm(planted, tmp_path, capfd) -> None:
     settings = replace(settings, strategy=replace(settings.strategy, target=planted))
     results = run(settings, tmp_path / "run", config={}, names={**NAMES, "strategy": "lwf"})
     printed = capfd.readouterr().err
-    assert len(results["alarms"]) == 2  # tasks 2 and 3
+    assert len(results.alarms) == 2  # tasks 2 and 3
     for words in ("strategy lwf", "'distillation'", "task 2"):
-        assert words in results["alarms"][0]
+        assert words in results.alarms[0]
         assert words in (tmp_path / "run" / "log.txt").read_text()
         assert words in printed
     terms = [x["term"] for x in logged(tmp_path / "run") if x["event"] == "alarm"]

@@ -14,8 +14,9 @@ from wandb_files import inspect, read_offline
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, RunError, StorageError
-from cl_runner.report import command
+from cl_runner.report import command as report
 from cl_runner.run_folder.files import locked
+from cl_runner.wandb_mirror import command
 from cl_runner.wandb_mirror.command import rebuild
 from cl_runner.wandb_mirror.late import tracker_of
 
@@ -103,7 +104,8 @@ def killed(tmp_path: Path) -> Path:
 
 
 def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """By the command, into another place, under another project. Nothing is written elsewhere."""
+    """By the command's other name, into another place, under another project. Nothing is written
+    elsewhere."""
     (killed / "begun").mkdir()
     (killed / "begun" / "status.json").write_text('{"status": "failed", "error": "no data"}')
     ledger = {"sweep": "s", "id": None, "jobs": [{"folder": "killed", "varied": {"strategy.T": "4"},
@@ -112,7 +114,7 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
     before = local_files(killed)
     monkeypatch.setattr(sys, "argv", ["cl-report", "--to-wandb", str(killed), "--output",
                                       str(tmp_path / "place"), "--project", "mine"])  # fmt: skip
-    command.main()
+    report.main()
     printed = capsys.readouterr().out
     assert "begun: failed, without settings" in printed and "killed: killed, " in printed
     assert local_files(killed) == before and not (killed / "wandb").exists()
@@ -144,7 +146,7 @@ def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys
     assert list(rebuild([tmp_path], tmp_path)) == [
         f"{tmp_path / 'old'}: complete, without settings: nothing to show"
     ]
-    monkeypatch.setattr(sys, "argv", ["cl-report", "--to-wandb", str(tmp_path / "typo")])
+    monkeypatch.setattr(sys, "argv", ["cl-wandb", str(tmp_path / "typo")])
     with pytest.raises(SystemExit):
         command.main()
     assert "is no folder" in capsys.readouterr().err
@@ -168,7 +170,7 @@ def test_a_server_that_is_not_there_ends_it_in_one_line(
     before = local_files(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    call = ["cl-report", "--to-wandb", str(tmp_path), "--mode", "online"]
+    call = ["cl-wandb", str(tmp_path), "--mode", "online"]
     monkeypatch.setattr(sys, "argv", call)
     start = time.monotonic()
     with pytest.raises(SystemExit) as stopped:
@@ -184,7 +186,7 @@ def test_a_sweep_whose_summary_fails_is_none_the_worse(cl_train_here, tmp_path: 
     (folder / "wandb").write_text("in the way")
     done = cl_train_here("-m", *TINY, "tracker=wandb", "seed=0,1", "name=study")
     assert done.returncode == 0 and "2 done" in done.stdout
-    assert done.stderr.count("W&B") == 1 and "cl-report --to-wandb" in done.stderr
+    assert done.stderr.count("W&B") == 1 and "cl-wandb" in done.stderr
     done = cl_train_here("-m", *TINY, "tracker=local", "seed=0,1", "name=study")
     assert done.returncode == 0 and "W&B" not in done.stderr
 

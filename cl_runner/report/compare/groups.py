@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from cl_runner.measures import MEASURES, Measure
+from cl_runner.metrics import METRICS, Metric
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.significance import Spread, spread
 
@@ -55,28 +57,28 @@ class Group:
         return [
             run
             for run in self.runs
-            if run.complete and any(
-                run.results.get(key) != first[run.seed].get(key) for key in ("accuracy", "mse")
-            )
-        ]  # fmt: skip
+            if run.complete
+            and (run.results.accuracy, run.results.mse)
+            != (first[run.seed].accuracy, first[run.seed].mse)
+        ]
 
     @cached_property
     def unfinished(self) -> list[Run]:
         return [run for run in self.runs if not run.complete]
 
-    def by_seed(self, metric: str) -> dict[Any, float]:
-        """The values of a metric of `results.json`, those that are not null."""
-        found = {run.seed: run.results.get(metric) for run in self.complete}
-        return {seed: float(value) for seed, value in found.items() if value is not None}
+    def by_seed(self, metric: Metric) -> dict[Any, float]:
+        """The values of a metric, those that are not null."""
+        values = {run.seed: run.value(metric) for run in self.complete}
+        return {seed: value for seed, value in values.items() if value is not None}
 
-    def spread(self, metric: str) -> Spread:
-        if metric not in self._spreads:
-            self._spreads[metric] = spread(list(self.by_seed(metric).values()))
-        return self._spreads[metric]
+    def spread(self, metric: Metric) -> Spread:
+        if metric.name not in self._spreads:
+            self._spreads[metric.name] = spread(list(self.by_seed(metric).values()))
+        return self._spreads[metric.name]
 
     @cached_property
     def validation(self) -> Spread:
-        values = [run.validation for run in self.complete]
+        values = [run.results.validation_mean for run in self.complete]
         return spread([value for value in values if value is not None])
 
 
@@ -88,22 +90,30 @@ class Section:
     groups: list[Group]
 
     @cached_property
-    def regression(self) -> bool:
-        return any(run.regression for group in self.groups for run in group.complete)
-
-    @cached_property
     def measured(self) -> list[Group]:
         """The groups with a complete run."""
         return [group for group in self.groups if group.complete]
 
     @property
     def tasks(self) -> int:
-        return len(self.measured[0].complete[0].results["tasks"]) if self.measured else 0
+        return len(self.measured[0].complete[0].results.tasks) if self.measured else 0
+
+    @cached_property
+    def measure(self) -> Measure:
+        """What its runs measure; accuracy if none is complete."""
+        complete = [run for group in self.measured for run in group.complete]
+        return complete[0].results.measure if complete else MEASURES["accuracy"]
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Metric:
         """The one that strategies are ranked by."""
-        return "average_mse" if self.regression else "average_accuracy"
+        return METRICS[self.measure.headline[0]]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Those that some run has."""
+        return [metric for metric in METRICS.values()
+                if any(group.spread(metric).n for group in self.measured)]  # fmt: skip
 
     @property
     def varied(self) -> list[str]:
@@ -112,8 +122,8 @@ class Section:
 
     def best_first(self, groups: Iterable[Group]) -> list[Group]:
         """By the mean of the section's metric."""
-        sign = 1 if self.regression else -1
-        return sorted(groups, key=lambda g: (sign * (g.spread(self.metric).mean or 0), g.label))
+        gain = self.metric.gain
+        return sorted(groups, key=lambda g: (-gain(g.spread(self.metric).mean or 0), g.label))
 
     def eligible(self, groups: Sequence[Group]) -> list[Group]:
         """Those to choose among: with validation data, and of these with the most seeds."""
@@ -122,10 +132,9 @@ class Section:
 
     def chosen(self, groups: Sequence[Group]) -> Group | None:
         """The eligible group that is best on validation data; None where no run has such data."""
-        sign = 1 if self.regression else -1
         return min(
             self.eligible(groups),
-            key=lambda g: (sign * (g.validation.mean or 0), g.label),
+            key=lambda g: (-self.measure.gain(g.validation.mean or 0), g.label),
             default=None,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.significance import (
     EXACT_UP_TO,
@@ -15,7 +16,6 @@ from cl_runner.report.compare.significance import (
     seeds_needed,
     smallest_p,
 )
-from cl_runner.text import number
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def rank(section: Section) -> Ranking:
         return Ranking([], ["No run is complete: there is nothing to conclude."])
     first = groups[0].by_seed(section.metric)
     behind = [paired(group.by_seed(section.metric), first) for group in groups[1:]]
-    corrected = holm([found.p for found in behind])
+    corrected = holm([pair.p for pair in behind])
     places = [Place(groups[0], None, None)]
-    for group, found, p in zip(groups[1:], behind, corrected, strict=True):
-        places.append(Place(group, found, p))
-    told = [*_order(section, places), *_selection(section), *_contradictions(section)]
-    return Ranking(places, told)
+    for group, pair, p in zip(groups[1:], behind, corrected, strict=True):
+        places.append(Place(group, pair, p))
+    sentences = [*_order(section, places), *_selection(section), *_contradictions(section)]
+    return Ranking(places, sentences)
 
 
 def _candidates(section: Section) -> list[Group]:
@@ -66,28 +66,27 @@ def _candidates(section: Section) -> list[Group]:
 def _order(section: Section, places: list[Place]) -> list[str]:
     metric = section.metric
     first = places[0].group
-    told = [f"First is {first.label}: {_told(first.spread(metric), metric)}."]
+    sentences = [f"First is {first.label}: {_mean(first.spread(metric), metric)}."]
     if len(places) == 1:
-        return [*told, "There is nothing to compare it with."]
+        return [*sentences, "There is nothing to compare it with."]
     tested = [place for place in places[1:] if place.p is not None]
     if not tested:
-        return [*told, "No two settings share two seeds: nothing about their order can be "
+        return [*sentences, "No two settings share two seeds: nothing about their order can be "
                 "concluded. Run more seeds, such as seed=0,1,2,3,4,5."]  # fmt: skip
     untested = [place for place in places[1:] if place.p is None]
     if untested:
-        told.append(f"Not tested, for want of two shared seeds: {_labels(untested)}.")
-    return [*told, *(_no_power(tested) or _tests(tested))]
+        sentences.append(f"Not tested, for want of two shared seeds: {_labels(untested)}.")
+    return [*sentences, *(_no_power(tested) or _tests(tested))]
 
 
 def _tests(tested: list[Place]) -> list[str]:
     ahead = [place for place in tested if (place.p or 0) < LEVEL]
     level = [place for place in tested if (place.p or 0) >= LEVEL]
-    told = []
-    if ahead:
-        told.append(f"It is ahead of {_labels(ahead)} (p < {LEVEL:g} after Holm's correction).")
-    if level:
-        told.append(f"It can't be told apart from {_labels(level)}.")
-    return told
+    return [
+        *([f"It is ahead of {_labels(ahead)} (p < {LEVEL:g} after Holm's correction)."]
+          if ahead else []),
+        *([f"It can't be told apart from {_labels(level)}."] if level else []),
+    ]  # fmt: skip
 
 
 def _no_power(tested: list[Place]) -> list[str]:
@@ -147,11 +146,9 @@ def _names(groups: list[Group]) -> str:
     return "; ".join(labels)
 
 
-def _told(spread: Spread, metric: str) -> str:
-    unit = "" if "mse" in metric else " %"
-    told = f"{metric.replace('_', ' ')} {number(spread.mean, metric)}{unit}"
+def _mean(spread: Spread, metric: Metric) -> str:
     seeds = "1 seed" if spread.n == 1 else f"{spread.n} seeds"
-    if spread.low is None:
-        return f"{told} ({seeds})"
-    low, high = number(spread.low, metric), number(spread.high, metric)
-    return f"{told} (95 % interval {low} to {high}, {seeds})"
+    if spread.low is not None:
+        low, high = metric.unit.text(spread.low), metric.unit.text(spread.high)
+        seeds = f"95 % interval {low} to {high}, {seeds}"
+    return f"{metric.sentence(spread.mean)} ({seeds})"

@@ -1,4 +1,4 @@
-"""Runs as the reports see them: those that are complete and those that are not."""
+"""Runs as the report sees them: those that are complete and those that are not."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cl_runner.config.identity import fixed
-from cl_runner.config.overrides import GROUPS
+from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
-from cl_runner.jobs.ledger import read_ledger
+from cl_runner.metrics import Metric
 from cl_runner.run_folder import read as files
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DAMAGED, state_of
-
-COMPLETE = "complete"
-NOT_A_SETTING = ("seed", "reference", "environment")
-"""What runs of the same setting may differ in."""
+from cl_runner.run_folder.read import DAMAGED, DONE, state_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +24,9 @@ class Run:
 
     folder: Path
     settings: dict[str, Any]  # flat; empty if it failed before they were written down
-    results: dict[str, Any]  # of `results.json`; empty unless it is complete
+    outcome: Results | None  # None unless it is complete
     seed: Any
-    state: str = COMPLETE  # or failed, interrupted, killed, running, missing, damaged
+    state: str = DONE  # or failed, interrupted, killed, running, missing, damaged
     error: str = ""  # its first line
     # In a sweep: what varies, as typed, without the seed.
     varied: Mapping[str, str] = field(default_factory=dict)
@@ -42,11 +38,13 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        return self.state == COMPLETE
+        return self.state == DONE
 
     @property
-    def regression(self) -> bool:
-        return self.results.get("metrics_are_of") == "mse"
+    def results(self) -> Results:
+        """Of a complete run."""
+        assert self.outcome is not None
+        return self.outcome
 
     @property
     def strategy(self) -> str:
@@ -55,20 +53,17 @@ class Run:
     def option(self, part: str) -> str | None:
         """The name of its strategy, model or optimizer: of the option, else of the class; None of
         a job that was never begun and does not name it."""
-        named = self.results.get(part) or self.names.get(part) or self.varied.get(part)
+        named = getattr(self.outcome, part, "") or self.names.get(part) or self.varied.get(part)
         target = str(self.settings.get(f"{part}._target_", "")).rpartition(".")[2]
         return str(named or target) or None
 
-    @property
-    def validation(self) -> float | None:
-        """Mean over the tasks of the accuracy on validation data after the last task (regression:
-        of the error); None without such data. What settings are chosen by."""
-        rows = self.results.get(f"{self.results.get('metrics_are_of')}_validation")
-        return None if not rows else float(np.mean(rows[-1]))
+    def value(self, metric: Metric) -> float | None:
+        """None also where the run is not complete."""
+        return None if self.outcome is None else self.outcome.metrics[metric.name]
 
-    def predictions(self) -> files.Arrays:
+    def fits(self) -> files.Arrays:
         """What `predictions.npz` of a run in regression holds."""
-        return files.fits(self.folder, len(self.results["tasks"]))
+        return files.fits(self.folder, len(self.results.tasks))
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
@@ -82,7 +77,7 @@ def read(folders: Sequence[Path]) -> list[Run]:
             try:
                 jobs |= _jobs(file.parent)
             except Damaged as damaged:
-                found[file.resolve()] = Run(file.parent, {}, {}, None, DAMAGED, str(damaged))
+                found[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
             found[place.resolve()] = _read(place, *jobs.get(place, ({}, {})))
     if not found:
@@ -105,30 +100,30 @@ def begun(folders: Sequence[Path]) -> list[Path]:
 
 def _read(folder: Path, varied: Mapping[str, str], chosen: Mapping[str, str]) -> Run:
     state, error = state_of(folder), ""
-    status: Mapping[str, Any] = {}
-    config: Mapping[str, Any] = {}
-    results: dict[str, Any] = {}
+    status, outcome = files.NEVER_BEGUN, None
+    config: dict[str, Any] = {}
     try:
         status = files.status(folder)
-        error = next(iter(status.get("error", "").splitlines()), "")
+        error = status.complaint
         config = files.config(folder) or {}
-        results = _results(folder) if state == COMPLETE else {}
+        outcome = _outcome(folder) if state == DONE else None
     except Damaged as damaged:
         state, error = DAMAGED, f"{damaged.file.name}: {damaged.reason}"
-    flat = {key: _number(value) for key, value in fixed(dict(config)).items()} if config else {}
-    settings = {key: value for key, value in flat.items() if key not in NOT_A_SETTING}
+    flat = {key: _number(value) for key, value in fixed(config).items()} if config else {}
+    settings = {key: value for key, value in flat.items() if traits(key, config).compared}
+    settings.pop("environment", None)  # a digest of variables, which may name places alone
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
-    names = {**chosen, **status.get("names", {})}
-    return Run(folder, settings, results, seed, state, error, swept, names)
+    names = {**chosen, **status.names}
+    return Run(folder, settings, outcome, seed, state, error, swept, names)
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    """`results.json`; in regression the fits beside it are looked at, which figures need."""
-    found = files.results(folder)
-    if found["metrics_are_of"] == "mse":
-        files.fits(folder, len(found["tasks"]))
-    return found
+def _outcome(folder: Path) -> Results:
+    """`results.json`; the fits beside it are looked at, if there are any, as figures need them."""
+    results = files.results(folder)
+    if results.measure.has_fits:
+        files.fits(folder, len(results.tasks))
+    return results
 
 
 def _number(value: Any) -> Any:
@@ -138,12 +133,12 @@ def _number(value: Any) -> Any:
 
 def _jobs(folder: Path) -> dict[Path, tuple[dict[str, str], dict[str, str]]]:
     """The folders of a sweep's jobs, with what varies in each and the options that it names."""
-    found = {}
-    for job in read_ledger(folder)["jobs"]:
-        given = dict(override.partition("=")[::2] for override in job["overrides"])
+    jobs = {}
+    for job in files.ledger(folder).jobs:
+        given = dict(override.partition("=")[::2] for override in job.overrides)
         chosen = {part: given[part] for part in GROUPS if part in given}
-        found[folder / job["folder"]] = job["varied"], chosen
-    return found
+        jobs[folder / job.folder] = job.varied, chosen
+    return jobs
 
 
 def printable(name: str) -> str:

@@ -112,9 +112,9 @@ def _title(runs: Sequence[Run]) -> str:
     done = next((run.results for run in runs if run.complete), None)
     if done is None:
         return str(runs[0].settings.get("dataset.source._target_", "runs")).rpartition(".")[2]
-    scenario = str(done["conventions"]["scenario"]).replace("_", "-")
-    count = len(done["tasks"])
-    return f"{done['dataset']}, {scenario}, {count} task{'s' * (count != 1)}"
+    scenario = str(done.conventions["scenario"]).replace("_", "-")
+    count = len(done.tasks)
+    return f"{done.dataset}, {scenario}, {count} task{'s' * (count != 1)}"
 
 
 def _of_data(settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section, shown
 
 
@@ -22,7 +23,7 @@ def swept(groups: Sequence[Group]) -> list[str]:
     return [key for key in keys if len({shown(g.varied.get(key)) for g in groups}) > 1]
 
 
-def mean_by_value(groups: Sequence[Group], key: str, metric: str) -> dict[str, float]:
+def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str, float]:
     """Value of the setting → mean of the metric over the groups with it, in the values' order."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     found: dict[str, list[float]] = {}
@@ -33,7 +34,7 @@ def mean_by_value(groups: Sequence[Group], key: str, metric: str) -> dict[str, f
     return {value: fmean(means) for value, means in found.items()}
 
 
-def seed_deviation(groups: Sequence[Group], metric: str) -> float | None:
+def seed_deviation(groups: Sequence[Group], metric: Metric) -> float | None:
     """The standard deviation over seeds, averaged (as variance) over groups with several."""
     variances = [stdev(v) ** 2 for g in groups if len(v := list(g.by_seed(metric).values())) > 1]
     return fmean(variances) ** 0.5 if variances else None

@@ -46,32 +46,32 @@ def of_section(section: Section) -> Iterator[Drawing]:
 
 def of_one(run: Run) -> Iterator[Drawing]:
     """The matrix; the course of training; in regression the fits."""
-    measure = run.results["metrics_are_of"]
-    yield Drawing(f"{measure}_matrix", "The row after each task, a column a task.",
+    measure = run.results.measure
+    yield Drawing(f"{measure.name}_matrix", "One row after each task, one column per task.",
                   figures.accuracy_matrix(run.results))  # fmt: skip
-    if run.results["accuracy_curve"] or run.results["mse_curve"]:
+    if run.results.curve:
         yield Drawing("over_training", "Each task at every evaluation.",
                       figures.over_training(run.results))  # fmt: skip
-    if run.regression:
-        panels = {run.strategy: run.predictions()}
+    if measure.has_fits:
+        panels = {run.strategy: run.fits()}
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
 
 
 def of_several(section: Section) -> Iterator[Drawing]:
     """Of groups of runs that differ in their seed alone."""
-    chosen, told = _most_telling(section)
-    if section.regression:
+    chosen, left_out = _most_telling(section)
+    if section.measure.has_fits:
         panels = {group.label: group.complete[0] for group in chosen}
-        for part in of_regression(panels):
-            yield replace(part, caption=f"{part.caption}{told}")
+        for drawing in of_fits(panels):
+            yield replace(drawing, caption=f"{drawing.caption}{left_out}")
     else:
         if section.tasks > 1:
-            curves, left_out = _curves(section)
+            curves, shown_curves = _curves(section)
             figure = figures.trade_off(curves, "earlier tasks", "last task")
-            yield Drawing("trade_off", f"{TRADE_OFF}{left_out}", figure)
+            yield Drawing("trade_off", f"{TRADE_OFF}{shown_curves}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
-        yield Drawing("over_tasks", f"After each task, mean over seeds; points are seeds.{told}",
-                      figures.over_tasks(lines))  # fmt: skip
+        words = f"After each task, mean over seeds; points are seeds.{left_out}"
+        yield Drawing("over_tasks", words, figures.over_tasks(lines))
     for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
         name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
         words = "What a setting does: mean over seeds and 95 % interval, on test data."
@@ -100,22 +100,22 @@ def _most_telling(section: Section) -> tuple[list[Group], str]:
     of_each = section.best_first(section.chosen(g) or section.best_first(g)[0] for g in strategies)
     others = [group for group in ordered if group not in of_each]
     kept = section.best_first([*of_each, *others][:MOST_LINES])
-    told = f"{MOST_LINES} of {len(ordered)} settings, first each strategy's chosen or best one"
-    return kept, f" Shown are {told}."
+    count = f"{MOST_LINES} of {len(ordered)} settings"
+    return kept, f" Shown are {count}, first each strategy's chosen or best one."
 
 
 def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
     """A curve over the first swept setting of each strategy, and for each value of the second; if
     these are too many, one of each strategy. And a word on those left out."""
     strategies = _best_strategies(section)
-    told = _left_out(strategies, section)
+    left_out = _left_out(strategies, section)
     keys = {strategy: swept(groups) or [""] for strategy, groups in strategies.items()}
     lines = {
         strategy: settings_figures.lines(section, groups, keys[strategy][0], keys[strategy][1:])
         for strategy, groups in strategies.items()
     }
     if sum(map(len, lines.values())) > MOST_LINES:
-        told += " Of each strategy one curve is shown, that of its chosen or best setting."
+        left_out += " Of each strategy one curve is shown, that of its chosen or best setting."
         lines = {
             strategy: settings_figures.best_line(section, groups, *keys[strategy])
             for strategy, groups in strategies.items()
@@ -127,7 +127,7 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
         for label, ordered in of_strategy.items():
             points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
             curves[", ".join(filter(None, [strategy, label]))] = points
-    return curves, told
+    return curves, left_out
 
 
 def _left_out(strategies: Mapping[str, object], section: Section) -> str:
@@ -138,7 +138,7 @@ def _left_out(strategies: Mapping[str, object], section: Section) -> str:
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
     """(mean of the earlier tasks, last task) after the last, in percent, of each run."""
-    rows = [run.results[run.results["metrics_are_of"]][-1] for run in runs]
+    rows = [[v for v in run.results.matrix[-1] if v is not None] for run in runs]
     return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
 
 
@@ -164,17 +164,17 @@ def of_suite(suite: Suite, runs: Mapping[str, Run]) -> Iterator[Drawing]:
             figure = figures.over_training(seeds(asked["run"])[0].results)
         else:
             chosen = {label: seeds(run)[0] for label, run in asked["runs"].items() if seeds(run)}
-            for part in of_regression(chosen):
-                yield Drawing(f"{name}_{part.name}", part.caption, part.figure)
+            for drawing in of_fits(chosen):
+                yield replace(drawing, name=f"{name}_{drawing.name}")
             continue
         yield Drawing(name, suite.title, figure)
 
 
-def of_regression(runs: Mapping[str, Run]) -> Iterator[Drawing]:
+def of_fits(runs: Mapping[str, Run]) -> Iterator[Drawing]:
     """Fits side by side, and the errors over the epochs where they were measured."""
-    panels = {label: run.predictions() for label, run in runs.items()}
+    panels = {label: run.fits() for label, run in runs.items()}
     yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
-    if all(run.results["mse_curve"] for run in runs.values()):
+    if all(run.results.curve for run in runs.values()):
         results = {label: run.results for label, run in runs.items()}
         yield Drawing("errors_over_epochs", "The error on each task over all epochs, first seed.",
                       figures.errors_over_epochs(results))  # fmt: skip
@@ -182,5 +182,5 @@ def of_regression(runs: Mapping[str, Run]) -> Iterator[Drawing]:
 
 def moving(section: Section) -> dict[str, Arrays]:
     """The panels of an animation: in regression a run of each group, if they fit side by side."""
-    groups = section.measured if section.regression else []
-    return {g.label: g.complete[0].predictions() for g in groups} if len(groups) <= 4 else {}
+    groups = section.measured if section.measure.has_fits else []
+    return {g.label: g.complete[0].fits() for g in groups} if len(groups) <= 4 else {}

@@ -7,6 +7,7 @@ from functools import wraps
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -15,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import Arrays
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-Results = Mapping[str, Any]
 P = ParamSpec("P")
 
 
@@ -37,27 +38,26 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 @styled
 def accuracy_matrix(results: Results) -> Figure:
     """The matrix as a heat map with its numbers: accuracies in percent, or errors."""
-    regression = results["metrics_are_of"] == "mse"
-    R = np.array(results[results["metrics_are_of"]], dtype=float)
+    unit = results.measure.unit
+    R = np.array(results.matrix, dtype=float)
     figure = Figure(figsize=(1.9 + 0.7 * len(R), 1.2 + 0.6 * len(R)), layout="constrained")
     axes = figure.subplots()
-    shown = np.log10(np.maximum(R, 1e-12)) if regression else 100 * R
-    image = axes.imshow(shown, cmap="viridis_r" if regression else "viridis")
-    if not regression:
-        image.set_clim(0, 100)
+    shown = np.log10(np.maximum(R, 1e-12)) if unit.logarithmic else unit.factor * R
+    image = axes.imshow(shown, cmap="viridis" if results.measure.more_is_better else "viridis_r")
+    if not unit.logarithmic:
+        image.set_clim(0, unit.factor)
     numbers = [f"{k + 1}" for k in range(len(R))]
     axes.set_xticks(range(len(R)), numbers)
     axes.set_yticks(range(len(R)), numbers)
     axes.grid(False)
-    axes.set(
-        xlabel="measured on task", ylabel="after learning task", title=plain(results["strategy"])
-    )
+    axes.set(xlabel="measured on task", ylabel="after learning task", title=plain(results.strategy))
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
         red, green, blue, _ = image.cmap(image.norm(shown[t, k]))
         light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-        told = f"{R[t, k]:.2g}" if regression else f"{100 * R[t, k]:.1f}"
-        axes.text(k, t, told, ha="center", va="center", color="black" if light else "white")
-    figure.colorbar(image, ax=axes, label="log₁₀ of the error" if regression else "accuracy in %")
+        number = f"{R[t, k]:.2g}" if unit.logarithmic else unit.text(R[t, k])  # it has little room
+        axes.text(k, t, number, ha="center", va="center", color="black" if light else "white")
+    label = results.measure.label
+    figure.colorbar(image, ax=axes, label=f"log₁₀ of the {label}" if unit.logarithmic else label)
     return figure
 
 
@@ -70,24 +70,24 @@ def over_training(results: Results) -> Figure:
 
 
 def _over_training(axes: Axes, results: Results, labels: bool = True) -> None:
-    measure = results["metrics_are_of"]
-    of = measure if measure == "mse" else "accuracy"
+    unit = results.measure.unit
     # After the last step of a task it is evaluated once more: one point for both.
-    rows = [(point["task"], point[of]) for point in results[f"{of}_curve"]]
+    rows = results.curve or []
     switches = [n for n in range(1, len(rows)) if rows[n][0] != rows[n - 1][0]]
-    for task in range(len(results["tasks"])):
+    for task in range(len(results.tasks)):
         points = [(n + 1, row[task]) for n, (_, row) in enumerate(rows) if len(row) > task]
         x, y = np.array(points).T
-        y = y if measure == "mse" else 100 * y
         every = max(1, len(x) // 8)
-        axes.plot(x, y, label=f"task {task + 1}", color=task_colour(task), markevery=every)
+        axes.plot(
+            x, unit.factor * y, label=f"task {task + 1}", color=task_colour(task), markevery=every
+        )
     for switch in switches:
         axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
-    if measure == "mse":
+    if unit.logarithmic:
         axes.set_yscale("log")
     if labels:
         axes.set_xlabel("evaluation (dotted: the next task begins)")
-        axes.set_ylabel("mean squared error" if measure == "mse" else "accuracy in %")
+        axes.set_ylabel(results.measure.label)
         axes.legend()
 
 
@@ -101,9 +101,8 @@ def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
         for style, (label, seeds) in zip(styles(), runs.items(), strict=False):
             rows = []
             for results in seeds:
-                R = results[results["metrics_are_of"]]
-                so_far = [[a for a in row if a is not None] for row in R]
-                rows.append([100 * (np.mean(r) if axes is left else r[0]) for r in so_far])
+                so_far = [[a for a in row if a is not None] for row in results.matrix]
+                rows.append([100 * (fmean(r) if axes is left else r[0]) for r in so_far])
             tasks = np.arange(1, len(rows[0]) + 1)
             axes.plot(tasks, np.mean(rows, axis=0), label=plain(label), **style)
             for row in rows:

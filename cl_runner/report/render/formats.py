@@ -7,9 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Section, shown
 from cl_runner.report.render.page import Page
-from cl_runner.report.render.tables import Table, metrics
+from cl_runner.report.render.tables import Table
 
 MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -37,13 +38,13 @@ def markdown(table: Table) -> str:
 
 def markdown_page(page: Page) -> str:
     """What the page shows, its figures left out."""
-    parts = [f"# {_escaped(page.title)}", _escaped(page.counts), *map(markdown, page.verdict)]
-    for section in page.sections:
-        parts.append(f"## {_escaped(section.title)}")
-        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in section.sentences))
-        parts += map(markdown, [*section.tables, *section.details])
-        parts += [_escaped(section.best.why)] if section.best else []
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+    texts = [f"# {_escaped(page.title)}", _escaped(page.counts), *map(markdown, page.verdict)]
+    for chapter in page.chapters:
+        texts.append(f"## {_escaped(chapter.title)}")
+        texts.append("\n".join(f"- {_escaped(sentence)}" for sentence in chapter.sentences))
+        texts += map(markdown, [*chapter.tables, *chapter.details])
+        texts += [_escaped(chapter.choice.why)] if chapter.choice else []
+    return "\n\n".join(text.rstrip() for text in texts) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -58,17 +59,16 @@ def latex(table: Table) -> str:
 
 
 def results_csv(sections: Sequence[Section]) -> str:
-    """A row a group; metrics as in `results.json`, unrounded, with their standard deviation and
+    """One row per group; metrics as in `results.json`, unrounded, with their standard deviation and
     the ends of their 95 % interval."""
-    names = list(dict.fromkeys(name for section in sections for name in metrics(section)))
-    keys = list(dict.fromkeys(key for section in sections for key in section.varied))
-    parts = [f"{name}{end}" for name in names for end in ("", "_sd", "_low", "_high")]
+    metrics, keys = _of_any(sections)
+    columns = [f"{metric.name}{end}" for metric in metrics for end in ("", "_sd", "_low", "_high")]
     rows: list[list[Any]] = [
-        ["stream", "strategy", *keys, "n", "not_complete", *parts, "validation"]
+        ["stream", "strategy", *keys, "n", "not_complete", *columns, "validation"]
     ]
     for section in sections:
         for group in section.groups:
-            spreads = [group.spread(name) for name in names]
+            spreads = [group.spread(metric) for metric in metrics]
             rows.append([
                 section.title, group.strategy, *_values(group.varied, keys),
                 len(group.complete), len(group.unfinished),
@@ -79,10 +79,10 @@ def results_csv(sections: Sequence[Section]) -> str:
 
 
 def runs_csv(sections: Sequence[Section]) -> str:
-    """A row a run, those that are not complete with their state and the first line of the error."""
-    names = list(dict.fromkeys(name for section in sections for name in metrics(section)))
-    keys = list(dict.fromkeys(key for section in sections for key in section.varied))
+    """One row per run, one that is not complete with its state and the first line of its error."""
+    metrics, keys = _of_any(sections)
     costs = ["seconds", "steps", "samples_forward", "samples_backward", "peak_memory_bytes"]
+    names = [metric.name for metric in metrics]
     rows: list[list[Any]] = [
         ["stream", "run", "strategy", *keys, "seed", "state", "error", *names, "validation",
          *costs, "state_bytes", "alarms"]
@@ -90,16 +90,22 @@ def runs_csv(sections: Sequence[Section]) -> str:
     for section in sections:
         for group in section.groups:
             for run in group.runs:
-                cost = run.results.get("cost", {})
+                done = run.outcome
                 rows.append([
                     section.title, run.name, group.strategy, *_values(group.varied, keys),
                     shown(run.seed), run.state, run.error,
-                    *(run.results.get(name) for name in names), run.validation,
-                    *(cost.get(name) for name in costs),
-                    sum(cost["state_bytes"].values()) if cost else None,
-                    "; ".join(map(str, run.results.get("alarms", []))),
+                    *(run.value(metric) for metric in metrics), done and done.validation_mean,
+                    *(done and getattr(done.cost, name) for name in costs),
+                    done and sum(done.cost.state_bytes.values()),
+                    "; ".join(done.alarms if done else []),
                 ])  # fmt: skip
     return _csv(rows)
+
+
+def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:
+    """The metrics and the varied settings of all sections."""
+    metrics = {metric.name: metric for section in sections for metric in section.metrics}
+    return list(metrics.values()), list(dict.fromkeys(k for s in sections for k in s.varied))
 
 
 def _values(varied: dict[str, Any], keys: Sequence[str]) -> list[Any]:

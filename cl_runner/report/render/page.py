@@ -33,7 +33,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Best:
+class Choice:
     """The chosen setting: why it was chosen, and the command that runs it."""
 
     why: str
@@ -41,7 +41,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Part:
+class Chapter:
     """What the page shows of a section; `details` are folded."""
 
     title: str
@@ -50,16 +50,17 @@ class Part:
     figures: Sequence[Picture] = ()
     details: Sequence[Table] = ()
     frames: Sequence[str] = ()  # of an animation, as addresses that hold them
-    best: Best | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole: its title, how many runs it is of, the verdict of a suite, the sections."""
+    """The whole: its title, how many runs it is of, the verdict of a suite, a chapter for each
+    section."""
 
     title: str
     counts: str
-    sections: Sequence[Part]
+    chapters: Sequence[Chapter]
     verdict: Sequence[Table] = ()
     figures: Sequence[Picture] = ()  # of a suite
 
@@ -95,7 +96,7 @@ def inline(figure: Figure, name: str, caption: str) -> Picture:
     return Picture(name, caption, Markup(svg.replace("<svg", label, 1)), figure.get_figwidth() > 7)
 
 
-def frames(folder: Path) -> list[str]:
+def addresses(folder: Path) -> list[str]:
     """The pictures of an animation, in their order, as addresses that hold them."""
     files = sorted(folder.glob("*.png"))
     return [f"data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}" for f in files]

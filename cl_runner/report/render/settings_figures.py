@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from cl_runner.jobs.job import last_part
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.varying import by_strategy, in_order, swept
@@ -45,17 +46,16 @@ def sensitivity(
     for style, (label, ordered) in zip(styles(), drawn.items(), strict=False):
         spreads = [group.spread(section.metric) for group in ordered]
         x = [places[shown(group.varied.get(key))] for group in ordered]
-        scale = 1 if section.regression else 100
         means = _means(section, ordered)
         ends = [
-            mean if s.high is None else scale * s.high
+            mean if s.high is None else section.metric.unit.factor * s.high
             for s, mean in zip(spreads, means, strict=True)
         ]
         reach = [end - mean for end, mean in zip(ends, means, strict=True)]
         look = style if numeric else {**style, "linestyle": ""}  # nothing lies between names
         axes.errorbar(x, means, yerr=reach, capsize=2.5, elinewidth=0.9, label=plain(label), **look)
-    axes.set(xlabel=plain(key), ylabel=_words(section), title=plain(groups[0].strategy))
-    if section.regression:
+    axes.set(xlabel=plain(key), ylabel=section.metric.label, title=plain(groups[0].strategy))
+    if section.metric.unit.logarithmic:
         _log_where_spanned(axes.set_yscale, _means(section, groups))
     if any(drawn):
         figure.legend(loc="outside right upper")
@@ -74,7 +74,7 @@ def lines(
                         key=in_order)  # fmt: skip
         if len(values) <= MOST_LINES:
             return {
-                f"{_last(other)} {shown(value)}": [
+                f"{last_part(other)} {shown(value)}": [
                     g for g in ordered if shown(g.varied.get(other)) == shown(value)
                 ]
                 for value in values
@@ -91,7 +91,7 @@ def best_line(
     best = section.chosen(groups) or section.best_first(groups)[0]
     fixed = {other: shown(best.varied.get(other)) for other in others}
     members = [g for g in ordered if all(shown(g.varied.get(o)) == v for o, v in fixed.items())]
-    return {", ".join(f"{_last(o)} {v}" for o, v in fixed.items()): members}
+    return {", ".join(f"{last_part(o)} {v}" for o, v in fixed.items()): members}
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
@@ -123,8 +123,8 @@ def _is_number(value: Any) -> bool:
 
 def _means(section: Section, groups: Sequence[Group]) -> list[float]:
     """What is drawn of each group: accuracy in percent, or the error."""
-    scale = 1 if section.regression else 100
-    return [scale * (group.spread(section.metric).mean or 0) for group in groups]
+    factor = section.metric.unit.factor
+    return [factor * (group.spread(section.metric).mean or 0) for group in groups]
 
 
 @styled
@@ -145,9 +145,9 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure
         axes.set_xlabel(title)
         if axes.get_xscale() != "log":
             axes.set_xlim(left=0)
-        if section.regression:
+        if section.metric.unit.logarithmic:
             _log_where_spanned(axes.set_yscale, _means(section, drawn))
-    panels[0].set_ylabel(_words(section))
+    panels[0].set_ylabel(section.metric.label)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
@@ -171,11 +171,11 @@ def _per_group(measure: Callable[[Run], float], groups: Sequence[Group]) -> list
 
 
 def _memory(run: Run) -> float:
-    return float(run.results["cost"]["state_bytes"].get("memory", 0))
+    return run.results.cost.state_bytes.get("memory", 0)
 
 
 def _seconds(run: Run) -> float:
-    return float(run.results["cost"]["seconds"])
+    return run.results.cost.seconds
 
 
 def _size(value: float, _position: int) -> str:
@@ -184,12 +184,3 @@ def _size(value: float, _position: int) -> str:
         return "0"
     unit = min(3, int(np.log10(value)) // 3)
     return f"{value / 1000**unit:g} {('B', 'kB', 'MB', 'GB')[unit]}"
-
-
-def _words(section: Section) -> str:
-    unit = "" if section.regression else " in %"
-    return section.metric.replace("_", " ") + unit
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

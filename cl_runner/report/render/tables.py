@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Any
 
-from cl_runner.metrics import METRICS as DEFINITIONS
+from cl_runner.jobs.job import last_part
+from cl_runner.measures import Unit
 from cl_runner.report.compare.groups import Group, Section, shown
 from cl_runner.report.compare.ranking import Ranking
 from cl_runner.report.compare.significance import Spread
 from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_deviation, swept
-from cl_runner.text import number
-
-OF_CLASSES = (
-    "average_accuracy", "overall_accuracy", "average_incremental_accuracy",
-    "overall_incremental_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
-    "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
-)  # fmt: skip
-OF_REGRESSION = ("average_mse", "mse_growth")
-BRIEF = ("average_accuracy", "forgetting", *OF_REGRESSION)
 
 
 @dataclass(frozen=True)
@@ -47,58 +38,56 @@ class Table:
         return [any(r[c].value is not None for r in self.rows) for c in range(len(self.columns))]
 
 
-def metrics(section: Section) -> list[str]:
-    """Those that some run of the section has."""
-    names = OF_REGRESSION if section.regression else OF_CLASSES
-    return [name for name in names if any(g.spread(name).n for g in section.measured)]
-
-
 def results(section: Section, brief: bool = False) -> Table:
-    """A row a group: mean ± standard deviation over seeds of each metric, 95 % interval and number
-    of seeds; the best mean first, and what is not complete is counted. brief: as wide as a
+    """One row per group: mean ± standard deviation over seeds of each metric, 95 % interval and
+    number of seeds; the best mean first, and what is not complete is counted. brief: as wide as a
     terminal, with the most common metrics."""
-    shown_metrics = [m for m in metrics(section) if not brief or m in BRIEF]
-    keys = section.varied
-    measured = section.best_first(section.measured)
+    first, keys = section.metric, section.varied
+    common = section.measure.headline[:2]
+    others = [m for m in section.metrics if m != first and (not brief or m.name in common)]
     rows = []
-    for group in [*measured, *(g for g in section.groups if not g.complete)]:
-        of_metric = group.spread(section.metric)
+    for group in [
+        *section.best_first(section.measured),
+        *(group for group in section.groups if not group.complete),
+    ]:
+        spread = group.spread(first)
         rows.append([
-            *_who(group, keys),
-            Cell(str(of_metric.n), of_metric.n),
+            Cell(group.strategy),
+            *(_setting(group, key) for key in keys),
+            Cell(str(spread.n), spread.n),
             Cell(_states(group), len(group.unfinished)),
-            _mean(of_metric, section.metric),
-            _interval(of_metric, section.metric),
-            *(_mean(group.spread(m), m) for m in shown_metrics if m != section.metric),
-            _validation(group, section),
+            _mean(spread, first.unit),
+            _interval(spread, first.unit),
+            *(_mean(group.spread(metric), metric.unit) for metric in others),
+            _number(group.validation.mean, section.measure.unit),
         ])  # fmt: skip
-    others = [_words(m) for m in shown_metrics if m != section.metric]
-    columns = ["strategy", *map(_last, keys), "seeds", "not complete", _words(section.metric),
-               "95 % interval", *others, "validation"]  # fmt: skip
-    unit = "Mean squared errors" if section.regression else "Accuracies in %"
-    note = f"{unit}, mean ± standard deviation over seeds; interval of the mean by Student's t."
+    columns = ["strategy", *map(last_part, keys), "seeds", "not complete", first.title,
+               "95 % interval", *(metric.title for metric in others), "validation"]  # fmt: skip
+    note = (f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds; interval "
+            "of the mean by Student's t.")  # fmt: skip
     return Table("Results", columns, rows, [note])
 
 
-def ranking(section: Section, found: Ranking) -> Table:
-    """A row a place, with its distance to the first."""
+def ranking(section: Section, ranked: Ranking) -> Table:
+    """One row per place, with its distance to the first."""
+    unit = section.metric.unit
     rows = []
-    for place, entry in enumerate(found.places, start=1):
-        spread = entry.group.spread(section.metric)
-        row = [Cell(str(place), place), Cell(entry.group.label), _mean(spread, section.metric)]
-        if entry.behind is None:
+    for number, place in enumerate(ranked.places, start=1):
+        mean = _mean(place.group.spread(section.metric), unit)
+        row = [Cell(str(number), number), Cell(place.group.label), mean]
+        if place.behind is None:
             row += [Cell("–")] * 5
         else:
-            behind = entry.behind
+            difference, effect = place.behind.difference, place.behind.effect
             row += [
-                Cell(_signed(behind.difference.mean, section), behind.difference.mean),
-                _interval(behind.difference, section.metric),
-                Cell(_plain(behind.effect), behind.effect),
-                Cell(_p(entry.p), entry.p),
-                Cell(str(behind.difference.n), behind.difference.n),
+                Cell(unit.text(difference.mean, plus="+"), difference.mean),
+                _interval(difference, unit),
+                Cell("–" if effect is None else f"{effect:.1f}", effect),
+                Cell(_p(place.p), place.p),
+                Cell(str(difference.n), difference.n),
             ]
         rows.append(row)
-    columns = ["place", "strategy", _words(section.metric), "difference to the first",
+    columns = ["place", "strategy", section.metric.title, "difference to the first",
                "95 % interval of it", "effect size", "p (Holm)", "pairs"]  # fmt: skip
     notes = [
         "Differences are taken seed by seed; p is two-sided, of a permutation test of their signs "
@@ -112,43 +101,40 @@ def ranking(section: Section, found: Ranking) -> Table:
 def sensitivity(section: Section) -> Table:
     """For each swept setting of a strategy, how far the metric moves over its values, beside how
     far it moves over seeds."""
+    metric = section.metric
     rows = []
     for strategy, groups in by_strategy(section).items():
         for key in swept(groups):
-            means = mean_by_value(groups, key, section.metric)
-            low, high = min(means.values()), max(means.values())
-            noise = seed_deviation(groups, section.metric)
-            best = (min if section.regression else max)(means, key=lambda v: means[v])
+            means = mean_by_value(groups, key, metric)
             rows.append([
                 Cell(strategy),
                 Cell(key),
                 Cell(", ".join(means)),
-                Cell(best),
-                Cell(_difference(high - low, section), high - low),
-                Cell("–" if noise is None else _difference(noise, section), noise),
+                Cell(max(means, key=lambda value: metric.gain(means[value]))),
+                _number(max(means.values()) - min(means.values()), metric.unit),
+                _number(seed_deviation(groups, metric), metric.unit),
             ])  # fmt: skip
     columns = ["strategy", "setting", "values", "best on test data", "moves the mean by",
                "seeds move it by"]  # fmt: skip
-    notes = [f"Of {_words(section.metric)} on test data: the largest minus the smallest of the "
-             "values' means, each over all settings with that value; beside it the standard "
-             "deviation over the seeds of one setting."]  # fmt: skip
+    notes = [f"Of {metric.title} on test data: the largest minus the smallest of the values' "
+             "means, each over all settings with that value; beside it the standard deviation "
+             "over the seeds of one setting."]  # fmt: skip
     return Table("Sensitivity to each setting", columns, rows, notes)
 
 
 def costs(section: Section) -> Table:
     """What each group takes: seconds, samples, memory, and what its strategy keeps between
     tasks."""
-    kept = sorted(
-        {p for g in section.measured for r in g.complete for p in _state_bytes(r.results)}
-    )
+    spent = {g.label: [run.results.cost for run in g.complete] for g in section.measured}
+    kept = sorted({part for costs in spent.values() for c in costs for part in c.state_bytes})
     rows = []
-    for group in section.measured:
-        seconds = fmean(r.results["cost"]["seconds"] for r in group.complete)
-        backward = fmean(r.results["cost"]["samples_backward"] for r in group.complete)
-        peak = max(r.results["cost"]["peak_memory_bytes"] for r in group.complete)
-        sizes = [fmean(_state_bytes(r.results).get(p, 0) for r in group.complete) for p in kept]
+    for label, costs in spent.items():
+        seconds = fmean(cost.seconds for cost in costs)
+        backward = fmean(cost.samples_backward for cost in costs)
+        peak = max(cost.peak_memory_bytes for cost in costs)
+        sizes = [fmean(cost.state_bytes.get(part, 0) for cost in costs) for part in kept]
         rows.append([
-            Cell(group.label),
+            Cell(label),
             Cell(f"{seconds:.1f}", seconds),
             Cell(f"{backward:.0f}", backward),
             *(Cell(f"{size / 1e6:.3f}", size) for size in sizes),
@@ -164,13 +150,13 @@ def costs(section: Section) -> Table:
 
 def conventions(section: Section) -> Table:
     """Every choice of a formula by its name, and which groups made it."""
-    found: dict[str, dict[str, list[str]]] = {}
+    made: dict[str, dict[str, list[str]]] = {}
     for group in section.measured:
-        for key, value in group.complete[0].results["conventions"].items():
-            found.setdefault(key, {}).setdefault(shown(value), []).append(group.strategy)
+        for key, value in group.complete[0].results.conventions.items():
+            made.setdefault(key, {}).setdefault(shown(value), []).append(group.strategy)
     rows = [
         [Cell(key), Cell(value), Cell(", ".join(dict.fromkeys(strategies)))]
-        for key, values in sorted(found.items())
+        for key, values in sorted(made.items())
         for value, strategies in values.items()
     ]
     return Table("Conventions", ["convention", "value", "strategies"], rows)
@@ -178,95 +164,60 @@ def conventions(section: Section) -> Table:
 
 def definitions(section: Section) -> Table:
     """The definition of each metric that is shown."""
-    rows = [[Cell(_words(m)), Cell(DEFINITIONS[m])] for m in metrics(section)]
-    letter = (
-        "M[t][k] is the mean squared error" if section.regression else "R[t][k] is the accuracy"
-    )
-    note = f"{letter} on the test data of task k after learning task t; T is the number of tasks."
+    rows = [[Cell(metric.title), Cell(metric.definition)] for metric in section.metrics]
+    note = (f"{section.measure.symbol}[t][k] is the {section.measure.title} on the test data of "
+            "task k after learning task t; T is the number of tasks.")  # fmt: skip
     return Table("Metrics", ["metric", "definition"], rows, [note])
 
 
 def runs(section: Section) -> Table:
-    """A row a run, complete or not."""
+    """One row per run, complete or not."""
     rows = []
     for group in section.groups:
         for run in group.runs:
-            value = run.results.get(section.metric)
-            seconds = run.results.get("cost", {}).get("seconds")
+            alarms = run.results.alarms if run.complete else []
+            seconds = run.results.cost.seconds if run.complete else None
             rows.append([
                 Cell(run.name),
                 Cell(group.label),
                 Cell(shown(run.seed)),
                 Cell(run.state),
-                Cell(number(value, section.metric), value),
+                _number(run.value(section.metric), section.metric.unit),
                 Cell("–" if seconds is None else f"{seconds:.1f}", seconds),
-                Cell("; ".join([*map(str, run.results.get("alarms", [])), run.error]).strip("; ")),
+                Cell("; ".join([*alarms, run.error]).strip("; ")),
             ])  # fmt: skip
-    columns = ["run", "strategy", "seed", "state", _words(section.metric), "seconds",
+    columns = ["run", "strategy", "seed", "state", section.metric.title, "seconds",
                "error or alarm"]  # fmt: skip
     return Table("Runs", columns, rows)
 
 
-def _who(group: Group, keys: Iterable[str]) -> list[Cell]:
-    cells = [Cell(group.strategy)]
-    for key in keys:
-        value = group.varied.get(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        text = shown(value) if key in group.varied else "–"
-        cells.append(Cell(text, float(value) if is_number and value is not None else None))
-    return cells
+def _setting(group: Group, key: str) -> Cell:
+    if key not in group.varied:
+        return Cell("–")
+    value = group.varied[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(shown(value), float(value) if is_number else None)
 
 
 def _states(group: Group) -> str:
-    counts: dict[str, int] = {}
-    for run in group.unfinished:
-        counts[run.state] = counts.get(run.state, 0) + 1
+    counts = Counter(run.state for run in group.unfinished)
     return ", ".join(f"{count} {state}" for state, count in counts.items()) or "–"
 
 
-def _mean(spread: Spread, metric: str) -> Cell:
-    text = number(spread.mean, metric)
-    if spread.deviation is not None:
-        text += f" ± {number(spread.deviation, metric)}"
-    return Cell(text, spread.mean)
+def _number(value: float | None, unit: Unit) -> Cell:
+    return Cell(unit.text(value), value)
 
 
-def _interval(spread: Spread, metric: str) -> Cell:
+def _mean(spread: Spread, unit: Unit) -> Cell:
+    deviation = "" if spread.deviation is None else f" ± {unit.text(spread.deviation)}"
+    return Cell(f"{unit.text(spread.mean)}{deviation}", spread.mean)
+
+
+def _interval(spread: Spread, unit: Unit) -> Cell:
     if spread.low is None:
         return Cell("–")
-    return Cell(f"{number(spread.low, metric)} to {number(spread.high, metric)}", spread.low)
-
-
-def _validation(group: Group, section: Section) -> Cell:
-    return Cell(number(group.validation.mean, section.metric), group.validation.mean)
-
-
-def _signed(value: float | None, section: Section) -> str:
-    if value is None:
-        return "–"
-    return f"{value:+.3g}" if section.regression else f"{100 * value:+.1f}"
-
-
-def _difference(value: float, section: Section) -> str:
-    return f"{value:.3g}" if section.regression else f"{100 * value:.1f}"
-
-
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    return Cell(f"{unit.text(spread.low)} to {unit.text(spread.high)}", spread.low)
 
 
 def _p(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def _state_bytes(results: dict[str, Any]) -> dict[str, int]:
-    found: dict[str, int] = results["cost"]["state_bytes"]
-    return found
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

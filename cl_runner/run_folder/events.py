@@ -1,0 +1,81 @@
+"""The lines of `metrics.jsonl`: what a run logs, one line per event."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from cl_runner.measures import MEASURES, Measure
+from cl_runner.run_folder.schemas import Count, Error, Share, Strict
+
+Shares = Annotated[list[Share], Field(min_length=1)]
+Errors = Annotated[list[Error], Field(min_length=1)]
+
+
+class _Line(Strict):
+    def line(self) -> dict[str, Any]:
+        """The keys and values of the line."""
+        return self.model_dump(exclude_none=True)
+
+
+class Step(_Line):
+    """The mean of the loss and of each of its terms since the last such line."""
+
+    event: Literal["step"] = "step"
+    task: Count
+    epoch: Count
+    step: Count
+    loss: float
+    terms: dict[str, float]
+
+
+class Evaluation(_Line):
+    """What was measured on the tasks so far, after a task or within one."""
+
+    event: Literal["evaluation", "within_task"]
+    task: Count
+    step: Count
+    accuracy: Shares | None = None
+    accuracy_validation: Shares | None = None
+    mse: Errors | None = None
+    mse_validation: Errors | None = None
+
+    @property
+    def measure(self) -> Measure:
+        return MEASURES["accuracy" if self.mse is None else "mse"]
+
+    @property
+    def row(self) -> list[float]:
+        """The value on each task so far."""
+        row: list[float] = getattr(self, self.measure.logged)
+        return row
+
+    @property
+    def text(self) -> str:
+        """For people: `accuracy 91.2 88.0`."""
+        return " ".join([self.measure.logged, *map(self.measure.unit.text, self.row)])
+
+    @property
+    def validation(self) -> list[float] | None:
+        """The same on validation samples, where there are some."""
+        row: list[float] | None = getattr(self, f"{self.measure.logged}_validation")
+        return row
+
+    @model_validator(mode="after")
+    def _measured(self) -> Evaluation:
+        if self.accuracy is None and self.mse is None:
+            raise ValueError("measured nothing")
+        return self
+
+
+class Alarm(_Line):
+    """A term of the objective that does nothing."""
+
+    event: Literal["alarm"] = "alarm"
+    task: Count
+    term: str
+    message: str
+
+
+Event = Annotated[Step | Evaluation | Alarm, Field(discriminator="event")]

@@ -1,0 +1,201 @@
+"""`results.json`, one schema for every run: what it measured, and the metrics of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from cl_runner.measures import MEASURES, Measure
+from cl_runner.metrics import METRICS, Curve, Matrix, Metric, Records
+from cl_runner.run_folder.schemas import Count, Error, Node, Seconds, Share, Strict, saying
+
+SCHEMA = 1
+Errors: TypeAlias = list[list[Error | None]] | None
+Shares: TypeAlias = list[list[Share | None]] | None
+
+
+class Task(Strict):
+    name: str
+    classes: list[int] | None
+    train: Count
+    test: Count
+    test_sha256: str = "not known"
+
+
+class Cost(Strict):
+    seconds: Seconds
+    steps: Count
+    samples_forward: Count
+    samples_backward: Count
+    peak_memory_bytes: Count
+    state_bytes: dict[str, Count]
+
+
+class Environment(Strict):
+    versions: dict[str, str]
+    device: str
+    threads: Count
+
+
+class _Accuracies(Strict):
+    task: Count
+    accuracy: list[Share]
+
+
+class _Errors(Strict):
+    task: Count
+    mse: list[Error]
+
+
+def _measure(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"known are {', '.join(MEASURES)}")
+    return name
+
+
+class Results(Strict):
+    """What a complete run has measured. In the file each metric has a key of its own, in the place
+    of `metrics`; one that the file lacks is computed from the rest."""
+
+    schema_number: Annotated[Count, Field(alias="schema")] = SCHEMA
+    experiment: str
+    dataset: str
+    model: str
+    strategy: str
+    optimizer: str
+    seed: Count
+    conventions: Annotated[Node, saying("scenario")]
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    accuracy: Shares = None
+    accuracy_task_il: Shares = None
+    accuracy_validation: Shares = None
+    accuracy_reference: Shares = None
+    accuracy_curve: list[_Accuracies] | None = None
+    accuracy_before_learning: list[Share | None] | None = None
+    accuracy_untrained: list[Share] | None = None
+    mse: Errors = None
+    mse_validation: Errors = None
+    mse_curve: list[_Errors] | None = None
+    metrics_are_of: Annotated[str, AfterValidator(_measure)]
+    metrics: dict[str, float | None]
+    alarms: list[str]
+    cost: Cost
+    environment: Environment
+
+    def document(self) -> dict[str, Any]:
+        """What the file holds."""
+        return self.model_dump(by_alias=True)
+
+    @property
+    def measure(self) -> Measure:
+        return MEASURES[self.metrics_are_of]
+
+    @property
+    def headline(self) -> list[Metric]:
+        """The metrics to show first."""
+        return [METRICS[name] for name in self.measure.headline]
+
+    @property
+    def score(self) -> float:
+        """The first of them, such that more is better."""
+        first = self.headline[0]
+        return first.gain(self.metrics[first.name] or 0.0)  # it is never None
+
+    @property
+    def matrix(self) -> Matrix:
+        """The one that metrics are read off: a row after each task, a column for each task."""
+        matrix: Matrix = getattr(self, self.metrics_are_of)
+        return matrix
+
+    @property
+    def validation(self) -> Matrix | None:
+        """The same on validation samples, where there are some."""
+        matrix: Matrix | None = getattr(self, f"{self.measure.logged}_validation")
+        return matrix
+
+    @property
+    def validation_mean(self) -> float | None:
+        """The mean of its last row, over all tasks: what settings are chosen by."""
+        rows = self.validation
+        return None if rows is None else fmean(v for v in rows[-1] if v is not None)
+
+    @property
+    def curve(self) -> Curve | None:
+        """The task being learned and the values of the tasks so far, at each evaluation."""
+        if self.accuracy_curve is not None:
+            return [(point.task, point.accuracy) for point in self.accuracy_curve]
+        if self.mse_curve is not None:
+            return [(point.task, point.mse) for point in self.mse_curve]
+        return None
+
+    @property
+    def records(self) -> Records:
+        """What metrics are computed from."""
+        return Records(
+            R=self.accuracy_task_il if self.metrics_are_of == "accuracy_task_il" else self.accuracy,
+            M=self.mse,
+            sizes=[task.test for task in self.tasks],
+            curve=None if self.accuracy_curve is None else self.curve,
+            before=self.accuracy_before_learning,
+            untrained=self.accuracy_untrained,
+            reference=self.accuracy_reference,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, node: Any) -> Any:
+        """The metrics of the file as one mapping."""
+        if not isinstance(node, Mapping):
+            return node
+        rest = {key: value for key, value in node.items() if key not in METRICS}
+        return {**rest, "metrics": {name: node[name] for name in METRICS if name in node}}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, as_mapping: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Each metric under a key of its own."""
+        flat: dict[str, Any] = {}
+        for key, value in as_mapping(self).items():
+            flat |= value if key == "metrics" else {key: value}
+        return flat
+
+    @model_validator(mode="after")
+    def _fits(self) -> Results:
+        matrices = {name: getattr(self, name) for name in (*MEASURES, "accuracy_validation",
+                    "accuracy_reference", "mse_validation")}  # fmt: skip
+        if matrices[self.metrics_are_of] is None:
+            raise ValueError(f"lacks {self.metrics_are_of}")
+        for name, rows in matrices.items():
+            if rows is not None and not _is_matrix(rows, len(self.tasks)):
+                raise ValueError(f"{name} is no matrix with one row per task")
+        if any(t >= len(self.tasks) or len(row) != t + 1 for t, row in self.curve or ()):
+            raise ValueError("a curve has values of other tasks")
+        self._complete_metrics()
+        return self
+
+    def _complete_metrics(self) -> None:
+        """Those of the file, and all that it lacks."""
+        records, stored = self.records, self.metrics
+        self.metrics = {}
+        for name, metric in METRICS.items():
+            value = stored[name] if name in stored else metric.of(records)
+            if value is not None and abs(value) > metric.unit.limit:
+                raise ValueError(f"{name} is out of range")
+            self.metrics[name] = value
+        if self.metrics[self.measure.headline[0]] is None:
+            raise ValueError(f"lacks {self.measure.headline[0]}")
+
+
+def _is_matrix(rows: Sequence[Sequence[float | None]], size: int) -> bool:
+    """Square, and known on and below the diagonal."""
+    return len(rows) == size and all(
+        len(row) == size and None not in row[: t + 1] for t, row in enumerate(rows)
+    )
