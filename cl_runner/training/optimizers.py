@@ -1,4 +1,4 @@
-"""torch's optimizers with their fastest flags, and how the learning rate falls within a task."""
+"""torch's optimizers with their fastest flags; the learning rate may differ between tasks."""
 
 from __future__ import annotations
 
@@ -49,8 +49,14 @@ def adam(
     weight_decay: PerTask[NonNegative],
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient."""
-    rate, decay = at_task(lr, task), at_task(weight_decay, task)
-    return _adam(torch.optim.Adam, parameters, rate, (beta1, beta2), eps, decay)
+    return torch.optim.Adam(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )
 
 
 @target
@@ -65,20 +71,14 @@ def adamw(
     weight_decay: PerTask[NonNegative],
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), for this task."""
-    rate, decay = at_task(lr, task), at_task(weight_decay, task)
-    return _adam(torch.optim.AdamW, parameters, rate, (beta1, beta2), eps, decay)
-
-
-def _adam(
-    kind: type[torch.optim.Adam],
-    parameters: Parameters,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> torch.optim.Optimizer:
-    """Either form of Adam: they differ in where the weight decay enters."""
-    return kind(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(
+        parameters,
+        lr=at_task(lr, task),
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+        fused=True,
+    )
 
 
 LrSchedule = Literal["constant", "cosine_warm_restarts"]
