@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial, reduce
-from importlib import import_module
 from operator import or_
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
@@ -21,8 +20,8 @@ from typing_extensions import TypedDict
 
 from cl_runner.config.annotations import UNIONS, allowed, is_node
 from cl_runner.config.factory import PLAIN, Factory, hints_of, path_of, refuse_other
-from cl_runner.config.targets import is_target
-from cl_runner.errors import MISSING, ConfigError, Problem, first_line, nearest
+from cl_runner.config.targets import find
+from cl_runner.errors import MISSING, ConfigError, Problem, nearest
 
 
 def settings_of(
@@ -36,35 +35,34 @@ def settings_of(
     try:
         return form.validate_python(given, context=(key, trusted))
     except ValidationError as error:
-        found = [p for e in error.errors() for p in _problems(e, given, target, key)]
-        raise ConfigError(*{problem.key: problem for problem in found}.values()) from None
+        problems = [p for e in error.errors() for p in _problems(e, given, target, key)]
+        raise ConfigError(*{problem.key: problem for problem in problems}.values()) from None
 
 
 def parameters(target: Callable[..., Any]) -> list[str]:
     """The names of its settings: its keyword-only parameters."""
-    found = inspect.signature(target).parameters.values()
-    return [p.name for p in found if p.kind is p.KEYWORD_ONLY]
+    declared = inspect.signature(target).parameters.values()
+    return [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
 
 
 def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str]) -> Any:
     """Call what the node describes, or make it a Factory if the run has to add something.
 
     wanted: what it must be; Any: anything."""
-    target = _find(str(node["_target_"]), _join(key, "_target_"), trusted)
-    found = inspect.signature(target).parameters.values()
-    is_factory = any(p.kind is p.POSITIONAL_OR_KEYWORD for p in found)
+    target = find(str(node["_target_"]), _join(key, "_target_"), trusted)
+    declared = inspect.signature(target).parameters.values()
+    is_factory = any(p.kind is p.POSITIONAL_OR_KEYWORD for p in declared)
     product = get_args(wanted)[0] if get_origin(wanted) is Factory else wanted
-    kinds = [] if wanted is Any else [product]
     result = target if inspect.isclass(target) else hints_of(target, key).get("return")
     if inspect.isclass(result):  # before all else: its settings are of no use if it is not
-        refuse_other(key, target, result, kinds)
-    if kinds and is_factory != (get_origin(wanted) is Factory):
+        refuse_other(key, target, result, product)
+    if wanted is not Any and is_factory != (get_origin(wanted) is Factory):
         allowed = "must take what the run gives it, such as the network, by position, and settings"
         allowed = f"{allowed} by keyword" if not is_factory else "takes settings by keyword alone"
         raise ConfigError.of(key, path_of(target), allowed)
     given = {name: value for name, value in node.items() if name != "_target_"}
     settings = settings_of(target, given, key, trusted)
-    factory: Factory[Any] = Factory(key, target, settings, kinds)
+    factory: Factory[Any] = Factory(key, target, settings, product)
     return factory if is_factory else factory()
 
 
@@ -115,30 +113,6 @@ def _problems(
         yield Problem(at, given[name], what, nearest(name, parameters(target)))
     else:
         yield Problem(at, given[name], f"must be {allowed(hints_of(target, key)[name])}")
-
-
-def _find(path: str, key: str, trusted: Sequence[str]) -> Callable[..., Any]:
-    """The class or function at this dotted path, if its package is trusted and it is declared to be
-    a target."""
-    package, _, _ = path.partition(".")
-    if package not in trusted:
-        could_be = package.isidentifier() and len(package) <= 80
-        hint = f"if you trust it, add trusted_targets=[{package}] to the command line"
-        allowed = f"only targets of {', '.join(trusted)} are built"
-        raise ConfigError.of(key, path, allowed, hint if could_be else "")
-    module, _, name = path.rpartition(".")
-    try:
-        target = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError.of(key, path, f"cannot be imported ({first_line(error)})") from None
-    if not (inspect.isclass(target) or inspect.isfunction(target)):
-        raise ConfigError.of(key, path, "is neither a class nor a function")
-    if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
-        raise ConfigError.of(key, path, f"is of {target.__module__}, which is not trusted")
-    if not is_target(target):
-        hint = "if it is yours, put @target above it (from cl_runner.config.targets import target)"
-        raise ConfigError.of(key, path, "is not declared to be a target", hint)
-    return target
 
 
 def _join(key: str, name: str) -> str:

@@ -1,9 +1,9 @@
-"""What the nodes of the settings build: calls that are checked before and after they are made."""
+"""Calls that the nodes of the settings describe, checked before and after they are made."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -19,15 +19,15 @@ Built = TypeVar("Built")
 
 @dataclass(frozen=True)
 class Factory(Generic[Built]):
-    """A validated call that still waits for what the run gives it."""
+    """A validated call that waits for what the run gives it."""
 
     key: str
     target: Callable[..., Any]
     settings: dict[str, Any]
-    kinds: Sequence[Any]  # of which what it builds must be one; empty: anything
+    product: Any  # the class or protocol of what it builds; Any: anything
 
     def __call__(self, *given: Any) -> Built:
-        """Raises ConfigError for what cannot be built from these settings or is of another kind."""
+        """Raises ConfigError if it cannot be built from these settings, or is something else."""
         try:
             inspect.signature(self.target).bind(*given, **self.settings)
         except TypeError as error:
@@ -40,7 +40,7 @@ class Factory(Generic[Built]):
         except (RuntimeError, OverflowError, ValueError, AssertionError) as error:
             allowed = f"cannot be built: {first_line(error)}"
             raise ConfigError.of(self.key, path_of(self.target), allowed) from None
-        refuse_other(self.key, self.target, built, self.kinds)
+        refuse_other(self.key, self.target, built, self.product)
         return built
 
     def conventions(self) -> dict[str, Any]:
@@ -65,11 +65,11 @@ def hints_of(target: Callable[..., Any], key: str) -> dict[str, Any]:
         raise ConfigError.of(key, path_of(target), allowed) from None
 
 
-def refuse_other(key: str, target: Callable[..., Any], found: Any, kinds: Sequence[Any]) -> None:
-    """Raise ConfigError unless what this target builds, or the class of it, is of such a kind."""
-    lacking = [_lacking(found, kind) for kind in kinds]
-    if lacking and all(lacking):
-        raise ConfigError.of(key, path_of(target), lacking[0])
+def refuse_other(key: str, target: Callable[..., Any], found: Any, wanted: Any) -> None:
+    """Raise ConfigError unless what this target builds, or the class of it, is what is wanted."""
+    lacking = "" if wanted is Any else _lacking(found, wanted)
+    if lacking:
+        raise ConfigError.of(key, path_of(target), lacking)
 
 
 def _lacking(found: Any, kind: Any) -> str:

@@ -111,6 +111,6 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def is_of_launching(override: str) -> bool:
-    """Whether it chooses what a sweep runs and where: a preset of `conf/sweep/`, Hydra's own."""
+def is_for_sweeps(override: str) -> bool:
+    """Whether it chooses what a sweep runs, or how: a preset of `conf/sweep/`, Hydra's own keys."""
     return re.split(r"[./@]", key_of(override))[0] in ("sweep", "hydra")

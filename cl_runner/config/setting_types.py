@@ -78,9 +78,8 @@ BufferSize = Annotated[
 ]
 
 T = TypeVar("T")
-Few: TypeAlias = T | Annotated[list[T], Field(min_length=1)]
-"""One value or several."""
-PerTask: TypeAlias = T | Annotated[list[T], Field(min_length=1), Traits(per_task=True)]
+NonEmpty: TypeAlias = Annotated[list[T], Field(min_length=1)]
+PerTask: TypeAlias = T | Annotated[NonEmpty[T], Traits(per_task=True)]
 """One value, or a list with one value per task, of which the last repeats. In a task only its own
 value acts."""
 

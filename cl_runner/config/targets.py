@@ -6,9 +6,12 @@ that was not written to be: not a function that starts processes, nor a command 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from typing import Any, TypeVar
+
+from cl_runner.errors import ConfigError, first_line
 
 T = TypeVar("T", bound=Callable[..., Any])
 _DECLARED: set[Callable[..., Any]] = set()
@@ -33,14 +36,34 @@ def trust(packages: Iterable[str]) -> None:
     _TRUSTED.update(packages)
 
 
-def known(path: str) -> Callable[..., Any] | None:
-    """The target at this dotted path, to be looked at, not called. None, and nothing is imported,
-    if its package is neither ours nor trusted; None also for whatever is wrong with it."""
+def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
+    """The target at this dotted path. Raises ConfigError unless its package is trusted and it is
+    declared to be one. key: where it is named."""
+    package, _, _ = path.partition(".")
+    if package not in trusted:
+        could_be = package.isidentifier() and len(package) <= 80
+        hint = f"if you trust it, add trusted_targets=[{package}] to the command line"
+        allowed = f"only targets of {', '.join(trusted)} are built"
+        raise ConfigError.of(key, path, allowed, hint if could_be else "")
     module, _, name = path.rpartition(".")
-    if path.partition(".")[0] not in _TRUSTED:
-        return None
     try:
-        found: Callable[..., Any] = getattr(import_module(module), name)
-        return found if is_target(found) else None
+        target = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError.of(key, path, f"cannot be imported ({first_line(error)})") from None
+    if not (inspect.isclass(target) or inspect.isfunction(target)):
+        raise ConfigError.of(key, path, "is neither a class nor a function")
+    if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
+        raise ConfigError.of(key, path, f"is of {target.__module__}, which is not trusted")
+    if not is_target(target):
+        hint = "if it is yours, put @target above it (from cl_runner.config.targets import target)"
+        raise ConfigError.of(key, path, "is not declared to be a target", hint)
+    return target
+
+
+def known(path: str) -> Callable[..., Any] | None:
+    """The target at this dotted path, to be looked at, not called; None if it is not trusted, is no
+    target or cannot be imported, for whatever reason."""
+    try:
+        return find(path, "", sorted(_TRUSTED))
     except (Exception, SystemExit):  # a user's own module can raise anything
         return None

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, get_args
 import yaml
 
 from cl_runner.config.factory import hints_of
-from cl_runner.config.overrides import is_of_launching, key_of
+from cl_runner.config.overrides import is_for_sweeps, key_of
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.config.setting_types import LATER, Traits
 from cl_runner.config.targets import known
@@ -48,7 +48,7 @@ def traits(key: str, config: Config | None = None) -> Traits:
 
 def of_one_call(override: str) -> bool:
     """Whether it belongs to one command, so that whoever continues the run types it again."""
-    return is_of_launching(override) or traits(key_of(override)).of_one_call
+    return is_for_sweeps(override) or traits(key_of(override)).of_one_call
 
 
 def is_place(key: str) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cl_runner.config.setting_types import (
     DataRoot,
-    Few,
     Fraction,
+    NonEmpty,
     NonNegativeInt,
     PositiveInt,
     TaskCount,
@@ -43,7 +43,8 @@ class ByClass:
         root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
-        classes_per_task: Few[PositiveInt],  # all act from the start: the head has their rows
+        classes_per_task: PositiveInt
+        | NonEmpty[PositiveInt],  # all act at once, in the head's shape
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         validation_fraction: Fraction,
         pixels: Pixels,
@@ -140,7 +141,7 @@ class BySource:
     def __init__(
         self,
         *,
-        sources: list[Source],
+        sources: NonEmpty[Source],
         root: DataRoot,
         scenario: Scenario,
         validation_fraction: Fraction,
@@ -182,7 +183,9 @@ def _groups(split: Split) -> Tensor:
     return torch.arange(len(split.labels)) if split.groups is None else split.groups
 
 
-def _sizes(tasks: int, classes_per_task: Few[int], source: Source, scenario: Scenario) -> list[int]:
+def _sizes(
+    tasks: int, classes_per_task: int | list[int], source: Source, scenario: Scenario
+) -> list[int]:
     """Classes of each task. Raises ConfigError if the data set has not so many."""
     at_most_one_a_task("classes_per_task", classes_per_task, tasks)
     sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]

@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from cl_runner.config import overrides
 from cl_runner.config.masking import shown
-from cl_runner.config.overrides import is_of_launching, key_of
+from cl_runner.config.overrides import is_for_sweeps, key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 
@@ -67,7 +67,7 @@ def read(words: Sequence[str]) -> Space:
     for typed in words:
         key = key_of(typed)
         launching = "only applies to a sweep, cl-train -m; a search has --jobs"
-        refused = launching if is_of_launching(key) else traits(key).not_in_search
+        refused = launching if is_for_sweeps(key) else traits(key).not_in_search
         if refused:
             raise ConfigError.of(key, typed.partition("=")[2], refused)
         if key in fixed or any(key == key_of(other) for other in searched):

@@ -16,6 +16,7 @@ from cl_runner.config.setting_types import (
     PLACE,
     Device,
     Folder,
+    NonEmpty,
     NonNegative,
     PerTask,
     Positive,
@@ -92,7 +93,7 @@ class Settings:
     device: Device
     threads: Threads | None
     epochs: Annotated[PerTask[PositiveInt], Traits(takes_time=True)]
-    later_phases: Annotated[list[Phase] | None, LATER | Traits(takes_time=True)]
+    later_phases: Annotated[NonEmpty[Phase] | None, LATER | Traits(takes_time=True)]
     batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
     lr_schedule: LrSchedule
     min_lr: NonNegative

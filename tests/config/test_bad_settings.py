@@ -61,6 +61,7 @@ OF_ONE = [  # of the wrong kind, or out of range
     (["output_root="], "output_root=", "must be a text that names a folder"),
     (["device=meta"], "device=meta", "auto, cpu, cuda, cuda:1 or mps"),
     (["later_phases=" + PHASE], "later_phases=", "must be a list, each a node"),
+    (["later_phases=[]"], "later_phases=[]", "must be a list, each a node"),
     (["strategy=lwf", "strategy.T=1e300"], "strategy.T=1e+300", "≤ 1e+18"),
     (["threads=2147483647"], "threads=2147483647", "≤ 1024"),
     (["model._target_=cl_runner.strategies.lwf.LwF"], "model=cl_runner", "is no Network"),

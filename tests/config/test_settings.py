@@ -10,8 +10,8 @@ import pytest
 import yaml
 from conftest import composed
 
-from cl_runner.config.build import _find
 from cl_runner.config.paths import CONF
+from cl_runner.config.targets import find
 from cl_runner.errors import ConfigError
 
 GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
@@ -43,7 +43,7 @@ def test_every_experiment_is_built(experiment: str) -> None:
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o != ("tracker", "local")])
 def test_every_yaml_lists_exactly_the_parameters_of_its_target(group: str, option: str) -> None:
     node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
-    target = _find(node.pop("_target_"), "", ["cl_runner"])
+    target = find(node.pop("_target_"), "", ["cl_runner"])
     parameters = inspect.signature(target).parameters.values()
     assert set(node) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert all(p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -75,7 +75,8 @@ WRONG = [
     (["model=cnn_leaky", "model.channels=[1,1,1,1]"], "model.channels"),
     (["strategy._target_=cl_runner.nowhere.X"], "cannot be imported"),
     (["strategy._target_=cl_runner.training.run.log"], "neither a class nor a function"),
-    (["+nothing=1"], "nothing=1: no such setting"),
+    (["+nothing=1"], "nothing=1: no such setting."),
+    (["+optimizer.gamma=1"], "known are beta1, beta2, eps, lr, weight_decay"),
 ]
 
 
