@@ -33,9 +33,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.paths import CONF
+from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.batches import Batch, batches
 from cl_runner.data.samples import Pixels
-from cl_runner.data.stream import Cut, Outline, Stream, Task, assemble
+from cl_runner.data.stream import Outline, Stream, Task
 from cl_runner.run_folder.checkpoint import Checkpoints
 from cl_runner.strategies.parts.fisher import fisher_diagonal
 from cl_runner.tracking.local import LocalFiles

@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cl_runner.config.paths import CONF
-from cl_runner.evaluation.accuracy import Evaluator
+from cl_runner.evaluation.accuracy import Accuracy
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder import read as reading
 from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
@@ -38,8 +38,8 @@ from cl_runner.training.settings import Settings, read
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]
 AROUND: list[tuple[Any, str]] = [
-    (Training, "_step"), (Training, "_after_step"), (Evaluator, "after_task"),
-    (Evaluator, "within_task"), (Memory, "learn"), (Memory, "_put"), (ewc, "fisher_diagonal"),
+    (Training, "_step"), (Training, "_after_step"), (Accuracy, "after_task"),
+    (Accuracy, "within_task"), (Memory, "learn"), (Memory, "_put"), (ewc, "fisher_diagonal"),
     (results, "compose"), (memory, "balanced_quotas"), (Path, "unlink"),
 ]  # fmt: skip
 """What changes the state: killed before and after."""

@@ -19,9 +19,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cl_runner.config.paths import CONF
+from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.batches import Batch, batches
 from cl_runner.data.samples import Pixels
-from cl_runner.data.stream import Cut, Outline, Stream, assemble
+from cl_runner.data.stream import Outline, Stream
 from cl_runner.models.mlp import mlp
 from cl_runner.models.network import Network
 from cl_runner.train import main

@@ -16,7 +16,7 @@ from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
 from cl_runner.models.network import Network
 from cl_runner.strategies.finetune import Finetune
-from cl_runner.strategies.parts.losses import cross_entropy
+from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -92,7 +92,7 @@ class Failing(Strategy):
         self.fault = fault
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        loss = cross_entropy(self.network(batch.x), batch)
+        loss = task_loss(self.network(batch.x), batch)
         if batch.position[1:] == (1, 0, 2):
             theta = self.network.classifier.weights[0]
             if self.fault == "no memory":

@@ -104,7 +104,7 @@ SETTINGS = [
     (["model._target_=pathlib.Path.unlink"], "model._target_=pathlib.Path.unlink",
      "only targets of"),
     (["model._target_=cl_runner.train.hydra.utils.call"], "model._target_=", "cannot be imported"),
-    (["model._target_=cl_runner.data.gtsrb.ThreadPoolExecutor"], "model._target_=",
+    (["model._target_=cl_runner.data.pictures.ThreadPoolExecutor"], "model._target_=",
      "is of concurrent.futures.thread, which is not trusted"),
 ]  # fmt: skip
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cl_runner.randomness import Key, generator
-
-if TYPE_CHECKING:
-    from cl_runner.data.stream import Task
 from cl_runner.data.samples import Samples
+from cl_runner.data.stream import Task
+from cl_runner.randomness import Key, generator
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from cl_runner.config.setting_types import (
     at_task,
 )
 from cl_runner.config.targets import target
+from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, Split, read
-from cl_runner.data.stream import Cut, Outline, Scenario, Scope, Stream, assemble
+from cl_runner.data.stream import Outline, Scenario, Scope, Stream
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
 from cl_runner.randomness import generator

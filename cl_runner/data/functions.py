@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cl_runner.config.setting_types import Fraction, NonNegative, PositiveInt, Real
 from cl_runner.config.targets import target
+from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.samples import Preparation
-from cl_runner.data.stream import Cut, Outline, Scope, Stream, assemble
+from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
 from cl_runner.randomness import Key, generator

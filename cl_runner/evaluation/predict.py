@@ -10,6 +10,7 @@ from torch import Tensor
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.errors import Diverged
+from cl_runner.models.network import evaluation_mode
 from cl_runner.strategies.strategy import Strategy
 
 CHUNK = 1000  # samples at a time
@@ -32,26 +33,25 @@ class Predictions:
         return (self.among_own == self.labels).double().mean().item()
 
 
-@torch.no_grad()
 def predict(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Predictions:
-    """Predict the samples of `task` when `seen` classes are known.
+    """The predicted classes of samples of `task` when `seen` classes are known; see `outputs`."""
+    scores = outputs(strategy, samples, task, seen)
+    own = scores[:, task.classes.start : task.classes.stop]
+    return Predictions(samples.y, scores.argmax(1), own.argmax(1) + task.classes.start)
+
+
+@torch.no_grad()
+def outputs(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Tensor:
+    """The first `seen` outputs for samples of `task`, [N, seen].
 
     Runs in evaluation mode and leaves mode, buffers and generators as they were. Raises Diverged
     when an output is not finite: the argmax of NaNs is class 0, and a dead model looks fine.
     """
-    training = strategy.training
-    strategy.eval()
-    among_seen, among_own = [], []
-    own = slice(task.classes.start, task.classes.stop)
-    for number, chunk in enumerate(samples.chunks(CHUNK)):
-        scores = strategy.predict(chunk.x)[:, :seen]
-        wrong = torch.nonzero(~torch.isfinite(scores).all(1)).flatten()
-        if len(wrong) > 0:
-            raise Diverged(
-                f"diverged: the output for sample {number * CHUNK + int(wrong[0])} of task "
-                f"{task.index + 1}, predicted after {seen} classes, is not finite"
-            )
-        among_seen.append(scores.argmax(1))
-        among_own.append(scores[:, own].argmax(1) + own.start)
-    strategy.train(training)
-    return Predictions(samples.y, torch.cat(among_seen), torch.cat(among_own))
+    with evaluation_mode(strategy):
+        chunks = [strategy.predict(chunk.x)[:, :seen] for chunk in samples.chunks(CHUNK)]
+    found = torch.cat(chunks)
+    wrong = torch.nonzero(~torch.isfinite(found).all(1)).flatten()
+    if len(wrong) > 0:
+        place = f"sample {int(wrong[0])} of task {task.index + 1}"
+        raise Diverged(f"diverged: the output for {place} is not finite")
+    return found

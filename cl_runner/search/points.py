@@ -22,7 +22,6 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
-from cl_runner.evaluation.accuracy import metrics_are_of
 from cl_runner.jobs.job import Job, job_folder, plain_name
 from cl_runner.measures import MEASURES, Measure
 from cl_runner.search.space import Params, Space, word
@@ -60,7 +59,7 @@ def checked(overrides: Sequence[str]) -> Point:
         allowed = "a search selects on validation samples, never on test samples"
         raise ConfigError.of(key, found, allowed, f"{key}=0.1")
     title = str(choices.get("experiment") or choices.get("dataset"))
-    measure = MEASURES[metrics_are_of(outline.scenario)]
+    measure = MEASURES[outline.matrix]
     root = Path(read.output_root).absolute()  # the value of the environment, if it is one
     return Point(list(overrides), written, title, len(outline.labels), measure, root, masks)
 

@@ -18,10 +18,14 @@ from cl_runner.strategies.strategy import Strategy
 class EWC(Strategy):
     """L(θ) = CE(θ) + weight/2 · Σₜ Σᵢ Fₜᵢ (θᵢ − θ*ₜᵢ)²   (Kirkpatrick et al. 2017, eq. 3)
 
-    `offline`: the sum over all earlier tasks t; `online`: one spring a weight, anchored at the
-    last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4). `half`: whether the factor
-    1/2 is there. `fisher`: the estimator of F (`parts/fisher.py`), made from
-    `fisher_samples` (null: all) of the training samples."""
+    θ*ₜ are the weights after task t, Fₜ the diagonal of the Fisher information there.
+
+    - `mode`: `offline`, the sum over all earlier tasks t; `online`, one spring per weight, anchored
+      at the last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4)
+    - `half`: whether the factor 1/2 is there
+    - `fisher`: the estimator of F (`parts/fisher.py`), made from `fisher_samples` of the training
+      samples (null: all of them)
+    """
 
     shares_first_task = True
 
@@ -38,8 +42,10 @@ class EWC(Strategy):
         fisher_batch_size: PositiveInt,
     ) -> None:
         super().__init__(network)
-        self.factor, self.mode, self.decay = weight / 2 if half else weight, mode, decay
-        self.estimator, self.samples, self.batch_size = fisher, fisher_samples, fisher_batch_size
+        self.factor = weight / 2 if half else weight
+        self.mode, self.decay = mode, decay
+        self.estimator = fisher
+        self.samples, self.batch_size = fisher_samples, fisher_batch_size
         self.fisher = Quadratic(list(network.parameters()))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:

@@ -14,8 +14,10 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class GDumb(Strategy):
-    """L(θ) = CE(θ) on the stored samples, from the initial weights at each task (Prabhu et al.
-    2020). What it reaches, with no other means against forgetting, others have to beat."""
+    """L(θ) = CE(θ) on the stored samples, from the initial weights at each task.
+
+    Prabhu et al. 2020. It does nothing else against forgetting, so others have to beat it.
+    """
 
     def __init__(self, network: Network, *, buffer_size: BufferSize) -> None:
         super().__init__(network)

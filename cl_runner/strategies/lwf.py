@@ -12,17 +12,24 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class LwF(Strategy):
-    """L(θ) = CE(θ) + α · T² · KL(p_θ* ‖ p_θ), p softened by T, over the old classes.
+    """L(θ) = CE(θ) + α · T² · KL(p_θ* ‖ p_θ)   (Li & Hoiem 2016, arXiv:1606.09282, eq. 1 to 3)
 
-    Li & Hoiem 2016 (arXiv:1606.09282), equations 1 to 3; θ* are the weights before the task.
-    `mixing`: `additive` as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL.
-    `t_squared`: whether the factor T² is there (Hinton et al. 2015), else it is 1 (the paper).
+    p are the probabilities of the old classes, softened by T; θ* are the weights before the task.
+
+    - `mixing`: `additive`, as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL
+    - `t_squared`: whether the factor T² is there (Hinton et al. 2015), else it is 1 (the paper)
     """
 
     shares_first_task = True
 
     def __init__(
-        self, network: Network, *, alpha: NonNegative, T: Positive, mixing: Mixing, t_squared: bool
+        self,
+        network: Network,
+        *,
+        alpha: NonNegative,
+        T: Positive,
+        mixing: Mixing,
+        t_squared: bool,
     ) -> None:
         super().__init__(network)
         self.alpha, self.T, self.t_squared = alpha, T, t_squared

@@ -21,10 +21,14 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class RehearsalKD(Strategy):
-    """L(θ) = (1 − α) · CE(θ) + α · T² · KL(p_θ* ‖ p_θ), p softened by T, over the old classes.
+    """L(θ) = (1 − α) · CE(θ) + α · T² · KL(p_θ* ‖ p_θ)
 
-    CE as in `rehearsal.py`; KL over `distil_on`: the `current` samples, those from the `memory`,
-    or `both`; θ* are the weights before the task. `mixing`, `t_squared`: see `lwf.py`."""
+    CE is over the batch and over samples drawn from the memory, as in `rehearsal.py`; p are the
+    probabilities of the old classes, softened by T; θ* are the weights before the task.
+
+    - `distil_on`: whether KL is over the `current` samples, those from the `memory`, or `both`
+    - `loss`: see `rehearsal.py`; `mixing`, `t_squared`: see `lwf.py`
+    """
 
     shares_first_task = True
 
@@ -44,7 +48,8 @@ class RehearsalKD(Strategy):
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy)
-        self.replay_batch_size, self.loss, self.distil_on = replay_batch_size, loss, distil_on
+        self.replay_batch_size, self.loss = replay_batch_size, loss
+        self.distil_on = distil_on
         self.alpha, self.T, self.t_squared = alpha, T, t_squared
         self.task_weight = task_weight(mixing, alpha)
         self.teacher = Teacher(network)
@@ -52,14 +57,20 @@ class RehearsalKD(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
             return {"task": task_loss(self.network(batch.x), batch)}
-        replayed, n = self.memory.draw(batch, self.replay_batch_size), len(batch.y)
+        replayed = self.memory.draw(batch, self.replay_batch_size)
         x = torch.cat([batch.x, replayed.x])
         logits = self.network(x)
-        terms = rehearsal(logits, batch, replayed, self.loss)
-        on = {"current": slice(n), "memory": slice(n, None), "both": slice(None)}[self.distil_on]
+        ce = rehearsal(logits, batch, replayed, self.loss)
+        on = self._distilled(len(batch.y))
         kd = distillation(logits[on], self.teacher(x[on]), batch.task, self.T, self.t_squared)
-        terms = {name: self.task_weight * term for name, term in terms.items()}
+        terms = {name: self.task_weight * term for name, term in ce.items()}
         return terms | {"distillation": self.alpha * kd}
+
+    def _distilled(self, current: int) -> slice:
+        """The rows of current and then replayed samples that are distilled on."""
+        if self.distil_on == "current":
+            return slice(current)
+        return slice(current, None) if self.distil_on == "memory" else slice(None)
 
     def end_task(self, task: Task) -> None:
         self.memory.learn(task, self.network)

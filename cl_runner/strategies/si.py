@@ -14,13 +14,15 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class SI(Strategy):
-    """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²   (Zenke et al. 2017, eq. 4 and 5)
+    """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²,   Ωᵢ = Σₜ max(0, ωₜᵢ) / (Δₜᵢ² + xi)
 
-    Ωᵢ = Σₜ max(0, ωₜᵢ) / (Δₜᵢ² + xi), Δₜ the way made in task t, ωₜᵢ = −Σ gᵢ δᵢ over its steps δ,
-    with g the gradient of CE alone: what the penalty pulls is taken off before it is counted.
+    Zenke et al. 2017, eq. 4 and 5. θ* are the weights before the task, Δₜ is the distance that
+    they moved in task t, and ωₜᵢ = −Σ gᵢ δᵢ over its steps δ, with g the gradient of CE alone: the
+    pull of the penalty is subtracted first.
 
-    The max is of each task by itself, so no task takes from the importance that others gave. The
-    paper has none; the authors' code clamps the sum so far instead, after each task."""
+    Each task is clamped by itself, so none takes away importance that others gave. The paper has no
+    clamp; the authors' code clamps the sum so far instead, after each task.
+    """
 
     path: Tensor  # [P] ω of the task under way
     start: Tensor  # [P] θ when it began

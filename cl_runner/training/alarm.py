@@ -74,8 +74,8 @@ class Watch:
         A term may be at rest in a single step, so that decides nothing. Where no weight changed,
         terms rest for that reason.
         """
-        if not self.task.regression and len(self.task.candidates) == 1:
-            return []  # one class alone is always predicted: rightly, nothing is asked of a weight
+        if self.task.likelihood.is_certain(self.task.candidates):
+            return []  # rightly, nothing is asked of a weight
         if self.steps > 0 and not self.moved:
             return [("all weights", self._told(strategy, "no weight changed"))]
         if self.steps < 2:

@@ -15,7 +15,7 @@ import torch
 from cl_runner.data.batches import Batch, batches
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
-from cl_runner.evaluation.accuracy import evaluator_of
+from cl_runner.evaluation.choice import evaluator_of
 from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
 from cl_runner.run_folder.events import Alarm, Evaluation, Step

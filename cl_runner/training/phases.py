@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,10 +10,7 @@ from torch import nn
 from cl_runner.config.setting_types import at_task
 from cl_runner.models.network import Network
 from cl_runner.training.optimizers import learning_rate
-
-if TYPE_CHECKING:
-    from cl_runner.training.settings import Settings
-from cl_runner.training.settings import Phase
+from cl_runner.training.settings import Phase, Settings
 
 
 class Phases:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Stream
 from cl_runner.errors import ConfigError
-from cl_runner.evaluation.accuracy import metrics_are_of
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder import read
 from cl_runner.run_folder.outcome import Task
@@ -26,7 +26,8 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     """
     if settings.reference is None:
         return None
-    if stream.scenario == "regression":
+    outline = stream.outline
+    if not isinstance(outline.likelihood, Categorical):
         allowed = "gives intransigence, a difference of accuracies, which regression has none of"
         raise ConfigError.of("reference", settings.reference, allowed, "reference=null")
     try:
@@ -34,10 +35,9 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     except Damaged as error:
         allowed = f"is no folder of a finished run: {error.reason}"
         raise ConfigError.of("reference", settings.reference, allowed) from None
-    scenario = results.conventions["scenario"]
-    theirs = _tested_on(scenario, results.metrics_are_of, results.tasks)
-    measure = metrics_are_of(stream.scenario)
-    for what, ours in _tested_on(stream.scenario, measure, described(stream)).items():
+    theirs = _tested_on(results.conventions["scenario"], results.metrics_are_of, results.tasks)
+    here = _tested_on(outline.scenario, outline.matrix, described(stream))
+    for what, ours in here.items():
         if theirs[what] != ours:
             raise _of_another(settings.reference, results.dataset, what, theirs[what], ours)
     return results.matrix

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
 from cl_runner.run_folder.outcome import Results, Task
@@ -41,7 +42,7 @@ def described(stream: Stream) -> list[Task]:
     return [
         Task(
             name=t.name,
-            classes=None if t.regression else t.labels,
+            classes=t.labels if isinstance(t.likelihood, Categorical) else None,
             train=len(t.train),
             test=len(test),
             test_sha256=digest_of(test),
@@ -53,7 +54,7 @@ def described(stream: Stream) -> list[Task]:
 def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
     """Every choice of a formula, by its name."""
     return {
-        "scenario": stream.scenario,
+        "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
         "lr_schedule": settings.lr_schedule,

@@ -88,7 +88,7 @@ def run(
                     done = training.cost.steps
                     log.info("attempt %d: going on after step %d", attempt.number, done)
                 training.to_the_end()
-                files.save_predictions(training.evaluator.predictions)
+                files.save_predictions(training.evaluator.arrays())
                 checkpoints.prune(1)  # the final state stays: it holds the trained network
                 trackers.results = measured = results.compose(
                     settings,
@@ -110,7 +110,7 @@ def build_strategy(settings: Settings) -> Strategy:
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
-    network.classifier.split(outline.births(settings.ce_scope))
+    network.fit_to(outline, settings.ce_scope)
     strategy: Strategy = settings.strategy(network)
     settings.optimizer([p for p in strategy.parameters() if p.requires_grad], 0)  # it must be one
     return strategy

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cl_runner.config.factory import Factory
-
-if TYPE_CHECKING:
-    from cl_runner.data.stream import Outline
-    from cl_runner.training.settings import Settings
+from cl_runner.data.stream import Outline
 from cl_runner.machine import refuse_too_large
+from cl_runner.training.settings import Settings
 
 TRAINED = 4
 """A weight, its gradient, and up to two numbers that the optimizer keeps of it."""
@@ -27,6 +25,7 @@ def check_parts(settings: Settings, outline: Outline, device: str) -> None:
     try:
         with torch.device("meta"):
             network = settings.model(outline.shape, outline.classes)
+            network.fit_to(outline, settings.ce_scope)
             strategy = settings.strategy(network)
             replayed = getattr(strategy, "replay_batch_size", 0)
             step = _of_a_pass(network, torch.empty(replayed, *outline.shape)) if replayed else 0

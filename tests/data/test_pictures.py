@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cl_runner.data import gtsrb
+from cl_runner.data import gtsrb, pictures
 from cl_runner.errors import DataError
 
 
@@ -21,11 +21,15 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
+def made(path: Path) -> torch.Tensor:
+    return pictures.as_tensor(gtsrb.picture(str(path)), gtsrb.SIZE)
+
+
 def decoded(path: Path, content: bytes) -> torch.Tensor | None:
     """What is made of these bytes; None if they are refused as they should be."""
     path.write_bytes(content)
     try:
-        return gtsrb._decode(str(path))
+        return made(path)
     except DataError as error:
         assert error.exit_code == 4 and len(str(error).splitlines()) == 1
         assert str(error).startswith(f"data error: {path} cannot be decoded: ")
@@ -36,14 +40,14 @@ def test_every_byte_of_the_header_and_every_length(picture: Path) -> None:
     """White space, digits and others for each byte; a byte too many; each shorter length."""
     values = {*b" \t\n\r\f\v0123456789#-+.P\0\xff", *random.Random(1).randbytes(10)}
     whole = picture.read_bytes()
-    good = gtsrb._decode(str(picture))
+    good = made(picture)
     header = len(whole) - 3 * 11 * 13
     same = 0
     for place in range(header):
         for value in values - {whole[place]}:
-            made = decoded(picture, whole[:place] + bytes([value]) + whole[place + 1 :])
-            assert made is None or torch.equal(made, good), (place, value)
-            same += made is not None
+            other = decoded(picture, whole[:place] + bytes([value]) + whole[place + 1 :])
+            assert other is None or torch.equal(other, good), (place, value)
+            same += other is not None
     assert same == 4 * 5  # another white space in the four places where one has to be
     assert all(decoded(picture, whole[:length]) is None for length in range(len(whole)))
     assert decoded(picture, whole + b"\0") is None
@@ -66,4 +70,4 @@ def test_it_is_what_a_decoder_of_any_picture_makes_of_it(picture: Path) -> None:
     with Image.open(picture) as file:
         resized = file.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
     expected = torch.tensor(list(resized.tobytes()), dtype=torch.uint8).view(32, 32, 3)
-    assert torch.equal(gtsrb._decode(str(picture)), expected.permute(2, 0, 1))
+    assert torch.equal(made(picture), expected.permute(2, 0, 1))

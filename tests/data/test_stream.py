@@ -167,7 +167,7 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         ({"class_order": [0, 1, 2, 3, 4, 99]}, "outside 0 … 5"),
         ({"class_order": [0, 1, 2]}, "names 3 classes"),
         ({"tasks": 4}, "numbered has 6"),
-        ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one a task"),
+        ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one per task"),
         ({"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]}, "equally many"),
     ],
 )

@@ -17,7 +17,7 @@ from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
 from cl_runner.errors import Diverged
 from cl_runner.evaluation import predict as evaluation
-from cl_runner.evaluation.accuracy import Evaluator
+from cl_runner.evaluation.accuracy import Accuracy
 from cl_runner.evaluation.predict import predict
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder.checkpoint import unpacked
@@ -119,7 +119,7 @@ class Oracle(Strategy):
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
 def test_a_perfect_oracle_scores_one_on_every_task(scenario: str) -> None:
     stream = tiny_stream(scenario)
-    evaluator = Evaluator(stream)
+    evaluator = Accuracy(stream)
     for task in stream.tasks:
         assert evaluator.after_task(Oracle(stream, lambda y: y), task) == [1.0] * (task.index + 1)
     results = evaluator.results(None)
@@ -132,7 +132,7 @@ def test_class_and_task_incremental_accuracy_come_from_the_same_scores() -> None
     strategy = Oracle(stream, lambda y: y)
     exact = strategy.predict
     strategy.predict = lambda x: exact(x) + 2 * exact(x).roll(2, 1)
-    evaluator = Evaluator(stream)
+    evaluator = Accuracy(stream)
     for task in stream.tasks:
         evaluator.after_task(strategy, task)
     results = evaluator.results(None)
@@ -143,7 +143,7 @@ def test_class_and_task_incremental_accuracy_come_from_the_same_scores() -> None
 
 def test_task_incremental_metrics_are_of_its_own_matrix() -> None:
     stream = tiny_stream("task_incremental")
-    evaluator = Evaluator(stream)
+    evaluator = Accuracy(stream)
     for task in stream.tasks:
         evaluator.after_task(Oracle(stream, lambda y: y ^ 1), task)
     results = evaluator.results(None)
@@ -153,7 +153,7 @@ def test_task_incremental_metrics_are_of_its_own_matrix() -> None:
 
 def test_metrics_that_do_not_apply_are_none() -> None:
     stream = tiny_stream(tasks=1)
-    evaluator = Evaluator(stream)
+    evaluator = Accuracy(stream)
     evaluator.after_task(Oracle(stream, lambda y: y), stream.tasks[0])
     results = evaluator.results(None)
     for name in ("forgetting", "backward_transfer", "forward_transfer", "intransigence",
@@ -170,7 +170,7 @@ def test_evaluating_changes_nothing_in_training(training: bool) -> None:
     strategy.train(training)
     state = {name: value.clone() for name, value in strategy.state_dict().items()}
     generators = torch.get_rng_state()
-    Evaluator(stream).after_task(strategy, stream.tasks[0])
+    Accuracy(stream).after_task(strategy, stream.tasks[0])
     assert strategy.training == strategy.network.training == training
     assert torch.equal(torch.get_rng_state(), generators)
     assert all(torch.equal(v, state[name]) for name, v in strategy.state_dict().items())

@@ -13,6 +13,7 @@ import torch
 from conftest import composed, exit_code, run_here
 
 from cl_runner.data.batches import batches
+from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.data.stream import Stream
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import average_mse, mse_growth
@@ -37,6 +38,7 @@ def network(width: int = 6):
     made = mlp((1, 1, 1), 1, widths=[width], activation="sigmoid", batch_norm=False,
                freeze_statistics=False, init="default", new_rows="zero",
                inserted_layer="none")  # fmt: skip
+    made.likelihood = GAUSSIAN
     made.grow(stream().tasks[0])
     return made
 

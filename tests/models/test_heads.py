@@ -57,7 +57,7 @@ def ours(stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool) 
         "model.widths=[8]", "model.new_rows=default", "batch_size=16", "epochs=2",
     )  # fmt: skip
     torch.manual_seed(3)
-    network = settings.model(SHAPE, 2 if stream.scenario == "domain_incremental" else 6)
+    network = settings.model(SHAPE, 2 if stream.outline.scenario == "domain_incremental" else 6)
     network.classifier.split([len(task.born) for task in stream.tasks if len(task.born) > 0])
     network.body.insert(0, Double())
     strategy = Rehearsal(network, **MEMORY) if replay else settings.strategy(network)

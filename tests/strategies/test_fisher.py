@@ -11,10 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
+from cl_runner.data.likelihood import CATEGORICAL
 from cl_runner.models.cnn import cnn
 from cl_runner.models.network import Network
-from cl_runner.strategies.parts import fisher
-from cl_runner.strategies.parts.fisher import Estimator, fisher_diagonal, squared_gradients
+from cl_runner.strategies.parts import per_sample
+from cl_runner.strategies.parts.fisher import Estimator, fisher_diagonal
 
 
 def softmax_regression(classes: int = 6) -> Network:
@@ -28,12 +29,12 @@ def gradient(value: torch.Tensor, network: Network) -> torch.Tensor:
     )
 
 
-def loop(network: Network, x: torch.Tensor, y: torch.Tensor, classes: slice) -> torch.Tensor:
-    """One backward pass a sample: slow and obviously right."""
+def loop(network: Network, x: torch.Tensor, y: torch.Tensor, classes: slice, f) -> torch.Tensor:
+    """One backward pass per sample: slow and obviously right."""
     total = torch.zeros(sum(p.numel() for p in network.parameters()))
     for sample, label in zip(x, y, strict=True):
         log_p = F.log_softmax(network(sample[None])[:, classes], 1)[0, label]
-        total += gradient(log_p, network).square()
+        total += f(gradient(log_p, network))
     return total
 
 
@@ -52,8 +53,9 @@ def test_softmax_regression_has_the_closed_form(estimator: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("f", [torch.square, torch.abs])
 @pytest.mark.parametrize("kind", ["mlp", "batch_norm", "cnn"])
-def test_squared_gradients_equal_the_loop_over_samples(kind: str) -> None:
+def test_sums_of_gradients_equal_the_loop_over_samples(kind: str, f) -> None:
     stream = tiny_stream()
     if kind == "cnn":
         network = by_twos(
@@ -73,9 +75,20 @@ def test_squared_gradients_equal_the_loop_over_samples(kind: str) -> None:
         network.grow(task)
     network.eval()
     samples = stream.tasks[1].train[:20]
-    expected = loop(network, samples.x, samples.y, slice(0, 4))
-    found = squared_gradients(network, samples.x, samples.y, stream.tasks[1])
+    expected = loop(network, samples.x, samples.y, slice(0, 4), f)
+
+    def log_p(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return CATEGORICAL.log_p(outputs, y, range(4))
+
+    found = per_sample.sum_of_gradients(f, log_p, network, samples.x, samples.y)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
+    weight = torch.linspace(0, 2, len(samples))
+    weighted = per_sample.sum_of_gradients(f, log_p, network, samples.x, samples.y, weight)
+    expected = sum(
+        w * loop(network, x[None], y[None], slice(0, 4), f)
+        for w, x, y in zip(weight, samples.x, samples.y, strict=True)
+    )
+    torch.testing.assert_close(weighted, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("estimator", ["exact", "sampled", "empirical"])
@@ -87,7 +100,7 @@ def test_per_sample_estimates_do_not_depend_on_the_chunk(
     network.grow(task)
     found = []
     for chunk in (1, 7, 64):
-        monkeypatch.setattr(fisher, "CHUNK", chunk)
+        monkeypatch.setattr(per_sample, "CHUNK", chunk)
         diagonal = fisher_diagonal(network, task.train, task, estimator=estimator, batch_size=chunk)
         found.append(diagonal)
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-9)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from cl_runner.data.likelihood import CATEGORICAL
 from cl_runner.data.samples import Pixels, Samples
 from cl_runner.data.stream import Task
 from cl_runner.strategies.parts.memory import Memory, balanced_quotas, herding_order
@@ -23,7 +24,13 @@ def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
     pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
     samples = Samples(images, torch.tensor(labels), torch.arange(len(labels)), pixels)
     classes = range(max(labels) + 1)
-    rest = {"born": classes, "candidates": classes, "old_groups": [], "competing": None}
+    rest = {
+        "born": classes,
+        "candidates": classes,
+        "old_groups": [],
+        "competing": None,
+        "likelihood": CATEGORICAL,
+    }
     return Task(index, "", [], classes, 0, len(classes), **rest, train=samples,
                 validation=samples, seed=seed)  # fmt: skip
 

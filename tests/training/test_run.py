@@ -15,7 +15,7 @@ from conftest import NAMES, composed, run_here
 
 from cl_runner.errors import Diverged, FolderInUse
 from cl_runner.strategies.lwf import LwF
-from cl_runner.strategies.parts.losses import cross_entropy
+from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.training import run as run_module
 from cl_runner.training.run import run
 
@@ -182,7 +182,7 @@ class InertLwF(LwF):
 
     def objective(self, batch):
         logits = self.network(batch.x)
-        terms = {"task": cross_entropy(logits, batch)}
+        terms = {"task": task_loss(logits, batch)}
         if batch.task.first:
             return terms
         with torch.no_grad():

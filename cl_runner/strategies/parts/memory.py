@@ -23,7 +23,7 @@ from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Preparation, Samples
 from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
-from cl_runner.models.network import Network
+from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.randomness import generator
 
 Policy = Literal["class_balanced", "reservoir", "herding"]
@@ -48,9 +48,9 @@ class Memory(nn.Module):
             raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
         shape = network.shape
-        kinds = (torch.float32,) * 2 if network.regression else (torch.uint8, torch.int64)
-        self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=kinds[0]))
-        self.register_buffer("labels", torch.zeros(buffer_size, dtype=kinds[1]))
+        inputs, targets = network.likelihood.inputs, network.likelihood.targets
+        self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=inputs))
+        self.register_buffer("labels", torch.zeros(buffer_size, dtype=targets))
         self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))
         self.stored = 0
         self.seen = 0
@@ -129,8 +129,8 @@ class Memory(nn.Module):
         """Rows of one group, the most worth keeping first."""
         if self.policy == "herding":
             return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
-        group = int(_classes(task, task.train[rows[:1]]))
-        order = torch.randperm(len(rows), generator=task.generator(f"memory {group}"))
+        kind = int(_kinds(task, task.train[rows[:1]]))
+        order = torch.randperm(len(rows), generator=task.generator(f"memory {kind}"))
         return rows[order.to(rows.device)]
 
 
@@ -170,18 +170,15 @@ def herding_order(features: Tensor, count: int) -> Tensor:
 
 def _groups(task: Task, samples: Samples) -> Tensor:
     """One number for each pair of task and class."""
-    return (task.index << 32) + _classes(task, samples)
+    return (task.index << 32) + _kinds(task, samples)
 
 
-def _classes(task: Task, samples: Samples) -> Tensor:
-    return torch.zeros_like(samples.index) if task.regression else samples.y
+def _kinds(task: Task, samples: Samples) -> Tensor:
+    return task.likelihood.kinds(samples.y).long()
 
 
 @torch.no_grad()
 def _features(network: Network, samples: Samples) -> Tensor:
     """[N, D], in evaluation mode; the network's mode is put back."""
-    training = network.training
-    network.eval()
-    features = torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])
-    network.train(training)
-    return features
+    with evaluation_mode(network):
+        return torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])

@@ -1,0 +1,155 @@
+"""From the samples of a cut to a stream of tasks, each checked to have what it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cl_runner.data.likelihood import Likelihood
+from cl_runner.data.samples import Preparation, Samples
+from cl_runner.data.stream import Outline, Scope, Stream, Task
+from cl_runner.errors import ConfigError, DataError
+from cl_runner.machine import refuse_too_large
+from cl_runner.randomness import generator
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Pictures with the task and the class number that a cut gave them; task −1 is left out."""
+
+    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, numbered by the stream; in regression the targets, float32
+    tasks: Tensor  # [M] int64
+    groups: Tensor  # [M] int64: samples of a group stay on one side of the validation split
+
+
+def assemble(
+    outline: Outline,
+    train: Cut,
+    test: Cut,
+    pixels: Preparation,
+    *,
+    scope: Scope,
+    seed: int,
+    device: str,
+) -> Stream:
+    """The stream of this outline. Raises DataError for a task or class without samples."""
+    pixels = pixels.to(device)
+    training = _samples(train, pixels, device)
+    testing = _samples(test, pixels, device)
+    ranges = outline.ranges()
+    competing = _competing(outline, ranges, scope, device)
+    tasks, tests = [], []
+    for index, classes in enumerate(ranges):
+        mine = torch.nonzero(train.tasks == index).flatten()
+        kept, held_out = _split(train, mine, outline.likelihood, outline.validation_fraction)
+        task = Task(
+            index=index,
+            name=outline.names[index],
+            labels=outline.labels[index],
+            classes=classes,
+            old=0 if index == 0 else max(r.stop for r in ranges[:index]),
+            seen=max(r.stop for r in ranges[: index + 1]),
+            born=outline.born(index, scope),
+            candidates=_candidates(outline, ranges, index, scope),
+            old_groups=_old_groups(outline, ranges[:index]),
+            competing=competing,
+            train=training[kept.to(device)],
+            validation=training[held_out.to(device)],
+            seed=seed,
+            likelihood=outline.likelihood,
+        )
+        tasks.append(task)
+        tests.append(testing[torch.nonzero(test.tasks == index).flatten().to(device)])
+        _check_samples(task, "training", task.train)
+        _check_samples(task, "test", tests[-1])
+    if outline.validation_fraction > 0:
+        _check_validation(outline.validation_fraction, tasks)
+    return Stream(outline, tasks, tests)
+
+
+def _samples(cut: Cut, pixels: Preparation, device: str) -> Samples:
+    index = torch.arange(len(cut.labels), device=device)
+    return Samples(cut.images.to(device), cut.labels.to(device), index, pixels)
+
+
+def _candidates(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:
+    if outline.scenario == "class_incremental" and scope == "all":
+        return range(outline.classes)
+    if outline.scenario == "class_incremental" and scope == "seen":
+        return range(ranges[index].stop)
+    return ranges[index]
+
+
+def _old_groups(outline: Outline, before: list[range]) -> list[range]:
+    """One softmax over all old classes, or one a task where only a task's own compete."""
+    if not before:
+        return []
+    if outline.scenario == "task_incremental":
+        return before
+    return [range(max(r.stop for r in before))]
+
+
+def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str) -> Tensor | None:
+    """None where the classifier's own mask of classes not born yet says it all."""
+    if outline.shared:
+        return None
+    if outline.scenario == "class_incremental" and scope != "new":
+        return None
+    refuse_too_large("dataset.tasks", len(ranges), 4 * outline.classes**2)
+    table = torch.full((outline.classes, outline.classes), -math.inf)
+    for r in ranges:
+        table[r.start : r.stop, r.start : r.stop] = 0.0
+    return table.to(device)
+
+
+def _split(
+    cut: Cut, index: Tensor, likelihood: Likelihood, fraction: float
+) -> tuple[Tensor, Tensor]:
+    """Kept and held-out samples: of each class whole groups, to `fraction` of its samples.
+
+    The same split whatever the seed, so that runs of several seeds are selected on the same data.
+    """
+    if fraction == 0:
+        return index, index[:0]
+    held_out = torch.zeros(len(index), dtype=torch.bool)
+    labels, groups = likelihood.kinds(cut.labels[index]), cut.groups[index]
+    for label in labels.unique().tolist():
+        mine = labels == label
+        names, sizes = groups[mine].unique(return_counts=True)
+        order = torch.randperm(len(names), generator=generator("validation", label))
+        before = sizes[order].cumsum(0) - sizes[order]
+        chosen = names[order][before < round(fraction * int(mine.sum()))]
+        held_out |= mine & torch.isin(groups, chosen)
+    return index[~held_out], index[held_out]
+
+
+def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
+    """Raise ConfigError if of some task nothing is held out, with the smallest fraction that
+    holds out a sample of each."""
+    without = [task for task in tasks if len(task.validation) == 0]
+    if not without:
+        return
+    kinds = (task.likelihood.kinds(task.train.y) for task in without)
+    largest = min(int(each.unique(return_counts=True)[1].max()) for each in kinds)
+    names = f"task {without[0].index + 1} ({without[0].name})"
+    allowed = f"holds out no sample of {names}, whose largest class has {largest}"
+    enough = math.ceil(1000 / largest) / 1000
+    hint = f"dataset.validation_fraction={enough:g}" if enough < 1 else ""
+    raise ConfigError.of("dataset.validation_fraction", fraction, allowed, hint)
+
+
+def _check_samples(task: Task, kind: str, samples: Samples) -> None:
+    """Raise DataError unless there is a sample of each class."""
+    present = set(task.likelihood.kinds(samples.y).unique().tolist())
+    missing = [
+        label for c, label in zip(task.classes, task.labels, strict=True) if c not in present
+    ]
+    if missing:
+        of_class = f" of class {', '.join(map(str, missing))}" if len(task.labels) > 1 else ""
+        place = f"task {task.index + 1} ({task.name})"
+        raise DataError(f"data error: {place} has no {kind} sample{of_class}")
