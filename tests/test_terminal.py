@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import exit_code, fork
+from processes import exit_code, fork
 
 from cl_runner import terminal
 from cl_runner.data import prepare
@@ -186,7 +186,8 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_p
     """The real command, as a shell starts it with all three closed: they lead to /dev/null, and
     the files of the run are those of any other."""
     look = (
-        "import os, sys; from cl_runner import run, train; inner = run.run\n"
+        "import os, sys; from cl_runner import train; from cl_runner.training import run\n"
+        "inner = run.run\n"
         "def seen(*given, **named):\n"
         "    led = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
         "    open('led', 'w').write(' '.join(led))\n"

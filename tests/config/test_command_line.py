@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import TINY
 
 from cl_runner.report.compare.runs import read
-
-TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 
 
 def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import composed
+from running import composed
 
 from cl_runner.config.build import _find
 from cl_runner.config.paths import CONF

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, tiny_stream
+from running import composed
+from tiny import tiny_stream
 
 from cl_runner.data.batches import batches
 from cl_runner.data.cuts import ByClass, ByPermutation, BySource

@@ -10,7 +10,7 @@ SEVERAL = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from cl_runner.child import Child
+from cl_runner.jobs.child import Child
 def code(number):
     told = Path(sys.argv[1], str(number))
     told.mkdir()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SHAPE, by_twos, composed, tiny_network, tiny_stream
+from running import composed
+from tiny import SHAPE, by_twos, tiny_network, tiny_stream
 
 from cl_runner.models.cnn import cnn_leaky
 from cl_runner.models.mlp import mlp

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_here
 from PIL import Image
 from planted_runs import run_folder
+from running import run_here
 
 from cl_runner.report import command
 from cl_runner.report.compare.runs import read

@@ -45,12 +45,6 @@ NEW = [0.90, 0.80, 0.85]
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a report whose words alone are looked at: drawing takes a second."""
-    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
-
-
-@pytest.fixture
 def two_strategies(tmp_path: Path) -> Path:
     """ewc with three seeds; lwf with two, and a third that failed."""
     folder = tmp_path / "sweep"

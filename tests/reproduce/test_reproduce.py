@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import composed
+from running import composed
 
 from cl_runner.reproduce import command, suite
 from cl_runner.reproduce.suite import Row, Suite, found

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import until
+from processes import until
 
 from cl_runner.errors import ConfigError
 from cl_runner.run_folder.files import locked
@@ -435,7 +435,7 @@ def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from cl_runner.child import Child
+from cl_runner.jobs.child import Child
 if __name__ == "__main__":
     try:
         Child(["--help"], Path(sys.argv[1])).wait()

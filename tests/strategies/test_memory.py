@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SHAPE, first_batch, tiny_network, tiny_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
+from tiny import SHAPE, first_batch, tiny_network, tiny_stream
 
 from cl_runner.data.samples import Pixels, Samples
 from cl_runner.data.stream import Task

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code, fork, run_and_exit, until
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
+from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, results, states
 
 from cl_runner.config.paths import CONF
@@ -243,8 +243,8 @@ def test_a_place_from_the_environment_and_a_secret(
 ) -> None:
     """The folder is where the variable says; what is written down holds no secret."""
     monkeypatch.setenv("PLACE", str(tmp_path / "there"))
-    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1")
-    monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
+    # Classes of the user's own, so that each job says itself what is wrong with it.
+    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1", "trusted_targets=[faulty]")
     done = cl_train_here("-m", *TINY, *words, "+strategy.token=hush")
     assert done.returncode == 1  # of this strategy there is no such setting
     assert [folder.name for folder in tmp_path.iterdir()] == ["there"]

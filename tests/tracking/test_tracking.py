@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NAMES, composed, exit_code, fork, run_and_exit, run_here
+from processes import exit_code, fork, run_and_exit
+from running import NAMES, composed, run_here
 from wandb_files import inspect
 
 from cl_runner.tracking.tracker import RunInfo, Tracker, Trackers

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, exit_code
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from processes import exit_code
+from running import composed
 
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import composed, run_here
+from running import composed, run_here
 
 from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
