@@ -13,8 +13,6 @@ import pytest
 import torch
 from processes import fork, run_and_exit
 
-from cl_runner.report.render import drawings
-from cl_runner.report.suites import OfSuite
 from cl_runner.train import main
 
 torch.set_num_threads(1)
@@ -55,6 +53,9 @@ def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a report whose words alone are looked at: drawing takes a second."""
+    from cl_runner.report.render import drawings  # and matplotlib, which most tests do without
+    from cl_runner.report.suites import OfSuite
+
     monkeypatch.setattr(drawings, "of_section", lambda section: [])
     monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs: [])
 

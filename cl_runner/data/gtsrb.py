@@ -47,7 +47,7 @@ def _load(root: str, split: Literal["train", "test"]) -> Split:
     images = _from_cache(cached)
     if images is None:
         with ThreadPoolExecutor() as threads:
-            images = torch.stack(list(threads.map(_decode, [path for path, _ in samples])))
+            images = torch.stack(list(threads.map(decode, [path for path, _ in samples])))
         _to_cache(cached, images)
     labels = torch.tensor([label for _, label in samples])
     # A track's number is unique within its class alone.
@@ -72,7 +72,7 @@ def list_samples(root: str, split: Literal["train", "test"]) -> list[tuple[str, 
     return samples
 
 
-def _decode(path: str) -> Tensor:
+def decode(path: str) -> Tensor:
     """[3, 32, 32] uint8. All of these pictures have one form, so it is read here: a decoder of any
     picture would take a damaged header for another size, or for one of gigabytes."""
     from PIL import Image

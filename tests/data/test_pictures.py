@@ -25,7 +25,7 @@ def decoded(path: Path, content: bytes) -> torch.Tensor | None:
     """What is made of these bytes; None if they are refused as they should be."""
     path.write_bytes(content)
     try:
-        return gtsrb._decode(str(path))
+        return gtsrb.decode(str(path))
     except DataError as error:
         assert error.exit_code == 4 and len(str(error).splitlines()) == 1
         assert str(error).startswith(f"data error: {path} cannot be decoded: ")
@@ -36,7 +36,7 @@ def test_every_byte_of_the_header_and_every_length(picture: Path) -> None:
     """White space, digits and others for each byte; a byte too many; each shorter length."""
     values = {*b" \t\n\r\f\v0123456789#-+.P\0\xff", *random.Random(1).randbytes(10)}
     whole = picture.read_bytes()
-    good = gtsrb._decode(str(picture))
+    good = gtsrb.decode(str(picture))
     header = len(whole) - 3 * 11 * 13
     same = 0
     for place in range(header):
@@ -66,4 +66,4 @@ def test_it_is_what_a_decoder_of_any_picture_makes_of_it(picture: Path) -> None:
     with Image.open(picture) as file:
         resized = file.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
     expected = torch.tensor(list(resized.tobytes()), dtype=torch.uint8).view(32, 32, 3)
-    assert torch.equal(gtsrb._decode(str(picture)), expected.permute(2, 0, 1))
+    assert torch.equal(gtsrb.decode(str(picture)), expected.permute(2, 0, 1))

@@ -195,7 +195,7 @@ def test_every_strategy_learns_a_regression(strategy: str, tmp_path: Path) -> No
     )
     results = run_here(tmp_path, *SMALL, f"strategy={strategy}", *buffer)
     assert results["alarms"] == [] and results["mse_growth"] > 0
-    assert results["mse"][0][0] < 0.5  # of targets whose variance is 1
+    assert results["mse"][0][0] < 0.75  # of targets whose variance is about 1
 
 
 def test_stored_samples_are_training_samples_bit_for_bit(tmp_path: Path) -> None:
