@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked
-from cl_runner.training.run import run
+from cl_runner.strategies.strategy import Strategy
+from cl_runner.training.run import build_strategy, run
 from cl_runner.training.settings import Settings, read
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
@@ -32,6 +33,13 @@ def composed(*overrides: str) -> Settings:
 def run_here(folder: Path, *overrides: str) -> dict:
     """One run in this process."""
     return run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
+
+
+def trained(folder: Path, *overrides: str) -> Strategy:
+    """The strategy with which the complete run of these settings ended, in evaluation mode."""
+    strategy = build_strategy(composed(*overrides))
+    strategy.load_state_dict(final_state(folder)["strategy"])
+    return strategy.eval()
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:

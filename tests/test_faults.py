@@ -20,6 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from messages import check_problem, only_line, problem_of
+from optimizer_steps import optimizer_steps
 from running import TINY, final_state, run_here
 
 from cl_runner.training.checks import rounded_down
@@ -231,7 +232,9 @@ def test_training_that_cannot_go_on(fault, code, words, cl_train_here, tmp_path:
     """Stopped before the weights change; place named; the last good checkpoint is left as it
     was and holds finite numbers alone; no accuracy is written for a dead model."""
     planted = ["strategy._target_=faulty.Failing", f"+strategy.fault={fault}"]
-    done = cl_train_here(*TINY, *TRUST, *planted, "checkpoint.every_n_steps=1")
+    with optimizer_steps() as steps:
+        done = cl_train_here(*TINY, *TRUST, *planted, "checkpoint.every_n_steps=1")
+    assert len(steps) == (10 if fault == "output NaN" else 7)
     line = told_last(done, code)
     assert words in line
     folder = tmp_path / "run"

@@ -16,7 +16,14 @@ from cl_runner.report.compare.runs import read
 def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here(*TINY, "strategy=lwf")
     assert done.returncode == 0, done.stderr
-    assert "lwf on digits, seed 0: accuracy in %" in done.stdout
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    title, head, *rows = done.stdout.splitlines()
+    assert title == "lwf on digits, seed 0: accuracy in %"
+    assert head.split() == ["task", "1", "2", "3", "4", "5"]
+    for t, row in enumerate(rows[:5]):
+        shares = ["–" if a is None else f"{100 * a:.1f}" for a in results["accuracy"][t]]
+        assert row.split() == ["after", str(t + 1), *shares]
+    assert f"average accuracy {100 * results['average_accuracy']:.1f}  " in rows[5]
     assert done.stdout.rstrip().endswith(f"run folder: {tmp_path / 'run'}")
     lines = done.stderr.strip().splitlines()  # no terminal: one line a task, no bar
     assert len(lines) == 5 and lines[0].startswith("task 1/5 (classes 0, 1): accuracy ")

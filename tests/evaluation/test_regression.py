@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from processes import exit_code
-from running import composed, run_here
+from running import composed, run_here, trained
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cl_runner.data.batches import batches
@@ -168,7 +168,8 @@ def test_errors_by_hand() -> None:
 
 def test_a_run_keeps_errors_and_fits(tmp_path: Path) -> None:
     """The matrix and the curve are what the kept fits give; no accuracy is made up."""
-    results = run_here(tmp_path, *SMALL, "dataset.validation_fraction=0.25")
+    settings = (*SMALL, "dataset.validation_fraction=0.25")
+    results = run_here(tmp_path, *settings)
     with np.load(tmp_path / "predictions.npz") as kept:
         arrays = dict(kept)
     assert arrays["fits"].shape == (2 * (12 + 1), 400) and len(arrays["training_inputs"]) == 60
@@ -183,7 +184,12 @@ def test_a_run_keeps_errors_and_fits(tmp_path: Path) -> None:
     assert results["accuracy"] is results["average_accuracy"] is results["forgetting"] is None
     described = {"name": "x from -4 to -0.5", "classes": None, "train": 30, "test": 200}
     assert described.items() <= results["tasks"][0].items()
-    assert [len([e for e in row if e is not None]) for row in results["mse_validation"]] == [1, 2]
+    strategy = trained(tmp_path, *settings)
+    tasks = composed(*settings).dataset.load(seed=0, scope="seen", device="cpu").tasks
+    errors = [strategy.predict(t.validation.x)[:, 0] - t.validation.y for t in tasks]
+    first, last = results["mse_validation"]
+    assert last == pytest.approx([e.square().mean().item() for e in errors], rel=1e-4)
+    assert first[0] > 0 and first[1] is None
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,21 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
     assert results(swept) == whole
 
 
+def test_a_plan_says_how_long_jobs_like_it_took_and_what_they_share(
+    cl_train_here, swept: Path
+) -> None:
+    for file, seconds in zip(sorted(swept.glob("0*/results.json")), (100, 200, 300, 1000),
+                             strict=True):  # fmt: skip
+        results = json.loads(file.read_text())
+        results["cost"]["seconds"] = seconds
+        file.write_text(json.dumps(results))
+    words = ("strategy=lwf", "strategy.alpha=2,3", "seed=7", "plan=true")
+    plan = cl_train_here("-m", *TINY, *words).stdout.splitlines()
+    assert [row.split()[2:4] for row in plan[1:3]] == [["run", "250.0"]] * 2  # the median
+    assert plan[3].startswith("2 jobs; to do: 2, 500 s of one worker and ")
+    assert plan[4] == "the first task is trained 1 times instead of 2"
+
+
 def test_results_are_those_of_single_runs_without_the_store(
     cl_train_here, once: Path, tmp_path: Path
 ) -> None:

@@ -187,5 +187,6 @@ def test_the_truth_is_told_first_and_all_are_told(fails: bool, tmp_path: Path) -
 
 def test_a_job_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
-    run_here(tmp_path / "run", *TINY, "threads=2")
+    results = run_here(tmp_path / "run", *TINY, "threads=2")
+    assert results["environment"]["threads"] == 2
     assert torch.get_num_threads() == before != 2

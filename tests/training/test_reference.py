@@ -95,6 +95,17 @@ def test_other_pictures_under_the_same_name_are_refused(runs: Path, monkeypatch)
     assert "SHA-256 of the test samples of task 1:" in refusal(runs / "joint")
 
 
+def test_other_labels_of_the_same_pictures_are_refused(runs: Path, monkeypatch) -> None:
+    def exchanged(test: Split) -> Split:
+        labels = test.labels.clone()
+        one, other = ((labels == label).nonzero()[0] for label in (0, 1))
+        labels[one], labels[other] = 1, 0
+        return Split(test.images, labels)
+
+    change_the_test_split(monkeypatch, exchanged)
+    assert "SHA-256 of the test samples of task 1:" in refusal(runs / "joint")
+
+
 def change_the_test_split(monkeypatch: pytest.MonkeyPatch, change) -> None:
     load = Digits.load
 

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 from optimizer_steps import optimizer_steps
-from running import NAMES, composed, final_state, logged, run_here
+from running import NAMES, composed, final_state, logged, run_here, trained
+from tiny import tiny_network
 
 from cl_runner.errors import Diverged, FolderInUse
+from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.parts.losses import cross_entropy
+from cl_runner.training.cost import Cost
 from cl_runner.training.run import build_strategy, run
 
 FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
@@ -44,6 +47,9 @@ def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
                      "predictions.npz", "overrides.yaml", "checkpoint", ".lock"}  # fmt: skip
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "complete"
+    times = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO task (\d)/5 \(classes ",
+                       (tmp_path / "run" / "log.txt").read_text(), re.MULTILINE)  # fmt: skip
+    assert times == ["1", "2", "3", "4", "5"]
     assert set(results) >= KEYS
     assert results["conventions"]["strategy.mixing"] == "convex"
     assert results["conventions"]["ce_scope"] == "seen"
@@ -85,6 +91,42 @@ def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path
     assert results["average_incremental_accuracy"] == pytest.approx(sum(over_tasks) / 3)
     assert results["overall_incremental_accuracy"] == pytest.approx(sum(over_samples) / 3)
     assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they are told apart here
+
+
+def test_a_line_tells_the_mean_of_each_term_since_the_last_line(tmp_path: Path) -> None:
+    for every in (1, 3):
+        run_here(tmp_path / str(every), *FAST, "strategy=lwf", f"log_every={every}")
+    each, means = ([line for line in logged(tmp_path / n) if line["event"] == "step"] for n in "13")
+    terms = {line["step"]: line["terms"] for line in each}
+    assert list(terms) == list(range(1, len(terms) + 1))
+    for before, line in pairwise([{"step": 0}, *means]):
+        since = [terms[step] for step in range(before["step"] + 1, line["step"] + 1)]
+        assert 1 <= len(since) <= 3 and line["terms"].keys() == since[0].keys()
+        for name, mean in line["terms"].items():
+            assert mean == pytest.approx(fmean(one[name] for one in since)), line
+
+
+def test_what_a_run_costs_is_counted(tmp_path: Path) -> None:
+    """Samples that pass the network or the teacher, twice through the data of each task; and once
+    through the test samples of all tasks so far."""
+    results = run_here(tmp_path / "run", *FAST, "strategy=lwf")
+    train = [task["train"] for task in results["tasks"]]
+    tests = list(accumulate(task["test"] for task in results["tasks"]))
+    cost = results["cost"]
+    assert cost["samples_backward"] == 2 * sum(train)
+    assert cost["samples_forward"] == 2 * sum(train) + 2 * sum(train[1:]) + sum(tests)
+    assert cost["steps"] == sum(2 * math.ceil(n / 64) for n in train)
+
+
+def test_seconds_and_peak_memory_are_over_all_attempts() -> None:
+    strategy = Finetune(tiny_network())
+    cost = Cost(strategy)
+    earlier = {"seconds": 1000.0, "peak_memory_bytes": 10**15, "steps": 5, "samples_forward": 7,
+               "samples_backward": 6}  # fmt: skip
+    cost.load_state_dict(earlier)
+    found = cost.summary(strategy)
+    assert 1000 <= found.pop("seconds") < 1100 and found.pop("state_bytes") == {}
+    assert found == {key: earlier[key] for key in found}
 
 
 def test_metrics_are_one_line_an_event(tmp_path: Path) -> None:
@@ -157,6 +199,17 @@ def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
     assert results["accuracy_task_il"] is None
 
 
+def test_before_a_task_it_is_measured_what_the_network_knows_of_it(tmp_path: Path) -> None:
+    """A network that learns nothing from then on has the same accuracy when the task ends."""
+    common = (*FAST, "dataset.scenario=domain_incremental", "optimizer=sgd")
+    once = run_here(tmp_path / "once", *common, "optimizer.lr=[0.01,0]")
+    never = run_here(tmp_path / "never", *common, "optimizer.lr=0")
+    own = [[run["accuracy"][t][t] for t in range(5)] for run in (once, never)]
+    assert once["accuracy_before_learning"] == [None, *own[0][1:]]
+    assert once["accuracy_untrained"] == never["accuracy_untrained"] == own[1]
+    assert len({*own[0]}) > 2
+
+
 def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
     joint = run_here(tmp_path / "joint", *FAST, "strategy=joint")
     own = run_here(tmp_path / "run", *FAST, f"reference={tmp_path / 'joint'}")
@@ -166,9 +219,17 @@ def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
 
 
 def test_validation_accuracy_is_of_held_out_training_samples(tmp_path: Path) -> None:
-    results = run_here(tmp_path / "run", *FAST, "dataset.validation_fraction=0.2")
-    assert len(results["accuracy_validation"]) == 5
-    assert sum(task["train"] for task in results["tasks"]) < 1200
+    settings = (*FAST, "dataset.validation_fraction=0.2")
+    results = run_here(tmp_path / "run", *settings)
+    strategy = trained(tmp_path / "run", *settings)
+    tasks = composed(*settings).dataset.load(seed=0, scope="seen", device="cpu").tasks
+    predicted = [strategy.predict(task.validation.x).argmax(1) for task in tasks]
+    right = [(p == t.validation.y).double().mean() for p, t in zip(predicted, tasks, strict=True)]
+    assert results["accuracy_validation"][-1] == pytest.approx([share.item() for share in right])
+    assert [len(row) for row in results["accuracy_validation"]] == [5] * 5
+    sizes = [(len(task.train), len(task.validation)) for task in tasks]
+    assert [task["train"] for task in results["tasks"]] == [kept for kept, _ in sizes]
+    assert all(0.15 < held / (kept + held) < 0.25 for kept, held in sizes)
 
 
 class InertLwF(LwF):
