@@ -46,6 +46,16 @@ def problem_of(line: str) -> Problem:
     return Problem(found["key"], found["value"], found["allowed"], found["hint"] or "")
 
 
+def is_about(line: str, arguments: Sequence[str]) -> Problem:
+    """Assert that a line is about one of these arguments, or the command line, and not only that
+    it is wrong; return its parts."""
+    found = problem_of(line)
+    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    assert found.key in keys | {"command line"}, line
+    assert found.allowed and found.allowed != found.value, line
+    return found
+
+
 def check_problem(line: str, arguments: Sequence[str], setting: str, words: str) -> Problem:
     """Assert that a line names what was typed, what is allowed, and the remedy.
 

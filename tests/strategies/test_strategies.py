@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from tiny import first_batch, tiny_network, tiny_stream
@@ -254,12 +252,6 @@ def test_finetune_is_the_plain_loss() -> None:
     batch = first_batch(stream, 0)
     expected = cross_entropy(strategy.network(batch.x), batch)
     assert torch.equal(strategy.objective(batch)["task"], expected)
-
-
-def test_a_strategy_file_is_short() -> None:
-    folder = Path(__file__).parents[2] / "cl_runner" / "strategies"
-    lengths = {f.name: len(f.read_text().splitlines()) for f in folder.glob("*.py")}
-    assert max(lengths.values()) <= 75, lengths
 
 
 def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
