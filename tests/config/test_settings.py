@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -11,7 +12,6 @@ import yaml
 from messages import check_problem
 from running import composed
 
-from cl_runner.config.build import _find
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 
@@ -44,7 +44,8 @@ def test_every_experiment_is_built(experiment: str) -> None:
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o != ("tracker", "local")])
 def test_every_yaml_lists_exactly_the_parameters_of_its_target(group: str, option: str) -> None:
     node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
-    target = _find(node.pop("_target_"), "", ["cl_runner"])
+    module, _, name = node.pop("_target_").rpartition(".")
+    target = getattr(importlib.import_module(module), name)
     parameters = inspect.signature(target).parameters.values()
     assert set(node) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert all(p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY)
