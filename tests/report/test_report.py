@@ -142,6 +142,12 @@ def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
     ]  # fmt: skip
 
 
+def test_run_10_comes_after_run_9(tmp_path) -> None:
+    for name in ("10", "9", "a"):
+        run_folder(tmp_path / name, "ewc", 0, (0.1, 0.2))
+    assert [run.name for run in read([tmp_path])] == ["a", "9", "10"]
+
+
 def test_settings_are_equal_if_their_numbers_are(tmp_path) -> None:
     for seed, alpha in enumerate([2, 2.0, 0.1234567, 0.1234568]):
         run_folder(tmp_path / str(seed), "lwf", seed, (0.1, 0.2), alpha=alpha)
