@@ -35,6 +35,8 @@ from cl_runner.jobs.job import Job, table
 from cl_runner.jobs.ledger import ledger
 from cl_runner.measures import MEASURES
 from cl_runner.report import command
+from cl_runner.report.render import drawings
+from cl_runner.report.suites import OfSuite
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.verdict import as_json, judge
 from cl_runner.run_folder.checkpoint import loaded, packed, unpacked
@@ -94,10 +96,14 @@ def make(root: Path) -> Path:
 
 
 def report(root: Path) -> object:
-    with mock.patch.object(command, "_draw", lambda wanted, output: ([], [])):
-        told, _ = command.report([root], root / "report")
-    assert "\x1b" not in "\n".join(told)
-    return told
+    """Without figures, which take long and are drawn of what the tables say, too."""
+    with (
+        mock.patch.object(drawings, "of_section", lambda section: []),
+        mock.patch.object(OfSuite, "drawings", lambda suite, runs: []),
+    ):
+        lines, _ = command.report([root], root / "report")
+    assert "\x1b" not in "\n".join(lines)
+    return lines
 
 
 def resume(root: Path) -> None:

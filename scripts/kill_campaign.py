@@ -1,12 +1,13 @@
 """The kill campaign: runs killed with SIGKILL at every crash point, continued, and compared.
 
-A crash point is before, half-way through or after each write, before each fsync, before and after
-each rename and removal of a file, and around each step, Fisher estimate, memory update, evaluation
-and the making of the results. (The short form kills at three points of each run; at all others of
-two runs it copies the folder, as a kill would leave it.) After every kill the run is continued; at
-the end weights, buffers, teacher, Fisher information, memory, optimizer, metrics.jsonl,
-predictions.npz and results.json (without its seconds and its peak of memory) must have the bytes of
-a run that nobody killed.
+Crash points are found by what a run does: before and after each call to the operating system that
+changes a file of its folder (and half-way through each write), before and after each optimizer
+step and each hook of the strategy, each Fisher estimate, memory update and evaluation, and the
+making of the results. (The short form kills at three points of each run; at all others of two runs
+it copies the folder, as a kill would leave it.) After every kill the run is continued; at the end
+weights, buffers, teacher, Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and
+results.json (without its seconds and its peak of memory) must have the bytes of a run that nobody
+killed.
 
     python scripts/kill_campaign.py                     # the short form, which is part of the tests
     python scripts/kill_campaign.py --long              # every point, every strategy; random times

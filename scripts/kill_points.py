@@ -14,42 +14,38 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
+from kill_disk import Disk, around
 from omegaconf import OmegaConf
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from cl_runner.config.paths import CONF
 from cl_runner.evaluation.accuracy import Accuracy
-from cl_runner.run_folder import files as storage
 from cl_runner.run_folder import read as reading
 from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
 from cl_runner.strategies import ewc
 from cl_runner.strategies.parts import memory
 from cl_runner.strategies.parts.memory import Memory
-from cl_runner.tracking import local
 from cl_runner.training import results
-from cl_runner.training.loop import Training
 from cl_runner.training.run import run
 from cl_runner.training.settings import Settings, read
 
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]
-AROUND: list[tuple[Any, str]] = [
-    (Training, "_step"), (Training, "_after_step"), (Accuracy, "after_task"),
-    (Accuracy, "within_task"), (Memory, "learn"), (Memory, "_put"), (ewc, "fisher_diagonal"),
-    (results, "compose"), (memory, "balanced_quotas"), (Path, "unlink"),
+HOOKS = ("training_data", "begin_task", "objective", "after_step", "end_task")
+"""The contract between the loop and a strategy: whatever changes its state happens in these."""
+STATE: list[tuple[Any, str]] = [
+    (Accuracy, "after_task"), (Accuracy, "within_task"), (ewc, "fisher_diagonal"),
+    (Memory, "learn"), (memory, "balanced_quotas"), (results, "compose"),
+    (Checkpoints, "load"), (Checkpoints, "prune"),
 ]  # fmt: skip
-"""What changes the state: killed before and after."""
-BEFORE: list[tuple[Any, str]] = [
-    (Checkpoints, "load"),
-    (Checkpoints, "prune"),
-    (Training, "_begin"),
-    (Training, "_log_means"),
-]
-"""What does so by calls that are crash points themselves, or is followed by one at once."""
+"""What else changes the state of a run, or is long enough to be killed in the middle of."""
 
 
 @dataclass(frozen=True)
@@ -107,44 +103,17 @@ class Killer:
         if len(self.points) == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def arm(self) -> None:
-        """Put crash points around all that a run does to its files and its state."""
-        disk = SimpleNamespace(**vars(os))
-        for call in ("open", "fsync"):
-            setattr(disk, call, self.before(getattr(os, call), call))
-        for call in ("replace", "ftruncate"):
-            setattr(disk, call, self.around(getattr(os, call), call))
-        disk.write = self.write
-        for module in (storage, local):
-            module.os = disk  # type: ignore[attr-defined]
-        for owner, name in BEFORE:
-            setattr(owner, name, self.before(getattr(owner, name), name.strip("_")))
-        for owner, name in AROUND:
-            setattr(owner, name, self.around(getattr(owner, name), name.strip("_")))
+    def arm(self, folder: Path, strategy: Any) -> None:
+        """Put crash points around everything that this run does to its files and its state.
 
-    def before(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def watched(*given: Any, **named: Any) -> Any:
-            self.point(f"before {name}")
-            return call(*given, **named)
-
-        return watched
-
-    def around(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def watched(*given: Any, **named: Any) -> Any:
-            self.point(f"before {name}")
-            result = call(*given, **named)
-            self.point(f"after {name}")
-            return result
-
-        return watched
-
-    def write(self, descriptor: int, data: bytes | memoryview) -> int:
-        self.point("before write")
-        half = os.write(descriptor, data[: len(data) // 2])
-        self.point("half-way through write")
-        rest = os.write(descriptor, data[half:])
-        self.point("after write")
-        return half + rest
+        folder: of the run; strategy: its class. Weights change in an optimizer's step, and files by
+        calls to the operating system, whoever makes them: neither needs to be known by name.
+        """
+        register_optimizer_step_pre_hook(lambda *_: self.point("before optimizer step"))
+        register_optimizer_step_post_hook(lambda *_: self.point("after optimizer step"))
+        for owner, name in [*((strategy, hook) for hook in HOOKS), *STATE]:
+            setattr(owner, name, around(getattr(owner, name), name, self.point))
+        Disk(folder, self.point).watch()
 
 
 def attempt(
@@ -166,36 +135,34 @@ def attempt(
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
     with os.fdopen(reader) as pipe:
-        told = pipe.read()
+        outcome = pipe.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return Attempt(None, os.WTERMSIG(status))
-    return Attempt(os.WEXITSTATUS(status), None, **json.loads(told))
+    return Attempt(os.WEXITSTATUS(status), None, **json.loads(outcome))
 
 
 def _run_and_exit(
     case: Case, folder: Path, killer: Killer, writer: int, patch: Patch | None
 ) -> None:
-    told: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
     try:
         steps = os.open(folder.with_suffix(".steps"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        after_step = Training._after_step
 
-        def counted(*given: Any) -> None:
+        def count_step(*_: Any) -> None:
             os.write(steps, b".")
-            after_step(*given)
 
-        Training._after_step = counted  # type: ignore[method-assign, assignment]
+        register_optimizer_step_post_hook(count_step)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         if patch is not None:
             patch()
-        killer.arm()
+        killer.arm(folder, case.settings.strategy.target)
         case.run(folder)
-        told = {"points": killer.points}
+        outcome = {"points": killer.points}
     except BaseException as error:
-        told = {"error": f"{type(error).__name__}: {error}"}
-    os.write(writer, json.dumps(told).encode())
-    os._exit("error" in told)
+        outcome = {"error": f"{type(error).__name__}: {error}"}
+    os.write(writer, json.dumps(outcome).encode())
+    os._exit("error" in outcome)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

@@ -73,7 +73,8 @@ def sabotage(folder: Path, common: list[str]) -> bool:
         step = KILL_AFTER_A_LINE if patch is leaving_out_the_offset else KILL_AT_STEP
         killed = folder / f"{case.name} killed at step {step}"
         if not killed.exists():
-            attempt(case, killed, Killer(steps[case.name][step - 1]))
+            at = steps[case.name][step]  # the point at which the next step begins
+            attempt(case, killed, Killer(at))
         shutil.copytree(killed, folder / item)
         different = attempt(case, folder / item, Killer(), patch=patch).error
         different = different or differences(whole[case.name], folder / item)
@@ -85,10 +86,10 @@ def sabotage(folder: Path, common: list[str]) -> bool:
 
 
 def _whole(case: Case, folder: Path) -> tuple[dict[str, str], list[int]]:
-    """The run that nobody kills, and the crash points at the end of its steps."""
+    """The run that nobody kills, and the crash points at which its steps begin."""
     ended = attempt(case, folder / case.name, Killer())
     assert ended.code == 0
-    steps = [number for number, name in enumerate(ended.points, 1) if name == "after after_step"]
+    steps = [number for number, name in enumerate(ended.points, 1) if name == "before objective"]
     return fingerprint(folder / case.name), steps
 
 

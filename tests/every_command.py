@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code, fork, run_and_exit
+from processes import exit_code, fork, run_and_exit
 
 from cl_runner import train
 from cl_runner.config.command_line import quoted

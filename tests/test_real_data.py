@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from conftest import DATA, composed, real_data, run_here
+from running import composed, run_here
 
 from cl_runner.data import gtsrb
 
-pytestmark = real_data
+DATA = os.environ.get("CL_DATA", "")
+pytestmark = pytest.mark.skipif(not Path(DATA, "MNIST").is_dir(), reason="CL_DATA is not set")
 QUICK = ("epochs=1", "batch_size=128")
 
 

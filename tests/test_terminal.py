@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import exit_code, fork
+from processes import exit_code, fork
 
 from cl_runner import terminal
 from cl_runner.data import prepare
@@ -141,32 +141,41 @@ def test_what_an_encoding_lacks_is_written_in_ascii(end_of, tmp_path: Path) -> N
     assert "alpha and T" in (tmp_path / "told").read_text("latin-1")
 
 
-@pytest.mark.parametrize(
-    ("encoding", "written"),
-    [
-        ("ascii", b"a->b +-1 - >= <= alpha ? ?\xff\n"),
-        ("latin-1", b"a->b \xb11 - >= <= alpha ? ?\xff\n"),
-        ("utf-8", "a→b ±1 – ≥ ≤ α 漢 ?".encode() + b"\xff\n"),
-    ],
-)
-def test_what_stands_for_a_character(encoding: str, written: bytes, tmp_path: Path) -> None:
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Puts back the streams that a test or a command has put in the place of others."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    return monkeypatch
+
+
+@pytest.mark.parametrize(("encoding", "written"), [
+    ("ascii", b"a->b +-1 - >= <= alpha ? ?\xff\n"),
+    ("latin-1", b"a->b \xb11 - >= <= alpha ? ?\xff\n"),
+    ("utf-8", "a→b ±1 – ≥ ≤ α 漢 ?".encode() + b"\xff\n"),
+])  # fmt: skip
+def test_what_stands_for_a_character(
+    encoding: str, written: bytes, tmp_path: Path, streams: pytest.MonkeyPatch
+) -> None:
     """In UTF-8 nothing changes; a byte that is no text (a file's name) is that byte again."""
     file = tmp_path / "told"
     with file.open("w") as opened:
         opened.reconfigure(encoding=encoding)
-        stream = terminal._that_never_fails(opened, 1)
-        print("a→b ±1 – ≥ ≤ α 漢 \ud800\udcff", file=stream, flush=True)
+        streams.setattr(sys, "stdout", opened)
+        terminal.never_fail()
+        print("a→b ±1 – ≥ ≤ α 漢 \ud800\udcff", flush=True)
     assert file.read_bytes() == written
 
 
-def test_what_was_printed_before_stays_before(tmp_path: Path) -> None:
+def test_what_was_printed_before_stays_before(tmp_path: Path, streams: pytest.MonkeyPatch) -> None:
     with (tmp_path / "told").open("w") as opened:
-        opened.write("one\n")
-        stream = terminal._that_never_fails(opened, 1)
-        assert terminal._that_never_fails(stream, 1) is stream
-        stream.write("two\n")
-        stream.flush()
-    assert (tmp_path / "told").read_text() == "one\ntwo\n"
+        streams.setattr(sys, "stdout", opened)
+        print("one")
+        for line in ("two", "three"):  # a command that another one calls asks for it again
+            terminal.never_fail()
+            print(line)
+        sys.stdout.flush()
+    assert (tmp_path / "told").read_text() == "one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize(("raised", "code", "line"), [

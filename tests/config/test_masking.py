@@ -121,10 +121,8 @@ def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_long_value_that_an_error_cuts_short(cl_train_here, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LONG", HUNTER * 10)
-    # A mistake in every job would be refused; here the jobs themselves shall tell it.
-    monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
-    done = cl_train_here(
-        "-m", *TINY, "+strategy.foo=${oc.env:LONG}", "seed=1,2", "hydra.sweep.dir=sweep"
-    )
+    # A mistake in every job is refused at once, unless classes of the user's own are to say it.
+    done = cl_train_here("-m", *TINY, "trusted_targets=[faulty]", "+strategy.foo=${oc.env:LONG}",
+                         "seed=1,2", "hydra.sweep.dir=sweep")  # fmt: skip
     assert done.returncode == 1
     assert not files_with(tmp_path / "sweep", HUNTER)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import composed
+from messages import check_problem
+from running import composed
 
 from cl_runner.config.paths import CONF
 from cl_runner.config.targets import find
@@ -58,33 +59,32 @@ def problem(*overrides: str) -> str:
 
 
 WRONG = [
-    (["+optimizer.lrr=1"], "optimizer.lrr=1: no such setting of optimizer. Hint: did you mean lr?"),
-    (["optimizer.lr=[]"], "optimizer.lr=[]"),
-    (["optimizer.lr=null"], "optimizer.lr=null"),
-    (["epochs=0"], "epochs=0: must be an integer ≥ 1 and < 2³¹ or a list, each an integer ≥ 1"),
-    (["epochs=[3,-1]"], "epochs=[3, -1]"),
-    (["batch_size=true"], "batch_size=True"),
+    (["+optimizer.lrr=1"], "no such setting of optimizer. Hint: did you mean lr?"),
+    (["optimizer.lr=[]"], "must be a number ≥ 0"),
+    (["optimizer.lr=null"], "must be a number ≥ 0"),
+    (["epochs=0"], "must be an integer ≥ 1 and < 2³¹ or a list, each an integer ≥ 1"),
+    (["epochs=[3,-1]"], "a list, each an integer ≥ 1"),
+    (["batch_size=true"], "must be an integer ≥ 1"),
     (["dataset.class_order=sorted"], "must be one of numeric, random or a list"),
     (["dataset.scenario=cil"], "class_incremental, task_incremental, domain_incremental"),
-    (["dataset.validation_fraction=1.0"], "dataset.validation_fraction=1.0"),
-    (["dataset.pixels.std=[0.0]"], "dataset.pixels.std=[0.0]"),
-    (["strategy=lwf", "strategy.alpha=-0.1"], "strategy.alpha=-0.1"),
+    (["dataset.validation_fraction=1.0"], "≥ 0 and < 1"),
+    (["dataset.pixels.std=[0.0]"], "each a number ≥"),
+    (["strategy=lwf", "strategy.alpha=-0.1"], "must be a number ≥ 0"),
     (["strategy=ewc", "strategy.fisher=true"], "one of exact, sampled, empirical, batch"),
-    (["model.widths=[0]"], "model.widths=[0]"),
+    (["model.widths=[0]"], "must be a list, each an integer ≥ 1"),
     (["model.activation=swish"], "one of relu, leaky_relu, tanh, sigmoid"),
-    (["model=cnn_leaky", "model.channels=[1,1,1,1]"], "model.channels"),
+    (["model=cnn_leaky", "model.channels=[1,1,1,1]"], "8 × 8 pixels"),
     (["strategy._target_=cl_runner.nowhere.X"], "cannot be imported"),
     (["strategy._target_=cl_runner.training.run.log"], "neither a class nor a function"),
-    (["+nothing=1"], "nothing=1: no such setting."),
-    (["+optimizer.gamma=1"], "known are beta1, beta2, eps, lr, weight_decay"),
+    (["+nothing=1"], "no such setting"),
+    (["+optimizer.gamma=1"], "known are beta1, beta2, "),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "words"), WRONG, ids=[w[0][-1] for w in WRONG])
 def test_a_wrong_setting_is_one_line(overrides: list[str], words: str) -> None:
-    text = problem(*overrides)
-    assert words in text
-    assert text.startswith("config error: ") and "\n" not in text
+    key = overrides[-1].partition("=")[0].lstrip("+")
+    check_problem(problem(*overrides), overrides, f"{key}=", words)
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import composed
+from running import composed
 
 import cl_runner
 from cl_runner.config import targets

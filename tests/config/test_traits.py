@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import run_here
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from running import run_here
 
 from cl_runner.config import targets
 from cl_runner.config.build import parameters

@@ -1,7 +1,8 @@
-"""A damaged picture of GTSRB is an error that names it, or the same picture; never another one."""
+"""GTSRB: a damaged picture is an error that names it, or the same picture; never another one."""
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -71,3 +72,70 @@ def test_it_is_what_a_decoder_of_any_picture_makes_of_it(picture: Path) -> None:
         resized = file.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
     expected = torch.tensor(list(resized.tobytes()), dtype=torch.uint8).view(32, 32, 3)
     assert torch.equal(made(picture), expected.permute(2, 0, 1))
+
+
+@pytest.fixture
+def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """GTSRB in small: two classes with two tracks of two frames each, and three test pictures."""
+    monkeypatch.setattr(gtsrb, "PICTURES", {"train": 8, "test": 3})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    base = tmp_path / "gtsrb" / "GTSRB"
+    for label in range(2):
+        (base / "Training" / f"{label:05}").mkdir(parents=True)
+        for track in range(2):
+            for frame in range(2):
+                colour = (label, track, frame)
+                name = f"{track:05}_{frame:05}.ppm"
+                Image.new("RGB", (40, 30), colour).save(base / "Training" / f"{label:05}" / name)
+    images = base / "Final_Test" / "Images"
+    images.mkdir(parents=True)
+    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for n in range(3):
+        Image.new("RGB", (32, 32), (n, 100, 0)).save(images / f"{n:05}.ppm")
+        rows.append(f"{n:05}.ppm;32;32;0;0;0;0;{n % 2}")
+    (tmp_path / "gtsrb" / "GT-final_test.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_traffic_signs_are_decoded_once(signs: Path) -> None:
+    train, test = gtsrb.GTSRB().load(str(signs))
+    assert train.images.shape == (8, 3, 32, 32)
+    assert train.images[:, 0, 0, 0].tolist() == train.labels.tolist() == [0] * 4 + [1] * 4
+    assert train.groups.unique().numel() == 4  # a track of one class is not one of another
+    assert test.labels.tolist() == [0, 1, 0]
+    for picture in signs.rglob("*.ppm"):  # as before to whoever looks at size and time alone
+        times = picture.stat().st_atime_ns, picture.stat().st_mtime_ns
+        picture.write_bytes(bytes(picture.stat().st_size))
+        os.utime(picture, ns=times)
+    again, _ = gtsrb.GTSRB().load(str(signs))
+    assert torch.equal(again.images, train.images)
+
+
+def test_a_changed_picture_is_not_taken_from_the_cache(signs: Path) -> None:
+    gtsrb.GTSRB().load(str(signs))
+    path = signs / "gtsrb" / "GTSRB" / "Training" / "00000" / "00000_00000.ppm"
+    Image.new("RGB", (41, 30), (77, 0, 0)).save(path)
+    assert gtsrb.GTSRB().load(str(signs))[0].images[0, 0, 0, 0] == 77
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda path: path.write_bytes(b""), "empty"),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be decoded"),
+        (lambda path: path.write_bytes(b"no picture"), "cannot be decoded"),
+        (lambda path: path.write_bytes(b"P6 99999 99999 255 "), "says 99999 × 99999 pixels"),
+    ],
+)
+def test_a_picture_that_is_not_right_is_named(signs: Path, damage, word: str) -> None:
+    path = signs / "gtsrb" / "GTSRB" / "Training" / "00001" / "00001_00000.ppm"
+    damage(path)
+    with pytest.raises(DataError) as raised:
+        gtsrb.GTSRB().load(str(signs))
+    assert str(path) in str(raised.value) and word in str(raised.value)
+
+
+def test_an_incomplete_data_set_is_not_taken_for_present(signs: Path) -> None:
+    (signs / "gtsrb" / "GTSRB" / "Training" / "00001" / "00001_00000.ppm").unlink()
+    with pytest.raises(DataError, match="has 7 pictures in its train split, expected 8"):
+        gtsrb.GTSRB().load(str(signs))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import chain, permutations
+import gzip
+from importlib.resources import files
+from itertools import chain, permutations, product
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, tiny_stream
+from running import composed
+from tiny import tiny_stream
 
 from cl_runner.data.batches import batches
 from cl_runner.data.cuts import ByClass, ByPermutation, BySource
@@ -143,6 +146,7 @@ def test_permutations_move_all_pictures_alike() -> None:
         orders.append(set(fitting))
     assert (0, 1, 2, 3) in orders[0]  # the first task is the data set itself
     assert any((0, 1, 2, 3) not in order for order in orders[1:])
+    assert len({frozenset(order) for order in orders}) > 2  # each task has its own
     assert torch.equal(load(cut).tasks[2].train.raw, load(cut).tasks[2].train.raw)
 
 
@@ -234,14 +238,20 @@ def test_a_sample_is_augmented_alike_whatever_stands_beside_it() -> None:
     for rows in ([3], [49, 0, 3], list(range(50))[::-1]):
         assert torch.equal(pixels.augmented(images[rows], ids[rows], 0, 1, 2), whole[rows])
     assert not torch.equal(pixels.augmented(images, ids, 0, 1, 3), whole)
-    for picture, moved in zip(images, whole, strict=True):
-        assert _is_shifted(picture.float() / 255, moved)
+    found = [_how_moved(a.float() / 255, b) for a, b in zip(images, whole, strict=True)]
+    rows, columns, mirrored = map(set, zip(*found, strict=True))
+    assert rows == columns == set(range(5)) and mirrored == {True, False}
 
 
-def _is_shifted(picture: torch.Tensor, moved: torch.Tensor) -> bool:
+def _how_moved(picture: torch.Tensor, moved: torch.Tensor) -> tuple[int, int, bool]:
+    """The corner of the crop in the padded picture, and whether it is mirrored."""
     padded = torch.nn.functional.pad(picture, [2] * 4)
-    views = [padded[:, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
-    return any(torch.allclose(v, m) for v in views for m in (moved, moved.flip(-1)))
+    (way,) = [
+        (i, j, mirrored)
+        for i, j, mirrored in product(range(5), range(5), (True, False))
+        if torch.allclose(padded[:, i : i + 8, j : j + 8], moved.flip(-1) if mirrored else moved)
+    ]
+    return way
 
 
 def test_draws_are_uniform() -> None:
@@ -251,11 +261,31 @@ def test_draws_are_uniform() -> None:
     assert torch.corrcoef(found.double().T)[0, 1].abs() < 0.03
 
 
-def test_the_digits_are_all_there() -> None:
-    dataset = composed("dataset=digits").dataset
-    stream = dataset.load(seed=0, scope="seen", device="cpu")
-    assert sum(len(t.train) for t in stream.tasks) + sum(map(len, stream.test)) == 1797
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    """Each picture with its label, row by row of the table that it comes in."""
+    table = files("sklearn.datasets.data") / "digits.csv.gz"
+    with table.open("rb") as packed:
+        rows = [row.split(",") for row in gzip.decompress(packed.read()).decode().split()]
+    expected = [(*(round(255 / 16 * float(v)) for v in row[:64]), int(float(row[64])))
+                for row in rows]  # fmt: skip
+    stream = composed("dataset=digits").dataset.load(seed=0, scope="seen", device="cpu")
+    parts = [*(task.train for task in stream.tasks), *stream.test]
+    found = [(*picture.flatten().tolist(), label) for samples in parts
+             for picture, label in zip(samples.raw, samples.y.tolist(), strict=True)]  # fmt: skip
+    assert len(found) == 1797 and sorted(found) == sorted(expected)
     assert not Path("data").exists()
+
+
+def test_random_training_samples_are_drawn_for_a_purpose_without_replacement() -> None:
+    task = tiny_stream().tasks[1]
+    some, again, other = (
+        task.random_training_samples(20, purpose).index.tolist() for purpose in ("a", "a", "b")
+    )
+    assert some == again != other and len(set(some)) == 20
+    assert set(some) <= set(task.train.index.tolist()) and some != task.train.index[:20].tolist()
+    assert set(task.train.labels[some].tolist()) == {2, 3}
+    everything = task.random_training_samples(None, "a").index.tolist()
+    assert sorted(everything) == task.train.index.tolist() != everything
 
 
 def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:

@@ -7,9 +7,10 @@ import json
 
 import pytest
 import torch
-from conftest import composed, run_here, tiny_network, tiny_stream
 from hypothesis import given
 from hypothesis import strategies as st
+from running import composed, run_here
+from tiny import tiny_network, tiny_stream
 from torch import nn
 
 from cl_runner import metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import exit_code, fork, until
+from processes import exit_code, fork, until
 from sweep_folders import TINY, results, states
 
 from cl_runner.errors import Interrupted
@@ -98,15 +98,17 @@ def test_a_sweep_that_is_killed_leaves_no_job_at_work(cl_train_beside, tmp_path:
         (3, 1, True),  # to both, and then to the job alone
     ],
 )
-def test_what_a_job_takes_for_a_second_signal(monkeypatch, heard, forwarded, second) -> None:
-    ended = []
-    monkeypatch.setattr(interrupt.os, "_exit", ended.append)
-    monkeypatch.setattr(interrupt.os, "write", lambda *_: None)
-    monkeypatch.setattr(interrupt.Signals, "forwarded", bytes([forwarded]))
-    signals = interrupt.Signals()
-    for _ in range(heard):
-        signals._note(signal.SIGINT, None)
-    assert bool(ended) == second and signals.received == signal.SIGINT
+def test_what_a_job_takes_for_a_second_signal(heard: int, forwarded: int, second: bool) -> None:
+    """heard: the signals that it gets; forwarded: how many of them the sweep says it sent."""
+    job = fork()
+    if job == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        interrupt.Signals.forwarded = bytes([forwarded])
+        with interrupt.Signals() as signals:
+            for _ in range(heard):
+                os.kill(os.getpid(), signal.SIGINT)
+            os._exit(0 if signals.received == signal.SIGINT else 70)
+    assert exit_code(job) == (130 if second else 0)
 
 
 def test_a_signal_before_the_run_begins_ends_the_sweep(tmp_path: Path) -> None:

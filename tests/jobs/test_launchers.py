@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
-from conftest import exit_code, fork, run_and_exit
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from messages import check_problem, only_line, problem_of
 from omegaconf import OmegaConf
+from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, results, states
 
+import hydra_plugins
 from cl_runner.errors import ConfigError
 from cl_runner.jobs import launchers, ray_cluster
-from cl_runner.jobs.job import Job
-from cl_runner.sweep import sweeper
+from cl_runner.run_folder.files import is_locked, locked
 
 SIX = ("-m", *TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", "seed=0,1", "name=six")
 RAY = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
@@ -70,72 +77,92 @@ def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:
     assert states(said.partition("sweep folder")[0]) == ["done", "killed"]
 
 
-class Launcher:
-    """Breaks as joblib's does: a job that kills its worker takes along what else is under way, two
-    at a time, and all that waits."""
+class Breaking(Launcher):
+    """Stands in for Hydra's launchers: `work` is what becomes of the folders of the jobs that it is
+    handed; it may raise. What each launch was handed is kept, as folder names."""
 
-    def __init__(self, killer: str) -> None:
-        self.killer, self.launched = killer, list[list[str]]()
+    launched: ClassVar[list[list[str]]] = []
+    work: ClassVar[Callable[[list[Path]], None]]
 
-    def launch(self, commands: list[list[str]], initial_job_idx: int) -> None:
-        folders = [Path(command[0]) for command in commands]
-        self.launched.append([folder.name for folder in folders])
+    def setup(self, *, hydra_context, task_function, config) -> None:
+        self.folder = Path(config.hydra.sweep.dir)
+
+    def launch(self, job_overrides, initial_job_idx: int) -> None:
+        given = [dict(word.partition("=")[::2] for word in words) for words in job_overrides]
+        folders = [self.folder / words["name"].strip("'") for words in given]
+        self.launched.append([folder.name[:3] for folder in folders])
+        type(self).work(folders)
+
+
+@pytest.fixture
+def breaking(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The setting that chooses it; Hydra builds launchers of one namespace alone."""
+    module = ModuleType("hydra_plugins.breaking")
+    module.Breaking = Breaking  # type: ignore[attr-defined]
+    monkeypatch.setattr(hydra_plugins, "breaking", module, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Breaking, "__module__", module.__name__)
+    monkeypatch.setattr(Breaking, "launched", [])
+    Plugins.instance().register(Breaking)
+    return "hydra.launcher._target_=hydra_plugins.breaking.Breaking"
+
+
+def left(folder: Path, state: str) -> None:
+    """What a job has left by the time it is in this state."""
+    folder.mkdir(exist_ok=True)
+    (folder / "status.json").write_text(json.dumps({"status": state}))
+
+
+def test_a_job_that_kills_its_worker_takes_no_other_along(
+    breaking, cl_train_here, monkeypatch
+) -> None:
+    """As joblib's launcher breaks: two at a time, and the third job takes along what else is under
+    way and all that waits. In the end the suspects are run alone."""
+
+    def work(folders: list[Path]) -> None:
         for number in range(0, len(folders), 2):
             pair = folders[number : number + 2]
-            killed = self.killer in [folder.name for folder in pair]
+            kills = any(folder.name.startswith("002") for folder in pair)
             for folder in pair:
-                folder.mkdir(exist_ok=True)
-                state = "running" if killed else "complete"
-                (folder / "status.json").write_text(json.dumps({"status": state}))
-            if killed:
+                left(folder, "running" if kills else "complete")
+            if kills:
                 raise RuntimeError("a worker was killed")
 
-
-def test_a_job_that_kills_its_worker_takes_no_other_along(tmp_path, monkeypatch) -> None:
-    jobs = [Job(tmp_path / name, {}, []) for name in "abcdef"]
-    monkeypatch.setattr(launchers, "at_a_time", lambda _: None)
-    monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(sweeper, "composed_command", lambda job, *_: [str(job.folder)])
-    sweep = sweeper.Sweep(None)
-    sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep.launcher = Launcher(killer="c")
-    sweep._run(jobs)
-    assert {job.folder.name: job.state for job in jobs} == {
-        "a": "complete", "b": "complete", "c": "killed", "d": "complete", "e": "complete",
-        "f": "complete"}  # fmt: skip
+    monkeypatch.setattr(Breaking, "work", work, raising=False)
+    done = cl_train_here("-m", *TINY, "seed=range(0,6)", "name=mine", breaking)
+    assert done.returncode == 1
+    assert states("\n" + done.stdout) == ["done", "done", "killed", "done", "done", "done"]
+    assert done.stderr.splitlines()[0].endswith(": a worker was killed")
+    assert Breaking.launched[1:] == [["004", "005"], ["002"], ["003"]]
 
 
 def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
-    tmp_path, monkeypatch
+    breaking, cl_train_here, monkeypatch
 ) -> None:
     """As submitit's: the first job is lost, the second goes on for a while."""
-    lost, alive = jobs = [Job(tmp_path / name, {}, []) for name in "ab"]
-    launched = []
+    alive: list[int] = []
 
-    def launch(sweep, given, *_):
-        launched.append([job.folder.name for job in given])
-        if len(launched) > 1:
-            (lost.folder / "status.json").write_text(json.dumps({"status": "complete"}))
-            return None
-        for job in jobs:
-            job.folder.mkdir()
-            (job.folder / "status.json").write_text(json.dumps({"status": "running"}))
-        return RuntimeError("a node died")
+    def work(folders: list[Path]) -> None:
+        if len(Breaking.launched) > 1:
+            return left(folders[0], "complete")
+        lost, goes_on = folders
+        left(lost, "running")
+        alive.append(fork())
+        if alive == [0]:
+            with locked(goes_on):
+                left(goes_on, "running")
+                time.sleep(0.5)
+                left(goes_on, "complete")
+            os._exit(0)
+        until(lambda: is_locked(goes_on) and (goes_on / "status.json").exists(), alive[0])
+        raise RuntimeError("a node died")
 
-    def is_locked(folder: Path) -> bool:
-        if folder == alive.folder and time.monotonic() > end:
-            (folder / "status.json").write_text(json.dumps({"status": "complete"}))
-        return folder == alive.folder
-
-    end = time.monotonic() + 0.3
-    monkeypatch.setattr("cl_runner.run_folder.read.is_locked", is_locked)
-    monkeypatch.setattr(sweeper, "first_tasks", lambda jobs: [job.folder.name for job in jobs])
-    monkeypatch.setattr(sweeper.Sweep, "_launch", launch)
-    sweep = sweeper.Sweep(None)
-    sweep.master = type("Config", (), {"hydra": type("H", (), {"launcher": {}})})
-    sweep._run(jobs)
-    assert launched == [["a", "b"], ["a"]]
-    assert [job.state for job in jobs] == ["complete", "complete"]
+    monkeypatch.setattr(Breaking, "work", work, raising=False)
+    done = cl_train_here("-m", *TINY, "seed=0,1", "name=mine", breaking)
+    assert exit_code(alive[0]) == 0
+    assert done.returncode == 0, done.stderr
+    assert states("\n" + done.stdout) == ["done", "done"]
+    assert Breaking.launched == [["000", "001"], ["000"]]
 
 
 def test_a_job_works_where_the_sweep_was_started(tmp_path: Path, monkeypatch) -> None:
@@ -148,22 +175,38 @@ def test_a_job_works_where_the_sweep_was_started(tmp_path: Path, monkeypatch) ->
     assert here(OmegaConf.create()) == (str(tmp_path), "data")
 
 
-NODES = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 32.0}]
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}},
+    {"Alive": True, "Resources": {"CPU": 32.0}},
+    {"Alive": False, "Resources": {"CPU": 99.0, "GPU": 9.0, "a100": 1.0}},
+]
 
 
 @pytest.mark.parametrize(
     ("asked", "key"),
     [
-        ({"num_gpus": 2}, "num_gpus"),
-        ({"num_cpus": 33}, "num_cpus"),
-        ({"num_cpus": 16, "num_gpus": 1}, "num_gpus"),  # each is there, but on no node both
-        ({"num_cpus": 1, "resources": {"a100": 1}}, "resources.a100"),
+        ({"num_gpus": 2}, "num_gpus=2"),
+        ({"num_cpus": 33}, "num_cpus=33"),
+        ({"num_cpus": 16, "num_gpus": 1}, "num_gpus=1"),  # each is there, but on no node both
+        ({"num_cpus": 1, "resources": {"a100": 1}}, "resources.a100=1"),
+        ({"num_cpus": 8, "num_gpus": 0.5}, None),
     ],
 )
-def test_what_no_node_of_a_ray_cluster_has_is_named(asked, key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"hydra\.launcher\.ray\.remote\.{key}="):
-        ray_cluster._has(asked, NODES)
-    ray_cluster._has({"num_cpus": 8, "num_gpus": 0.5}, NODES)
+def test_what_no_node_of_a_ray_cluster_has_is_named(asked, key: str | None, monkeypatch) -> None:
+    """Asked of a stand-in for Ray, which is let go of if it cannot do."""
+    let_go = []
+    ray = SimpleNamespace(is_initialized=lambda: True, nodes=lambda: NODES,
+                          shutdown=lambda: let_go.append(True))  # fmt: skip
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    settings = OmegaConf.create({"init": {}, "remote": asked})
+    if key is None:
+        ray_cluster.connect(settings)
+    else:
+        with pytest.raises(ConfigError) as error:
+            ray_cluster.connect(settings)
+        found = problem_of(str(error.value))
+        assert f"{found.key}={found.value}" == f"hydra.launcher.ray.remote.{key}"
+    assert let_go == ([] if key is None else [True])
 
 
 def nobody_there() -> str:
@@ -177,38 +220,44 @@ def test_an_address_where_no_cluster_answers(cl_train_here, tmp_path: Path) -> N
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     address = f"hydra.launcher.ray.init.address={nobody_there()}"
     done = cl_train_here("-m", *TINY, "hydra/launcher=ray", address, "seed=0,1")
-    assert done.returncode == 2
-    assert done.stderr.startswith("config error: hydra.launcher.ray.init.address=")
-    assert "no cluster answers there" in done.stderr and done.stderr.count("\n") == 1
+    words = "no cluster answers there. Hint: ray start --head"
+    check_problem(only_line(done, 2), [address], "hydra.launcher.ray.init.address=", words)
     assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
-    ("init", "told"),
+    ("init", "setting", "words"),
     [
-        ({"address": "somewhere"}, "must be local, auto or HOST:PORT"),
-        ({"address": "ray://127.0.0.1:10001"}, "must be local, auto or HOST:PORT"),
-        ({"address": "auto", "num_cpus": 4}, "num_cpus=4: is null where the cluster is there"),
+        ({"address": "somewhere"}, "address=somewhere", "must be local, auto or HOST:PORT"),
+        ({"address": "ray://127.0.0.1:10001"}, "address=ray://127.0.0.1:10001",
+         "must be local, auto or HOST:PORT"),
+        ({"address": "auto", "num_cpus": 4}, "num_cpus=4", "address=auto"),
     ],
-)
-def test_settings_that_ray_would_refuse_later(init, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+)  # fmt: skip
+def test_settings_that_ray_would_refuse_later(init, setting: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
         ray_cluster.connect(OmegaConf.create({"init": init, "remote": {}}))
+    check_problem(str(error.value), [], f"hydra.launcher.ray.init.{setting}", words)
 
 
 @pytest.mark.parametrize("extra", ["local", "slurm", "ray"])
 def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch, extra) -> None:
-    monkeypatch.setattr(launchers, "_installed", lambda _: False)
+    Plugins.instance()  # which looks for plugins once
+    plugin = {"local": "joblib", "slurm": "submitit", "ray": "ray"}[extra]
+    monkeypatch.setitem(sys.modules, f"hydra_plugins.hydra_{plugin}_launcher", None)
     done = cl_train_here("-m", *TINY, f"hydra/launcher={extra}", "seed=0,1")
-    assert done.returncode == 2 and f"pip install 'cl-runner[{extra}]'" in done.stderr
+    found = problem_of(only_line(done, 2))
+    assert (found.key, found.value) == ("hydra/launcher", extra)
+    assert found.hint == f"pip install 'cl-runner[{extra}]'"
 
 
 def test_slurm_without_its_commands_is_one_line(cl_train_here, tmp_path, monkeypatch) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     monkeypatch.setenv("PATH", str(tmp_path))
     done = cl_train_here("-m", *TINY, "hydra/launcher=slurm", "seed=0,1")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "there is no sbatch here" in done.stderr and not (tmp_path / "outputs").exists()
+    found = problem_of(only_line(done, 2))
+    assert (found.key, found.value) == ("hydra/launcher", "slurm") and "sbatch" in found.allowed
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_submitit_local_is_given_as_many_jobs_as_there_are_cores() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from conftest import SHAPE, composed, tiny_stream
+from running import composed
+from tiny import SHAPE, tiny_stream
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SHAPE, by_twos, composed, tiny_network, tiny_stream
+from running import composed
+from tiny import SHAPE, by_twos, tiny_network, tiny_stream
 
 from cl_runner.models.cnn import cnn_leaky
 from cl_runner.models.mlp import mlp
@@ -53,16 +54,20 @@ def test_growing_leaves_old_rows_untouched(new_rows: str) -> None:
 
 
 def test_new_rows_are_a_function_of_seed_and_task() -> None:
-    tasks, rows = tiny_stream().tasks, []
-    for noise in (1, 2):
-        network = tiny_network(new_rows="default")
+    rows = []
+    for noise, seed in ((1, 0), (2, 0), (1, 1)):
+        network, tasks = tiny_network(new_rows="default"), tiny_stream(seed=seed).tasks
         torch.manual_seed(noise)
         torch.rand(noise)
         state = torch.get_rng_state()
-        network.grow(tasks[0])
+        for task in tasks[:2]:
+            network.grow(task)
         assert torch.equal(torch.get_rng_state(), state)
         rows.append(network.classifier.weight.detach().clone())
-    assert torch.equal(*rows)
+    one, same, of_another_seed = rows
+    assert torch.equal(one, same)
+    assert not torch.isclose(one[:4], of_another_seed[:4]).any()
+    assert not torch.isclose(one[:2], one[2:4]).any()  # of another task
 
 
 def grown(tasks: int, **settings: object) -> Network:

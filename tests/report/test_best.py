@@ -12,7 +12,7 @@ from planted_runs import run_folder
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import StorageError
-from cl_runner.report import best, command
+from cl_runner.report import command
 from cl_runner.run_folder.plain import as_yaml
 
 CALLBACK = "hydra:\n  callbacks:\n    x: {_target_: os.mkdir, _args_: [planted]}\n"
@@ -43,10 +43,15 @@ def leaves(node: Any) -> list[Any]:
     return [leaf for item in node for leaf in leaves(item)] if isinstance(node, list) else [node]
 
 
-def test_an_option_is_one_of_our_own_however_it_is_called() -> None:
-    for option in ("x" * 3000, "../dataset/digits", "digits\0", "", ".", "digits.yaml"):
-        assert not best._is_ours("dataset", option)
-    assert best._is_ours("dataset", "digits")
+@pytest.mark.usefixtures("no_figures")
+def test_an_option_is_one_of_our_own_however_it_is_called(tmp_path: Path) -> None:
+    names = ("digits", "x" * 3000, "../dataset/digits", "digits\0", "", ".", "digits.yaml")
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        run_folder(folder / "run", "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5), dataset=name)
+        chosen = yaml.safe_load(reported(folder)[1])["defaults"]
+        expected = [{"override /dataset": "digits"}] if name == "digits" else []
+        assert chosen == [*expected, {"override /strategy": "lwf"}], name
 
 
 def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from browser import CHROMIUM, Browser, browser
 from planted_runs import PLANTED, run_folder
 
 from cl_runner.report import command
-from cl_runner.report.render.page import Page, Part
+from cl_runner.report.render.page import Page, Chapter
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
@@ -152,7 +152,7 @@ SHOWN = "[...document.querySelectorAll('.player img')].map((i) => i.getClientRec
 
 def test_the_player_shows_one_frame_at_a_time(page: Browser, tmp_path: Path) -> None:
     picture = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
-    text = Page("t", "", [Part("fits", [], [], frames=[picture] * 4)]).render()
+    text = Page("t", "", [Chapter("fits", [], [], frames=[picture] * 4)]).render()
     (tmp_path / "page.html").write_text(text)
     page.open(tmp_path / "page.html")
     assert page.evaluate(SHOWN) == [0, 0, 0, 1]

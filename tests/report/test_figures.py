@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_here
 from PIL import Image
 from planted_runs import outcome, run_folder
+from running import run_here
 
 from cl_runner.report import command
 from cl_runner.report.compare.runs import read
@@ -62,7 +62,8 @@ def test_over_training_marks_where_a_task_begins() -> None:
 
 def test_the_matrix_says_its_numbers() -> None:
     (axes, _) = figures.accuracy_matrix(results([0.912], [0.5, 0.7])).axes
-    assert {text.get_text() for text in axes.texts} == {"91.2", "50.0", "70.0"}
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "91.2", (0, 1): "50.0", (1, 1): "70.0"}  # by task and row
 
 
 def test_of_many_strategies_the_best_are_drawn_and_the_rest_is_counted(tmp_path) -> None:

@@ -26,7 +26,7 @@ from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import formats
 from cl_runner.report.render.formats import latex, markdown
-from cl_runner.report.render.tables import Cell, Table, runs, sensitivity
+from cl_runner.report.render.tables import Cell, Table, costs, runs, sensitivity
 
 FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
 
@@ -42,12 +42,6 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 OLD = [0.10, 0.20, 0.40]
 NEW = [0.90, 0.80, 0.85]
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a report whose words alone are looked at: drawing takes a second."""
-    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
 
 
 @pytest.fixture
@@ -156,6 +150,12 @@ def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
     ]
 
 
+def test_run_10_comes_after_run_9(tmp_path) -> None:
+    for name in ("10", "9", "a"):
+        run_folder(tmp_path / name, "ewc", 0, (0.1, 0.2))
+    assert [run.name for run in read([tmp_path])] == ["a", "9", "10"]
+
+
 def test_settings_are_equal_if_their_numbers_are(tmp_path) -> None:
     for seed, alpha in enumerate([2, 2.0, 0.1234567, 0.1234568]):
         run_folder(tmp_path / str(seed), "lwf", seed, (0.1, 0.2), alpha=alpha)
@@ -203,16 +203,16 @@ def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) 
 def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     """The one that is best there is the worst on test data."""
     for seed in range(2):
-        run_folder(tmp_path / f"a{seed}", "lwf", seed, (0.1, 0.2), validation=(0.8, 0.9), alpha=1)
-        run_folder(tmp_path / f"b{seed}", "lwf", seed, (0.7, 0.8), validation=(0.3, 0.4), alpha=2)
+        run_folder(tmp_path / f"a{seed}", "lwf", seed, (0.1, 0.2), validation=(0.8, 0.9), alpha=2)
+        run_folder(tmp_path / f"b{seed}", "lwf", seed, (0.7, 0.8), validation=(0.3, 0.4), alpha=1)
     # With one seed alone nothing is chosen over what has two.
     run_folder(tmp_path / "c", "lwf", 0, (0.9, 0.9), validation=(0.99, 0.99), alpha=3)
     section = section_of(tmp_path)
     chosen = section.chosen(section.measured)
-    assert chosen is not None and chosen.varied == {"strategy.alpha": 1}
+    assert chosen is not None and chosen.varied == {"strategy.alpha": 2}
     told = rank(section).sentences
     assert told[0].startswith("First is lwf, alpha 3")
-    assert told[-1].startswith("Chosen is lwf, alpha 1: of 2 settings")
+    assert told[-1].startswith("Chosen is lwf, alpha 2: of 2 settings")
     assert "want of as many seeds: lwf, alpha 3." in told[-1]
     _, files = command.report([tmp_path], tmp_path / "the page")
     assert "(2 settings compared)" in files[0].read_text()
@@ -305,6 +305,23 @@ def test_one_seed_has_no_interval(tmp_path) -> None:
     seeds_of(tmp_path, "lwf", [0.8])
     sentences = rank(section_of(tmp_path)).sentences
     assert "(1 seed)" in sentences[0] and "Run more seeds" in sentences[1]
+
+
+def test_sensitivity_stands_beside_the_deviation_over_seeds(tmp_path) -> None:
+    """Two seeds of each of two settings, 0.2 apart: a deviation of 0.2 / √2."""
+    for alpha, mean in ((1, 0.4), (2, 0.7)):
+        for seed, value in enumerate((mean - 0.1, mean + 0.1)):
+            run_folder(tmp_path / f"{alpha}-{seed}", "lwf", seed, (value, value), alpha=alpha)
+    (row,) = sensitivity(section_of(tmp_path)).rows
+    assert [cell.text for cell in row[2:]] == ["1, 2", "2", "30.0", f"{20 / math.sqrt(2):.1f}"]
+
+
+def test_costs_are_means_over_seeds(tmp_path) -> None:
+    """Of runs that took 2, 3 and 4 seconds, and kept 3 MB."""
+    for seed in range(3):
+        run_folder(tmp_path / str(seed), "gdumb", seed, (0.5, 0.5), memory=3 * 10**6)
+    (row,) = costs(section_of(tmp_path)).rows
+    assert [cell.text for cell in row] == ["gdumb", "3.0", "6", "3.000", "100"]
 
 
 def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
@@ -406,5 +423,12 @@ def test_a_report_of_runs_that_were_made(tmp_path, cl_train_here) -> None:
     page = files[0].read_text()
     assert "Chaudhry et al. 2018" in page  # the definition of forgetting
     assert "reset_optimizer" in page  # a convention
+    (tables,) = [f.read_text() for f in files if f.name == "results.md"]
+    rows = rows_of((tmp_path / "out" / "results.csv").read_text())
+    assert {row["strategy"]: row["n"] for row in rows} == {"finetune": "2", "rehearsal": "2"}
+    for row in rows:
+        assert (
+            f"| {row['strategy']} | 2 | – | {100 * float(row['average_accuracy']):.1f} " in tables
+        )
     assert {f.name for f in files} >= {"report.html", "results.md", "results.tex", "results.csv",
                                        "runs.csv", "trade_off.svg", "costs.pdf"}  # fmt: skip

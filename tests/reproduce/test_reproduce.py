@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import composed
+from running import composed
 
 from cl_runner.reproduce import command, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at

@@ -16,13 +16,13 @@ from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
-from conftest import exit_code
+from processes import exit_code
+from running import TINY
 
 from cl_runner import lock
 from cl_runner.errors import FolderInUse, StorageError
 from cl_runner.run_folder import files as storage
 
-TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 DISK_OF_ITS_OWN = (
     shutil.which("unshare") is not None
     and not subprocess.run(

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from conftest import NAMES, composed
+from running import NAMES, composed
 
 from cl_runner.errors import CheckpointError
 from cl_runner.report import command
@@ -102,9 +102,9 @@ BOMBS = {
 }
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_one_line_and_the_rest_is_reported(bomb, copy, monkeypatch) -> None:
-    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
+def test_a_bomb_is_one_line_and_the_rest_is_reported(bomb, copy) -> None:
     name, content = BOMBS[bomb]
     (copy / fuzz_folders.CLASSES / name).write_bytes(content)
     start = time.process_time()
@@ -121,8 +121,8 @@ def test_a_pipe_is_not_waited_for(copy: Path) -> None:
     assert Counter(run.state for run in runs([copy]))["damaged"] == 1
 
 
-def test_a_ledger_and_a_verdict_that_are_damaged_are_a_line_each(copy, monkeypatch) -> None:
-    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
+@pytest.mark.usefixtures("no_figures")
+def test_a_ledger_and_a_verdict_that_are_damaged_are_a_line_each(copy) -> None:
     (copy / "verdict.json").write_text('{"suite": "of theirs", "rows": []}')
     ledger = json.loads((copy / "sweep.json").read_text())
     ledger["jobs"][0]["folder"] = ".."
@@ -239,9 +239,9 @@ def test_a_checkpoint_with_a_right_digest_and_other_content(change, trained, tmp
     assert {k: v for k, v in whole(folder).items() if "status" not in k} == before
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch, capsys) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\r\x9b1m\u202e"
-    monkeypatch.setattr(command, "_draw", lambda wanted, output: ([], []))
     folder = copy / fuzz_folders.CLASSES
     for name in ("results.json", "status.json"):
         text = (folder / name).read_text().replace(': "test"', ": " + json.dumps(evil))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code, until
+from processes import exit_code, until
 
 from cl_runner.config.identity import settings_digest
 from cl_runner.errors import CheckpointError

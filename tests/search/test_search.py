@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import until
+from messages import is_about, only_line
 from planted_runs import outcome
+from processes import until
 
 from cl_runner.errors import ConfigError
 from cl_runner.run_folder.files import locked
@@ -160,8 +161,9 @@ def test_what_cannot_be_searched_is_one_line_and_nothing_written(
     given = words.split()
     keys = {word.partition("=")[0] for word in given}
     done = cl_search(*(word for word in TINY if word.partition("=")[0] not in keys), *given)
-    assert done.returncode == 2 and told in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    line = only_line(done, 2)
+    assert told in line
+    is_about(line, [*given, told])
     assert not list(tmp_path.iterdir())
 
 

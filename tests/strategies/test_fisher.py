@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
-from conftest import SHAPE, by_twos, tiny_network, tiny_stream
+from tiny import SHAPE, by_twos, tiny_network, tiny_stream
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import first_batch, tiny_stream
+from tiny import first_batch, tiny_stream
 from torch.nn import functional as F
 
 from cl_runner.strategies.parts.losses import distillation, rehearsal, task_loss

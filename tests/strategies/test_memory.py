@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SHAPE, first_batch, tiny_network, tiny_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import chi2, chisquare
+from tiny import SHAPE, first_batch, tiny_network, tiny_stream
 
 from cl_runner.data.likelihood import CATEGORICAL
 from cl_runner.data.samples import Pixels, Samples
@@ -177,8 +177,9 @@ def test_the_memory_keeps_the_herded_samples_of_each_class_in_their_order() -> N
         assert torch.equal(memory.images[memory.labels == label], expected)
 
 
-def test_a_draw_is_a_function_of_the_position_alone() -> None:
-    stream, network = tiny_stream(crop_padding=1, flip=True), tiny_network()
+@pytest.mark.parametrize("augmented", [True, False])
+def test_a_draw_is_a_function_of_the_position_alone(augmented: bool) -> None:
+    stream, network = tiny_stream(crop_padding=int(augmented), flip=augmented), tiny_network()
     memory = Memory(10, tiny_network(), "class_balanced")
     memory.learn(stream.tasks[0], network)
     batch = first_batch(stream, 1)
@@ -190,6 +191,16 @@ def test_a_draw_is_a_function_of_the_position_alone() -> None:
     assert one.task is batch.task
     later = type(batch)(batch.x, batch.y, batch.task, (*batch.position[:-1], 1))
     assert not torch.equal(one.x, memory.draw(later, 8).x)
+
+
+def test_a_draw_takes_each_stored_sample_as_often_as_any_other() -> None:
+    stream, memory = tiny_stream(), Memory(10, tiny_network(), "class_balanced")
+    memory.learn(stream.tasks[0], tiny_network())
+    drawn = memory.draw(first_batch(stream, 1), 5000)
+    stored = memory.samples(stream.tasks[1].train.pixels)
+    counts = [(drawn.x == x).flatten(1).all(1).sum().item() for x in stored.x]
+    assert len(counts) == 10 and sum(counts) == 5000
+    assert chisquare(counts).pvalue > 1e-4
 
 
 def test_the_state_dict_is_the_whole_memory() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import first_batch, tiny_network, tiny_stream
+from tiny import first_batch, tiny_network, tiny_stream
 
 from cl_runner.data.batches import batches
 from cl_runner.data.stream import Stream

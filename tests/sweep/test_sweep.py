@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import exit_code, fork, run_and_exit, until
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from messages import check_problem, is_about, only_line
 from omegaconf import OmegaConf, open_dict
+from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, results, states
 
 from cl_runner.config.paths import CONF
@@ -94,6 +95,21 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
     assert again.returncode == 0
     assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
     assert results(swept) == whole
+
+
+def test_a_plan_says_how_long_jobs_like_it_took_and_what_they_share(
+    cl_train_here, swept: Path
+) -> None:
+    for file, seconds in zip(sorted(swept.glob("0*/results.json")), (100, 200, 300, 1000),
+                             strict=True):  # fmt: skip
+        results = json.loads(file.read_text())
+        results["cost"]["seconds"] = seconds
+        file.write_text(json.dumps(results))
+    words = ("strategy=lwf", "strategy.alpha=2,3", "seed=7", "plan=true")
+    plan = cl_train_here("-m", *TINY, *words).stdout.splitlines()
+    assert [row.split()[2:4] for row in plan[1:3]] == [["run", "250.0"]] * 2  # the median
+    assert plan[3].startswith("2 jobs; to do: 2, 500 s of one worker and ")
+    assert plan[4] == "the first task is trained 1 times instead of 2"
 
 
 def test_results_are_those_of_single_runs_without_the_store(
@@ -184,14 +200,16 @@ def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
 
 def test_a_mistake_in_every_job_is_one_line(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=-1,-2", "seed=0,1")
-    assert done.returncode == 2 and "strategy.weight=-1" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
+    check_problem(only_line(done, 2), [], "strategy.weight=-1", "must be a number ≥ 0")
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=interval(1,10)")
-    assert done.returncode == 2 and "cl-search" in done.stderr and "interval(1,10)" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "outputs").exists()
+    check_problem(
+        only_line(done, 2), [], "strategy.weight=interval(1,10)", "a,b,c. Hint: cl-search "
+    )
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
@@ -199,8 +217,11 @@ def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) ->
 )
 def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) -> None:
     done = cl_train_here(*TINY, *words)
-    assert done.returncode in (2, 7)
-    assert len(done.stderr.strip().splitlines()) == 1
+    if "resume=folder" in words:
+        expected = f"checkpoint error: {tmp_path / 'folder'} holds no run to continue"
+        assert only_line(done, 7) in (expected, expected.replace(f"{tmp_path}/", ""))
+    else:
+        assert is_about(only_line(done, 2), words).hint.startswith("cl-train -m")
     assert not (tmp_path / "outputs").exists()
 
 
@@ -222,9 +243,10 @@ def test_a_wrong_sweep_is_one_line_and_nothing_written(
     cl_train_here, tmp_path: Path, words: list[str], told: str
 ) -> None:
     done = cl_train_here("-m", *TINY, *words)
-    assert done.returncode == 2 and told in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stdout == "" and not list(tmp_path.iterdir())
+    line = only_line(done, 2)
+    assert told in line
+    is_about(line, [*words, told])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(cl_train_here, tmp_path: Path) -> None:
@@ -246,8 +268,8 @@ def test_a_place_from_the_environment_and_a_secret(
 ) -> None:
     """The folder is where the variable says; what is written down holds no secret."""
     monkeypatch.setenv("PLACE", str(tmp_path / "there"))
-    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1")
-    monkeypatch.setattr("cl_runner.sweep.sweeper._refuse_if_none_can_run", lambda composed: None)
+    # Classes of the user's own, so that each job says itself what is wrong with it.
+    words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1", "trusted_targets=[faulty]")
     done = cl_train_here("-m", *TINY, *words, "+strategy.token=hush")
     assert done.returncode == 1  # of this strategy there is no such setting
     assert [folder.name for folder in tmp_path.iterdir()] == ["there"]

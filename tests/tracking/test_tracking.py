@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NAMES, composed, exit_code, fork, run_and_exit, run_here
+from processes import exit_code, fork, run_and_exit
+from running import NAMES, composed, run_here
 from wandb_files import inspect
 
+from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Tracker, Trackers
 from cl_runner.training.run import run
 
@@ -162,6 +165,32 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(mode, tmp_path: Path
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_tells_where_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task and epoch, the terms of the last step, the accuracies so far, alarms; and nothing
+    where there is no terminal."""
+    printed = {}
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr("sys.stderr", stream)
+        bar = Progress()
+        bar.begin(RunInfo(tmp_path, {}, {}, ["a", "b"], steps=40, steps_done=30))
+        bar.log({"event": "evaluation", "task": 0, "step": 30, "accuracy": [0.5]})
+        bar.log({"event": "alarm", "task": 1, "term": "ewc", "message": "inert"})
+        for _ in range(2):  # what is told of a step stands there when the next one is drawn
+            time.sleep(0.15)  # ten times a second at most
+            bar.advance(1, 2, {"task": 0.25, "ewc": 0.0})
+        bar.end(None, None)
+        printed[stream.isatty()] = stream.getvalue()
+    for words in ("task 2/2 epoch 3", "32/40", "task 0.250  ewc 0.000", "accuracy 50.0",
+                  "ALARM: ewc inert"):  # fmt: skip
+        assert words in printed[True], printed[True]
+    assert printed[False] == ""
+
+
 class Noting(Tracker):
     """Notes when it ends; raises if it is told to."""
 
@@ -189,5 +218,6 @@ def test_the_truth_is_told_first_and_all_are_told(fails: bool, tmp_path: Path) -
 
 def test_a_job_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
-    run_here(tmp_path / "run", *TINY, "threads=2")
+    results = run_here(tmp_path / "run", *TINY, "threads=2")
+    assert results["environment"]["threads"] == 2
     assert torch.get_num_threads() == before != 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from alarm_faults import FAULTS, Fault
-from conftest import NAMES, composed, tiny_network, tiny_stream
+from running import NAMES, composed
+from tiny import tiny_network, tiny_stream
 from torch import nn
 
 from cl_runner.training.alarm import Watch

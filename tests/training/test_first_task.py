@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, exit_code
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from processes import exit_code
+from running import composed
 
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import CONF
@@ -112,7 +113,7 @@ def test_a_damaged_entry_is_trained_again(cl_train_here, tmp_path) -> None:
     assert again.returncode == 0 and "is damaged" in again.stderr
     outputs = tmp_path / "outputs"
     assert left(outputs / "again") == left(outputs / "first")
-    assert first_task._read(entry) is not None
+    assert "task 1 was trained before" in cl_train_here(*TINY, CACHE, "name=third").stderr
 
 
 def test_a_store_that_cannot_be_written_is_one_warning(cl_train_here, tmp_path) -> None:
@@ -132,10 +133,15 @@ def test_workers_side_by_side_train_it_once(cl_train_beside, tmp_path) -> None:
     assert len(entries(tmp_path)) == 1
 
 
-def test_the_store_is_bounded(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(first_task, "LIMIT", 250)
+def test_the_store_is_bounded(cl_train_here, tmp_path, monkeypatch) -> None:
+    """What was not used for longest goes when a new entry takes more than there is."""
+    monkeypatch.setattr(first_task, "LIMIT", 25_000_000)
+    (tmp_path / "shared").mkdir()
     for age, name in enumerate(("newest", "older", "oldest")):
-        (tmp_path / f"{name}.ckpt").write_bytes(b"x" * 100)
-        os.utime(tmp_path / f"{name}.ckpt", (1000 - age, 1000 - age))
-    first_task.FirstTask(str(tmp_path), {}, None)._stay_within_limit()
-    assert {file.stem for file in tmp_path.glob("*.ckpt")} == {"newest", "older"}
+        file = tmp_path / "shared" / f"{name}.ckpt"
+        file.write_bytes(bytes(10_000_000))
+        os.utime(file, (1000 - age, 1000 - age))
+    assert cl_train_here(*TINY, CACHE).returncode == 0
+    left_over = {file.stem: file.stat().st_size for file in entries(tmp_path)}
+    assert left_over.pop("newest") == left_over.pop("older") == 10_000_000
+    assert len(left_over) == 1 and "oldest" not in left_over  # the new one

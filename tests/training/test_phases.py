@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
-from conftest import run_here
-from torch import Tensor, nn
+from optimizer_steps import optimizer_steps
+from running import NAMES, composed, run_here
+from torch import Tensor
 
-from cl_runner.training import run as run_module
-from cl_runner.training.loop import Training
+from cl_runner.data.stream import Task
+from cl_runner.strategies.finetune import Finetune
+from cl_runner.training.run import run
 
 LR, DECAY = 0.01, 0.1
 SMALL = ("batch_size=64", "epochs=1", "dataset.tasks=3", "model.widths=[8]")
@@ -49,58 +55,53 @@ def _adam(p: Tensor, g: Tensor, state: dict) -> Tensor:
 @pytest.mark.parametrize("inserted", ["none", "random"])
 @pytest.mark.parametrize("rule", [sgd, adam, adamw])
 def test_an_optimizer_that_is_kept_goes_on_for_each_parameter_by_itself(
-    rule, inserted: str, layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rule, inserted: str, layers: str, tmp_path: Path
 ) -> None:
     """Each step is the textbook's, with a state for each parameter that begins with its first
     gradient: parameters with and without one meet when a layer is inserted or the body rests."""
-    states: dict[int, dict] = {}
-    step, steps, rested = Training._step, [], []
+    with optimizer_steps() as steps:
+        results = run_here(
+            tmp_path / "run", *SMALL, "strategy=lwf", f"optimizer={rule.__name__}",
+            f"optimizer.lr={LR}", f"optimizer.weight_decay={DECAY}", "reset_optimizer=false",
+            f"model.inserted_layer={inserted}", phase(layers),
+        )  # fmt: skip
+    states: dict[int, dict] = defaultdict(dict)
+    for step in steps:
+        for p, before, gradient, after in zip(
+            step.parameters, step.before, step.gradients, step.after, strict=True
+        ):
+            expected = before.double()
+            if gradient is not None:
+                expected = rule(expected, gradient.double(), states[id(p)])
+            torch.testing.assert_close(after.double(), expected, rtol=1e-4, atol=1e-6)
+    assert len(steps) == results["cost"]["steps"]
+    in_first = math.ceil(results["tasks"][0]["train"] / 64)
+    of_body = [step.gradients[:2] for step in steps]  # its weight and bias are the oldest group
+    assert not any(g is None for gradients in of_body[:in_first] for g in gradients)
+    assert {g is None for gradients in of_body[in_first:] for g in gradients} == {layers == "head"}
 
-    def checked(self: Training, batch):
-        before = {id(p): p.detach().double() for p in self.parameters}
-        found = step(self, batch)
-        for p in self.parameters:
-            expected = before[id(p)]
-            if p.grad is not None:
-                expected = rule(expected, p.grad.double(), states.setdefault(id(p), {}))
-            torch.testing.assert_close(p.detach().double(), expected, rtol=1e-4, atol=1e-6)
-        steps.append(batch.task.index)
-        rested.append(sum(p.grad is None for p in self.strategy.network.body.parameters()))
-        return found
 
-    monkeypatch.setattr(Training, "_step", checked)
-    run_here(
-        tmp_path / "run", *SMALL, "strategy=lwf", f"optimizer={rule.__name__}",
-        f"optimizer.lr={LR}", f"optimizer.weight_decay={DECAY}", "reset_optimizer=false",
-        f"model.inserted_layer={inserted}", phase(layers),
-    )  # fmt: skip
-    assert set(steps) == {0, 1, 2}
-    in_later_tasks = {r for r, task in zip(rested, steps, strict=True) if task > 0}
-    assert in_later_tasks == ({2} if layers == "head" else {0})
+class Noting(Finetune):
+    """Fine-tuning that keeps the state of its body at the end of each task."""
+
+    bodies: ClassVar[list[dict[str, Tensor]]] = []
+
+    def end_task(self, task: Task) -> None:
+        body = self.network.body.state_dict()
+        self.bodies.append({name: value.clone() for name, value in body.items()})
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_the_body_rests_in_a_head_only_phase_and_its_statistics_do_not_unless_frozen(
-    freeze: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    freeze: bool, tmp_path: Path
 ) -> None:
-    strategy, after = [], []
-    build, learn = run_module.build_strategy, Training.learn
-
-    def built(settings):
-        strategy.append(build(settings))
-        return strategy[0]
-
-    def learned(self: Training, task) -> None:
-        learn(self, task)
-        body = strategy[0].network.body
-        after.append({name: value.clone() for name, value in body.state_dict().items()})
-
-    monkeypatch.setattr(run_module, "build_strategy", built)
-    monkeypatch.setattr(Training, "learn", learned)
-    run_here(tmp_path / "run", *SMALL, "model.batch_norm=true",
-             f"model.freeze_statistics={freeze}", phase("head"))  # fmt: skip
-    first, last = after[0], after[-1]
-    assert any(isinstance(module, nn.BatchNorm1d) for module in strategy[0].network.body)
+    settings = composed(*SMALL, "model.batch_norm=true", f"model.freeze_statistics={freeze}",
+                        phase("head"))  # fmt: skip
+    settings = replace(settings, strategy=replace(settings.strategy, target=Noting))
+    Noting.bodies.clear()
+    run(settings, tmp_path / "run", config={}, names=NAMES)
+    first, _, last = Noting.bodies
+    statistics = {name for name in first if "running" in name or "num_batches" in name}
+    assert len(statistics) == 3 and len(first) > 3
     for name, value in first.items():
-        statistics = "running" in name or "num_batches" in name
-        assert torch.equal(value, last[name]) == (freeze or not statistics), name
+        assert torch.equal(value, last[name]) == (freeze or name not in statistics), name

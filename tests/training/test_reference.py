@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import composed, run_here
+from running import composed, run_here
 
 from cl_runner.data.digits import Digits
 from cl_runner.data.source import Split
@@ -95,6 +95,17 @@ def test_another_number_of_test_samples_is_refused(runs: Path, monkeypatch) -> N
 
 def test_other_pictures_under_the_same_name_are_refused(runs: Path, monkeypatch) -> None:
     change_the_test_split(monkeypatch, lambda test: Split(255 - test.images, test.labels))
+    assert "SHA-256 of the test samples of task 1:" in refusal(runs / "joint")
+
+
+def test_other_labels_of_the_same_pictures_are_refused(runs: Path, monkeypatch) -> None:
+    def exchanged(test: Split) -> Split:
+        labels = test.labels.clone()
+        one, other = ((labels == label).nonzero()[0] for label in (0, 1))
+        labels[one], labels[other] = 1, 0
+        return Split(test.images, labels)
+
+    change_the_test_split(monkeypatch, exchanged)
     assert "SHA-256 of the test samples of task 1:" in refusal(runs / "joint")
 
 

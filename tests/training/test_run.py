@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
 import torch
-from conftest import NAMES, composed, run_here
+from optimizer_steps import optimizer_steps
+from running import NAMES, composed, final_state, logged, run_here, trained
+from tiny import tiny_network
 
 from cl_runner.errors import Diverged, FolderInUse
+from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.parts.losses import task_loss
-from cl_runner.training import run as run_module
-from cl_runner.training.run import run
+from cl_runner.training.cost import Cost
+from cl_runner.training.run import build_strategy, run
 
 FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
 KEYS = {
@@ -27,10 +33,6 @@ KEYS = {
     "backward_transfer", "forward_transfer", "intransigence", "min_accuracy", "stability_gap",
     "alarms", "cost", "environment",
 }  # fmt: skip
-
-
-def logged(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -45,6 +47,9 @@ def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
                      "predictions.npz", "overrides.yaml", "checkpoint", ".lock"}  # fmt: skip
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "complete"
+    times = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO task (\d)/5 \(classes ",
+                       (tmp_path / "run" / "log.txt").read_text(), re.MULTILINE)  # fmt: skip
+    assert times == ["1", "2", "3", "4", "5"]
     assert set(results) >= KEYS
     assert results["conventions"]["strategy.mixing"] == "convex"
     assert results["conventions"]["ce_scope"] == "seen"
@@ -91,6 +96,42 @@ def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path
     assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they are told apart here
 
 
+def test_a_line_tells_the_mean_of_each_term_since_the_last_line(tmp_path: Path) -> None:
+    for every in (1, 3):
+        run_here(tmp_path / str(every), *FAST, "strategy=lwf", f"log_every={every}")
+    each, means = ([line for line in logged(tmp_path / n) if line["event"] == "step"] for n in "13")
+    terms = {line["step"]: line["terms"] for line in each}
+    assert list(terms) == list(range(1, len(terms) + 1))
+    for before, line in pairwise([{"step": 0}, *means]):
+        since = [terms[step] for step in range(before["step"] + 1, line["step"] + 1)]
+        assert 1 <= len(since) <= 3 and line["terms"].keys() == since[0].keys()
+        for name, mean in line["terms"].items():
+            assert mean == pytest.approx(fmean(one[name] for one in since)), line
+
+
+def test_what_a_run_costs_is_counted(tmp_path: Path) -> None:
+    """Samples that pass the network or the teacher, twice through the data of each task; and once
+    through the test samples of all tasks so far."""
+    results = run_here(tmp_path / "run", *FAST, "strategy=lwf")
+    train = [task["train"] for task in results["tasks"]]
+    tests = list(accumulate(task["test"] for task in results["tasks"]))
+    cost = results["cost"]
+    assert cost["samples_backward"] == 2 * sum(train)
+    assert cost["samples_forward"] == 2 * sum(train) + 2 * sum(train[1:]) + sum(tests)
+    assert cost["steps"] == sum(2 * math.ceil(n / 64) for n in train)
+
+
+def test_seconds_and_peak_memory_are_over_all_attempts() -> None:
+    strategy = Finetune(tiny_network())
+    cost = Cost(strategy)
+    earlier = {"seconds": 1000.0, "peak_memory_bytes": 10**15, "steps": 5, "samples_forward": 7,
+               "samples_backward": 6}  # fmt: skip
+    cost.load_state_dict(earlier)
+    found = cost.summary(strategy)
+    assert 1000 <= found.pop("seconds") < 1100 and found.pop("state_bytes") == {}
+    assert found == {key: earlier[key] for key in found}
+
+
 def test_metrics_are_one_line_an_event(tmp_path: Path) -> None:
     run_here(tmp_path / "run", *FAST, "strategy=lwf", "log_every=3")
     lines = logged(tmp_path / "run")
@@ -122,13 +163,14 @@ def _task_losses(folder: Path) -> list[float]:
     return [line["terms"]["task"] for line in logged(folder) if line["event"] == "step"]
 
 
-def test_learning_rate_zero_leaves_the_weights(tmp_path: Path, monkeypatch) -> None:
-    settings = composed(*FAST, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
-    strategy = run_module.build_strategy(settings)
-    before = {n: p.clone() for n, p in strategy.network.body.named_parameters()}
-    monkeypatch.setattr(run_module, "build_strategy", lambda _: strategy)
-    run(settings, tmp_path / "run", config={}, names=NAMES)
-    assert all(torch.equal(p, before[n]) for n, p in strategy.network.body.named_parameters())
+def test_learning_rate_zero_leaves_the_weights(tmp_path: Path) -> None:
+    """The body ends with the weights that the seed drew."""
+    common = (*FAST, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
+    drawn = build_strategy(composed(*common)).network.body.state_dict()
+    run_here(tmp_path / "run", *common)
+    state = final_state(tmp_path / "run")["strategy"]
+    assert len(drawn) == 2
+    assert all(torch.equal(state[f"network.body.{name}"], p) for name, p in drawn.items())
 
 
 def test_a_setting_may_differ_between_tasks(tmp_path: Path) -> None:
@@ -142,17 +184,14 @@ def test_a_setting_may_differ_between_tasks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_an_optimizer_is_fresh_at_each_task_or_keeps_its_momentum(
-    reset: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reset: bool, tmp_path: Path
 ) -> None:
-    found, train = [], run_module.Training.train
-
-    def spied(self, task) -> None:
-        found.append(len(self.optimizer.state))
-        train(self, task)
-
-    monkeypatch.setattr(run_module.Training, "train", spied)
-    run_here(tmp_path / "run", *FAST, "optimizer=sgd", f"reset_optimizer={reset}")
-    assert found == [0] * 5 if reset else found == [0, 4, 6, 8, 10]  # two hidden layers, and rows
+    with optimizer_steps() as steps:
+        results = run_here(tmp_path / "run", *FAST, "optimizer=sgd", f"reset_optimizer={reset}")
+    taken = [2 * math.ceil(task["train"] / 64) for task in results["tasks"]]
+    first_steps = [steps[start].known for start in accumulate([0, *taken[:-1]])]
+    assert sum(taken) == len(steps)
+    assert first_steps == ([0] * 5 if reset else [0, 4, 6, 8, 10])  # a hidden layer, and rows
 
 
 def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
@@ -161,6 +200,17 @@ def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
     expected = sum(b - u for b, u in zip(before[1:], untrained[1:], strict=True)) / 4
     assert results["forward_transfer"] == pytest.approx(expected)
     assert results["accuracy_task_il"] is None
+
+
+def test_before_a_task_it_is_measured_what_the_network_knows_of_it(tmp_path: Path) -> None:
+    """A network that learns nothing from then on has the same accuracy when the task ends."""
+    common = (*FAST, "dataset.scenario=domain_incremental", "optimizer=sgd")
+    once = run_here(tmp_path / "once", *common, "optimizer.lr=[0.01,0]")
+    never = run_here(tmp_path / "never", *common, "optimizer.lr=0")
+    own = [[run["accuracy"][t][t] for t in range(5)] for run in (once, never)]
+    assert once["accuracy_before_learning"] == [None, *own[0][1:]]
+    assert once["accuracy_untrained"] == never["accuracy_untrained"] == own[1]
+    assert len({*own[0]}) > 2
 
 
 def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
@@ -172,9 +222,17 @@ def test_intransigence_needs_a_reference_run(tmp_path: Path) -> None:
 
 
 def test_validation_accuracy_is_of_held_out_training_samples(tmp_path: Path) -> None:
-    results = run_here(tmp_path / "run", *FAST, "dataset.validation_fraction=0.2")
-    assert len(results["accuracy_validation"]) == 5
-    assert sum(task["train"] for task in results["tasks"]) < 1200
+    settings = (*FAST, "dataset.validation_fraction=0.2")
+    results = run_here(tmp_path / "run", *settings)
+    strategy = trained(tmp_path / "run", *settings)
+    tasks = composed(*settings).dataset.load(seed=0, scope="seen", device="cpu").tasks
+    predicted = [strategy.predict(task.validation.x).argmax(1) for task in tasks]
+    right = [(p == t.validation.y).double().mean() for p, t in zip(predicted, tasks, strict=True)]
+    assert results["accuracy_validation"][-1] == pytest.approx([share.item() for share in right])
+    assert [len(row) for row in results["accuracy_validation"]] == [5] * 5
+    sizes = [(len(task.train), len(task.validation)) for task in tasks]
+    assert [task["train"] for task in results["tasks"]] == [kept for kept, _ in sizes]
+    assert all(0.15 < held / (kept + held) < 0.25 for kept, held in sizes)
 
 
 class InertLwF(LwF):
@@ -226,10 +284,12 @@ def test_a_penalty_of_weight_zero_is_told(tmp_path: Path) -> None:
 
 
 def test_divergence_stops_before_the_weights_change(tmp_path: Path) -> None:
-    with pytest.raises(Diverged, match="task 1, epoch 1, step"):
+    with optimizer_steps() as steps, pytest.raises(Diverged, match="task 1, epoch 1") as stop:
         run_here(tmp_path / "run", *FAST, "optimizer=sgd", "optimizer.lr=1e18")
+    (number,) = re.findall(r"step (\d+) ", str(stop.value))
+    assert len(steps) == int(number) - 1 > 0
     status = json.loads((tmp_path / "run" / "status.json").read_text())
-    assert status["status"] == "failed" and "not finite" in status["error"]
+    assert (status["status"], status["error"]) == ("failed", str(stop.value))
     assert not (tmp_path / "run" / "results.json").exists()
 
 
@@ -249,55 +309,36 @@ PHASES = (
 )
 
 
-def test_a_task_may_be_learned_in_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_may_be_learned_in_phases(tmp_path: Path) -> None:
     """The first trains the head alone; each has a fresh optimizer and its weight decay."""
-    seen, step = [], run_module.Training._step
-
-    def spied(self, batch):
-        body = [p.clone() for p in self.strategy.network.body.parameters()]
-        classifier = self.strategy.network.classifier
-        head = [p.clone() for p in classifier.parameters()]
-        fresh = len(self.optimizer.state) == 0
-        values = step(self, batch)
-        still = all(map(torch.equal, body, self.strategy.network.body.parameters()))
-        moved = not all(map(torch.equal, head, classifier.parameters()))
-        decay = self.optimizer.param_groups[0]["weight_decay"]
-        seen.append((batch.position[1], batch.position[2], fresh, still, moved, decay))
-        return values
-
-    monkeypatch.setattr(run_module.Training, "_step", spied)
     arguments = ("epochs=1", "batch_size=150", "model.widths=[8]", "dataset.tasks=2",
                  "optimizer=sgd", "strategy=lwf")  # fmt: skip
-    results = run_here(tmp_path / "run", *arguments, PHASES)
+    with optimizer_steps() as steps:
+        results = run_here(tmp_path / "run", *arguments, PHASES)
     own = composed(*arguments).optimizer.settings["weight_decay"]
-    # (task, epoch, fresh optimizer, body still, head moved, weight decay): two steps an epoch
-    expected = [
-        (0, 0, None, False, own),
-        (1, 0, True, True, own),
-        (1, 1, False, True, own),
-        (1, 2, True, False, 0.5),
-    ]
-    for task, epoch, fresh, still, decay in expected:
-        steps = [s for s in seen if s[:2] == (task, epoch)]
-        assert len(steps) == 2 and all(s[4] and s[3] == still and s[5] == decay for s in steps)
-        assert fresh is None or [s[2] for s in steps] == [fresh, False]
-    assert results["cost"]["steps"] == len(seen) == 8 and results["alarms"] == []
+    assert results["cost"]["steps"] == len(steps) == 8 and results["alarms"] == []
+    # Two steps an epoch: the first task has one, the phases of the second two and one.
+    for number, (fresh, body_rests, decay) in enumerate([
+        (True, False, own), (False, False, own),
+        (True, True, own), (False, True, own), (False, True, own), (False, True, own),
+        (True, False, 0.5), (False, False, 0.5),
+    ]):  # fmt: skip
+        step = steps[number]
+        rests = [torch.equal(a, b) for a, b in zip(step.before, step.after, strict=True)]
+        of_body = [r for r, p in zip(rests, step.after, strict=True) if len(p) == 8]
+        assert of_body == [body_rests] * 2 and not all(rests), number
+        assert (step.known == 0, step.settings["weight_decay"]) == (fresh, decay), number
 
 
-def test_the_learning_rate_follows_its_schedule(tmp_path: Path, monkeypatch) -> None:
+def test_the_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
     """As torch's own scheduler sets it when GDumb's training loop steps it: an epoch at a tenth,
     one at the full rate, then a step an epoch."""
-    used, step = [], run_module.Training._step
-
-    def spied(self, batch):
-        used.append((batch.position[1], self.optimizer.param_groups[0]["lr"]))
-        return step(self, batch)
-
-    monkeypatch.setattr(run_module.Training, "_step", spied)
-    run_here(tmp_path / "run", "epochs=17", "batch_size=400", "model.widths=[4]",
-             "dataset.tasks=2", "optimizer=sgd", "optimizer.lr=[0.4,0.2]",
-             "lr_schedule=cosine_warm_restarts", "min_lr=0.01")  # fmt: skip
-    for task, base in ((0, 0.4), (1, 0.2)):
+    with optimizer_steps() as steps:
+        run_here(tmp_path / "run", "epochs=17", "batch_size=400", "model.widths=[4]",
+                 "dataset.tasks=2", "optimizer=sgd", "optimizer.lr=[0.4,0.2]",
+                 "lr_schedule=cosine_warm_restarts", "min_lr=0.01")  # fmt: skip
+    rates = [step.settings["lr"] for step in steps]  # one step an epoch
+    for base, used in ((0.4, rates[:17]), (0.2, rates[17:])):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
             optimizer, T_0=1, T_mult=2, eta_min=0.01
@@ -307,27 +348,21 @@ def test_the_learning_rate_follows_its_schedule(tmp_path: Path, monkeypatch) -> 
             optimizer.step()
             scheduler.step()
             expected.append(optimizer.param_groups[0]["lr"])
-        assert [rate for t, rate in used if t == task] == pytest.approx(expected)
+        assert used == pytest.approx(expected)
 
 
-def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path, monkeypatch) -> None:
-    moved, step = [], run_module.Training._step
-
-    def spied(self, batch):
-        before = [p.detach().clone() for p in self.parameters]
-        values = step(self, batch)
-        way = [p.detach() - b for p, b in zip(self.parameters, before, strict=True)]
-        moved.append(torch.cat([w.flatten() for w in way]).norm().item())
-        return values
-
-    monkeypatch.setattr(run_module.Training, "_step", spied)
+def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
+    """With a rate of 1 and no momentum a step is as long as its gradient."""
     common = ("epochs=1", "batch_size=100", "model.widths=[8]", "optimizer=sgd",
               "optimizer.lr=1", "optimizer.momentum=0", "dataset.tasks=2")  # fmt: skip
-    run_here(tmp_path / "a", *common, "clip_gradient=0.01")
-    assert moved == pytest.approx([0.01] * len(moved), rel=1e-3) and len(moved) > 3
-    moved.clear()
-    run_here(tmp_path / "b", *common)
-    assert min(moved) > 0.02
+    lengths = {}
+    for clip in ("0.01", "null"):
+        with optimizer_steps() as steps:
+            run_here(tmp_path / clip, *common, f"clip_gradient={clip}")
+        ways = [torch._foreach_sub(step.after, step.before) for step in steps]
+        lengths[clip] = [torch.cat([w.flatten() for w in way]).norm().item() for way in ways]
+    assert lengths["0.01"] == pytest.approx([0.01] * 6, rel=1e-3)
+    assert min(lengths["null"]) > 0.02
 
 
 def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import run_here
+from running import run_here
 from wandb_files import inspect, read_offline
 
 from cl_runner.config.paths import CONF

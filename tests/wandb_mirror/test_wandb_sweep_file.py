@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import composed
 from hydra import compose, initialize_config_dir
+from running import composed
 from wandb_files import inspect
 
 from cl_runner.config.paths import CONF
