@@ -80,7 +80,7 @@ SETTINGS = [
     (["later_phases=[]"], "later_phases=[]", "a list, each a node with a _target_"),
     (["later_phases=[{epochs:1}]"], "later_phases[0]=", "a node with a _target_ that builds a Pha"),
     (["later_phases=[{_target_:cl_runner.strategies.finetune.Finetune}]"], "later_phases[0]=",
-     "is no Phase (cl_runner.training.phases)"),
+     "is no Phase (cl_runner.training.settings)"),
     (["model.inserted_layer=identity", "model.activation=tanh"], "model.inserted_layer=identity",
      "is none after tanh"),
     (["strategy=gdumb", "model.freeze_statistics=true"], "strategy._target_=GDumb",
