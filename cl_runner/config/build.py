@@ -93,7 +93,7 @@ def _from_node(wanted: Any, value: Any, info: ValidationInfo) -> Any:
         return _build(value, wanted, _join(key, str(info.field_name)), trusted)
     if wanted is Any:
         return value
-    raise ValueError
+    raise ValueError(allowed(wanted))
 
 
 def _problems(
@@ -103,9 +103,11 @@ def _problems(
     name, *inner = error["loc"]
     name = str(name)
     at, below = _join(key, name), error.get("ctx", {}).get("error")
+    index = f"[{inner[0]}]" if inner and isinstance(inner[0], int) else ""
     if isinstance(below, ConfigError):
-        index = f"[{inner[0]}]" if inner and isinstance(inner[0], int) else ""
         yield from (replace(p, key=at + index + p.key[len(at) :]) for p in below.problems)
+    elif error["type"] == "value_error" and index:  # one item of a list of nodes
+        yield Problem(at + index, error["input"], f"must be {below}")
     elif error["type"] == "missing":
         yield Problem(at, MISSING, "is missing, give it a value")
     elif error["type"] == "extra_forbidden":

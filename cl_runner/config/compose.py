@@ -56,7 +56,7 @@ def from_hydra(error: Exception) -> ConfigError:
         (told,) = masking.shown(["=".join(several.groups())])
         key, _, values = told.partition("=")
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
-        return ConfigError.of(key, values, "several values are of a sweep", hint)
+        return ConfigError.of(key, values, "several values need a sweep", hint)
     return _of_a_value(error, text)
 
 

@@ -43,8 +43,8 @@ class ByClass:
         root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
-        classes_per_task: PositiveInt
-        | NonEmpty[PositiveInt],  # all act at once, in the head's shape
+        # Not PerTask: all values act at once, in the shape of the head.
+        classes_per_task: PositiveInt | NonEmpty[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         validation_fraction: Fraction,
         pixels: Pixels,

@@ -35,7 +35,7 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -
     ("arguments", "code", "words"),
     [
         (["foo"], 2, "cannot be understood"),
-        (["strategy=lwf,ewc"], 2, "lwf,ewc: several values are of a sweep. Hint: cl-train -m"),
+        (["strategy=lwf,ewc"], 2, "lwf,ewc: several values need a sweep. Hint: cl-train -m"),
         (["strategy.wait=1", "strategy=ewc"], 2, "did you mean strategy.weight?"),
         (["experiment=nothing"], 2, "experiment=nothing: no such option"),
         (["reference=nowhere"], 2, "reference=nowhere: is no folder of a finished run"),
