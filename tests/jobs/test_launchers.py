@@ -165,6 +165,21 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     assert Breaking.launched == [["000", "001"], ["000"]]
 
 
+def test_jobs_that_share_a_first_task_do_not_begin_together(
+    breaking, cl_train_here, monkeypatch
+) -> None:
+    """The first of each seed, and then those that would wait for it."""
+
+    def work(folders: list[Path]) -> None:
+        for folder in folders:
+            left(folder, "complete")
+
+    monkeypatch.setattr(Breaking, "work", work, raising=False)
+    words = ("strategy=lwf", "seed=0,1", "strategy.alpha=1,2", "name=mine")
+    assert cl_train_here("-m", *TINY, *words, breaking).returncode == 0
+    assert Breaking.launched == [["000", "002", "001", "003"]]
+
+
 def test_a_job_works_where_the_sweep_was_started(tmp_path: Path, monkeypatch) -> None:
     """A worker of a cluster has the folder and the variables of whoever started the cluster."""
     monkeypatch.chdir(tmp_path)
