@@ -11,7 +11,7 @@ from browser import CHROMIUM, Browser, browser
 from planted_runs import PLANTED, run_folder
 
 from cl_runner.report import command
-from cl_runner.report.render.page import Page, Chapter
+from cl_runner.report.render.page import Chapter, Page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
