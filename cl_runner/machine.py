@@ -40,7 +40,7 @@ def choose_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        allowed = "this device is not to be had here"
+        allowed = "this device is not available on this machine"
         raise ConfigError.of("device", device, allowed, "device=cpu works everywhere") from None
     return device
 

@@ -91,7 +91,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
     given = {key_of(override) for override in _overrides(job)}
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
-        raise ConfigError.of(key, value, "is of a sweep", "cl-train -m ...")
+        raise ConfigError.of(key, value, "only applies to a sweep", "add -m: cl-train -m ...")
     trust(config, given)
     logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
     # These imports take seconds; help and shell completion do without them.
@@ -160,7 +160,7 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
         reason = getattr(error, "strerror", None) or error
         raise ConfigError.of("output_root", root, f"cannot be a folder: {reason}") from None
     if links:
-        raise ConfigError.of("name", folder, "is a link, which could lead anywhere")
+        raise ConfigError.of("name", folder, "is a symbolic link, which could point anywhere")
     return folder
 
 

@@ -224,7 +224,7 @@ def told_last(done, code: int) -> str:
         ("loss NaN", 3, "the loss is not finite at task 2, epoch 1, step 8 (batch 3 of the epoch)"),
         ("loss inf", 3, "the loss is not finite at task 2, epoch 1, step 8 (batch 3 of the epoch)"),
         ("gradient inf", 3, "a gradient is not finite at task 2, epoch 1, step 8 (batch 3"),
-        ("output NaN", 3, "the output for sample 0 of task 1, predicted after 4 classes"),
+        ("output NaN", 3, "the output for sample 0 of task 1 is not finite"),
         ("no memory", 1, "out of memory: "),
     ],
 )

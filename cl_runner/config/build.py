@@ -57,8 +57,10 @@ def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str
     if inspect.isclass(result):  # before all else: its settings are of no use if it is not
         refuse_other(key, target, result, product)
     if wanted is not Any and is_factory != (get_origin(wanted) is Factory):
-        allowed = "must take what the run gives it, such as the network, by position, and settings"
-        allowed = f"{allowed} by keyword" if not is_factory else "takes settings by keyword alone"
+        allowed = "must take its settings by keyword and nothing else"
+        if not is_factory:
+            by_position = "what the run passes to it, such as the network, by position"
+            allowed = f"must take {by_position}, and its settings by keyword"
         raise ConfigError.of(key, path_of(target), allowed)
     given = {name: value for name, value in node.items() if name != "_target_"}
     settings = settings_of(target, given, key, trusted)
@@ -109,7 +111,7 @@ def _problems(
     elif error["type"] == "value_error" and index:  # one item of a list of nodes
         yield Problem(at + index, error["input"], f"must be {below}")
     elif error["type"] == "missing":
-        yield Problem(at, MISSING, "is missing, give it a value")
+        yield Problem(at, MISSING, "is missing; give it a value")
     elif error["type"] == "extra_forbidden":
         what = f"no such setting of {key}" if key else "no such setting"
         yield Problem(at, given[name], what, nearest(name, parameters(target)))

@@ -32,13 +32,17 @@ def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     tasks = ("run", "multirun", "cfg", "info", "shell_completion")
     wanted = [f"--{task.replace('_', '-')}" for task in tasks if getattr(found, task)]
     if len(wanted) > 1:
-        raise ConfigError.of("command line", " ".join(wanted), "only one of them at a time")
+        raise ConfigError.of(
+            "command line", " ".join(wanted), "only one of these can be used at a time"
+        )
     if found.experimental_rerun is not None:
-        allowed = "is not taken: Hydra would run what it reads there"
+        allowed = "is not supported: Hydra would execute what it reads there"
         raise ConfigError.of("--experimental-rerun", found.experimental_rerun, allowed, RESUME)
     asked = [word for word in overrides if _COMPLETION.fullmatch(word)]
     if found.shell_completion and len(asked) != 1:
-        allowed = "takes install=SHELL, uninstall=SHELL or query=SHELL, of bash, zsh and fish"
+        allowed = (
+            "takes install=SHELL, uninstall=SHELL or query=SHELL, where SHELL is bash, zsh or fish"
+        )
         hint = 'eval "$(cl-train -sc install=bash)"'
         raise ConfigError.of("--shell-completion", " ".join(overrides), allowed, hint)
     flags, left = [], list(overrides)

@@ -25,7 +25,7 @@ def trust(config: DictConfig, given: Set[str]) -> None:
     if not config.trusted_targets:
         return
     if "trusted_targets" not in given:
-        allowed = "is taken from the command line alone, never from a file"
+        allowed = "can only be given on the command line, never in a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
     if os.getcwd() not in sys.path:  # where a user's own package may be
         sys.path.append(os.getcwd())

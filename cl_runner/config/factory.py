@@ -31,7 +31,7 @@ class Factory(Generic[Built]):
         try:
             inspect.signature(self.target).bind(*given, **self.settings)
         except TypeError as error:
-            allowed = f"does not take what the run gives it ({first_line(error)})"
+            allowed = f"does not accept what the run passes to it ({first_line(error)})"
             raise ConfigError.of(self.key, path_of(self.target), allowed) from None
         try:
             built: Built = self.target(*given, **self.settings)
@@ -74,9 +74,9 @@ def refuse_other(key: str, target: Callable[..., Any], found: Any, wanted: Any) 
 
 def _lacking(found: Any, kind: Any) -> str:
     """What an object or a class lacks to be of this kind, in words; empty for nothing."""
-    name = f"is no {kind.__name__} ({kind.__module__})"
+    name = f"is not a {kind.__name__} ({kind.__module__})"
     if inspect.isabstract(found):
-        return f"is only what others are made from: {', '.join(sorted(found.__abstractmethods__))}"
+        return f"is abstract and lacks {', '.join(sorted(found.__abstractmethods__))}"
     if not getattr(kind, "_is_protocol", False):
         fits = issubclass(found, kind) if inspect.isclass(found) else isinstance(found, kind)
         return "" if fits else name

@@ -59,10 +59,10 @@ class Loader(ConfigLoaderImpl):
                 continue
             if told or any(_HYDRA.search(str(vars(d))) for d in found.defaults_list or []):
                 allowed = (
-                    "is taken from the command line and our own conf/, never from another file"
+                    "can only be set on the command line or in our own conf/, never in another file"
                 )
                 raise ConfigError.of(
-                    "hydra", Path(file), allowed, "type what is wanted: hydra/...=..."
+                    "hydra", Path(file), allowed, "give it on the command line: hydra/...=..."
                 )
         return result
 
@@ -77,16 +77,20 @@ def _file(found: ConfigResult, name: str) -> str | None:
 
 def _refuse_files(node: DictConfig) -> None:
     """Raise ConfigError if Hydra would write settings as they are: secrets would be among them."""
-    own = "is written by Hydra with all secrets"
+    own = "would make Hydra write all settings, secrets included"
     if OmegaConf.is_interpolation(node, "output_subdir") or node.output_subdir is not None:
         said = node._get_node("output_subdir")
-        raise ConfigError.of("hydra.output_subdir", said, own, "config.yaml has it all, masked")
+        raise ConfigError.of(
+            "hydra.output_subdir", said, own, "config.yaml holds the same with secrets masked"
+        )
     logging = node.runtime.choices.get("hydra/job_logging")
     if logging not in WITHOUT_FILES:
-        raise ConfigError.of("hydra/job_logging", logging, own, "log.txt has it all, masked")
+        raise ConfigError.of(
+            "hydra/job_logging", logging, own, "log.txt holds the same with secrets masked"
+        )
     sweeper = node.sweeper and node.sweeper._target_
     if sweeper != SWEEPER:
-        hint = "leave it out: cl-train -m writes sweep.json, masked"
+        hint = "leave it out; cl-train -m writes sweep.json with secrets masked"
         raise ConfigError.of("hydra.sweeper", sweeper, own, hint)
 
 
@@ -94,8 +98,8 @@ def _refuse_unusable(node: DictConfig) -> None:
     """Raise ConfigError for what Hydra would fail on, or make a folder of before the settings are
     checked."""
     if node.run._get_node("dir") != ".":
-        allowed = "is made by Hydra before the settings are checked"
-        hint = "output_root=FOLDER name=NAME say where the run folder is"
+        allowed = "would be created by Hydra before the settings are checked"
+        hint = "choose the run folder with output_root=FOLDER name=NAME"
         raise ConfigError.of("hydra.run.dir", node.run._get_node("dir"), allowed, hint)
     if not isinstance(node.verbose, bool | str | ListConfig):
         allowed = "must be true, false or the names of loggers"

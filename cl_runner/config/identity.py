@@ -32,8 +32,8 @@ def refuse_changes(folder: Path, old: Config, new: Config) -> None:
         for row in rows
     )
     may = ", ".join(free(new))
-    allowed = f"a continued run keeps its settings, only {may} and the device's number may change"
-    raise ConfigError.of("resume", folder, allowed, f"leave as they were:{table}")
+    allowed = f"a resumed run must keep its settings; only {may} and the device number may change"
+    raise ConfigError.of("resume", folder, allowed, f"restore these settings:{table}")
 
 
 def fixed(config: Config) -> dict[str, Any]:

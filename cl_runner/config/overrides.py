@@ -81,7 +81,7 @@ def _parsed(word: str, parser: OverridesParser) -> Override:
         override.config_loader = parser.config_loader
         return override
     except HydraException:
-        hint = "a value with special characters needs quotes that reach us: \"key='a b'\""
+        hint = "put a value with special characters in two pairs of quotes: \"key='a b'\""
         raise ConfigError.of("command line", word, "cannot be understood", hint) from None
     except RecursionError:
         allowed = "is nested too deeply"
@@ -101,7 +101,7 @@ def _count(found: RangeSweep, key: str, said: str) -> int:
     """How many values a range has."""
     start, stop, step = (Decimal(n or 0) for n in (found.start, found.stop, found.step))
     if not (start.is_finite() and stop.is_finite() and step.is_finite() and step):
-        allowed = "must be range(start,stop,step) of numbers, the step not 0"
+        allowed = "must be range(start,stop,step) with numbers and a step other than 0"
         raise ConfigError.of(key, said, allowed)
     return max(0, math.ceil((stop - start) / step))
 

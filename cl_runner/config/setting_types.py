@@ -67,14 +67,14 @@ RunName = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}$",
-        description="of 1 to 80 letters, digits, '.', '_' and '-', not beginning with '.'",
+        description="of 1 to 80 letters, digits, '.', '_' and '-', not starting with '.'",
     ),
 ]
 Folder = Annotated[str, Field(min_length=1, description="that names a folder"), PLACE]
 DataRoot = Annotated[str, NO_RESULT | PLACE]
 """The folder where data sets are."""
 BufferSize = Annotated[
-    int, Field(ge=1, lt=2**31, description="≥ 1; what stores nothing is strategy=finetune")
+    int, Field(ge=1, lt=2**31, description="≥ 1; to store nothing, use strategy=finetune")
 ]
 
 T = TypeVar("T")

@@ -53,10 +53,12 @@ def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise ConfigError.of(key, path, "is neither a class nor a function")
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
-        raise ConfigError.of(key, path, f"is of {target.__module__}, which is not trusted")
+        raise ConfigError.of(key, path, f"belongs to {target.__module__}, which is not trusted")
     if not is_target(target):
-        hint = "if it is yours, put @target above it (from cl_runner.config.targets import target)"
-        raise ConfigError.of(key, path, "is not declared to be a target", hint)
+        hint = (
+            "if it is yours, decorate it with @target (from cl_runner.config.targets import target)"
+        )
+        raise ConfigError.of(key, path, "is not declared as a target", hint)
     return target
 
 

@@ -190,12 +190,12 @@ def _sizes(
     at_most_one_a_task("classes_per_task", classes_per_task, tasks)
     sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]
     if sum(sizes) > source.classes:
-        allowed = f"is too many, with {classes_per_task} classes a task; {source.name} has"
+        allowed = f"is too many with {classes_per_task} classes per task: {source.name} has"
         raise ConfigError.of("tasks", tasks, f"{allowed} {source.classes} classes")
     if sum(sizes) == 1:
-        raise ConfigError.of("classes_per_task", sizes, "one class alone is none to tell apart")
+        raise ConfigError.of("classes_per_task", sizes, "needs at least two classes")
     if scenario == "domain_incremental" and len(set(sizes)) > 1:
-        allowed = "a domain-incremental stream needs tasks of equally many classes"
+        allowed = "a domain-incremental stream needs the same number of classes in every task"
         raise ConfigError.of("classes_per_task", sizes, allowed)
     return sizes
 
@@ -206,9 +206,9 @@ def _check_order(order: list[int], needed: int, source: Source) -> None:
     if outside:
         allowed = f"class {', '.join(outside)} is outside 0 … {source.classes - 1}"
     elif twice:
-        allowed = f"class {', '.join(twice)} stands there more than once"
+        allowed = f"class {', '.join(twice)} is listed more than once"
     elif len(order) < needed:
-        allowed = f"names {len(order)} classes, the tasks need {needed}"
+        allowed = f"lists {len(order)} classes, but the tasks need {needed}"
     else:
         return
     raise ConfigError.of("class_order", order, allowed)

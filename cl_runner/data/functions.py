@@ -67,7 +67,7 @@ class Regression:
         ends = [end for interval in intervals for end in interval]
         pairs = all(len(interval) == 2 for interval in intervals)
         if not intervals or not pairs or sorted(set(ends)) != ends:
-            allowed = "must be pairs of numbers, from left to right without overlap"
+            allowed = "must be pairs of numbers in increasing order, without overlap"
             raise ConfigError.of("intervals", intervals, allowed, "such as [[-4,-0.5],[0.5,4]]")
         # Inputs, targets and noise of all tasks, and the functions of the basis at those of one.
         refuse_too_large("samples", samples, 8 * samples * (4 * len(intervals) + 2 * terms))

@@ -76,7 +76,7 @@ def picture(path: str) -> Image:
         raise DataError(f"data error: {path} cannot be read: {error.strerror}") from None
     header = PPM.match(content)
     if header is None:
-        raise DataError(f"data error: {path} cannot be decoded: its header is not that of a PPM")
+        raise DataError(f"data error: {path} cannot be decoded: it has no PPM header")
     width, height = int(header[1]), int(header[2])
     pixels = content[header.end() :]
     if len(pixels) != 3 * width * height or not pixels:

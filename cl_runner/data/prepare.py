@@ -30,7 +30,7 @@ def main() -> None:
         metavar="FOLDER",
         help="where data sets are kept (default: the variable CL_DATA, else data)",
     )
-    terminal.run(parser, _prepare_and_check, "the same command begins again")
+    terminal.run(parser, _prepare_and_check, "run the same command to start again")
 
 
 def _prepare_and_check(arguments: argparse.Namespace) -> None:

@@ -55,10 +55,10 @@ class Pixels:
         per_picture: bool,
     ) -> None:
         if not mean or not std or len({1, len(mean), len(std)}) > 2:
-            allowed = f"needs one value, or as many as std, which has {len(std)}"
+            allowed = f"must have one value, or as many as std, which has {len(std)}"
             raise ConfigError.of("mean", mean, allowed)
         if per_picture and (any(mean) or set(std) != {1.0}):
-            allowed = "takes mean and standard deviation of each picture, not those of mean and std"
+            allowed = "uses each picture's own mean and deviation, so mean and std must be neutral"
             raise ConfigError.of("per_picture", per_picture, allowed, "mean=[0.0] and std=[1.0]")
         self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
         self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
@@ -71,10 +71,10 @@ class Pixels:
         channels, *sides = shape
         values = len(self.shift)
         if values not in (1, channels):
-            allowed = f"mean and std have one value, or one a colour, of which there are {channels}"
+            allowed = f"mean and std must have one value, or one for each of the {channels} colours"
             raise ConfigError.of("pixels", f"{values} values", allowed)
         if self.crop_padding >= min(sides):
-            allowed = f"must be less than the pictures are high and wide, {sides}"
+            allowed = f"must be smaller than the height and width of the pictures, {sides}"
             raise ConfigError.of("pixels.crop_padding", self.crop_padding, allowed)
         return self
 

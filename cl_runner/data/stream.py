@@ -7,6 +7,7 @@ before a task are the slice [0, old). C is the number of classes of the whole st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import torch
@@ -57,10 +58,8 @@ class Outline:
         """The classes of each task, as the stream numbers them."""
         if self.shared:
             return [range(len(labels)) for labels in self.labels]
-        ends = torch.tensor([len(labels) for labels in self.labels]).cumsum(0).tolist()
-        return [
-            range(end - len(labels), end) for end, labels in zip(ends, self.labels, strict=True)
-        ]
+        ends = [0, *accumulate(map(len, self.labels))]
+        return [range(start, end) for start, end in pairwise(ends)]
 
     def born(self, index: int, scope: Scope) -> range:
         """The classes whose rows of the classifier are drawn when this task begins: its own, or all

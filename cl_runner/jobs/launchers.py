@@ -25,15 +25,17 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
     secret = next(filter(names_one, overrides), None)
     if "submitit" in target and secret is not None:
         key = secret.partition("=")[0]
-        allowed = f"submitit's files in the sweep's folder would hold the value of {key}"
+        allowed = f"submitit would write the value of {key} into the sweep's folder"
         raise ConfigError.of("hydra/launcher", "slurm", allowed, f"'{key}=${{oc.env:NAME}}'")
     for word, extra in EXTRAS.items():
         if f"hydra_{word}_launcher" in target and not _installed(f"hydra_{word}_launcher"):
             remedy = f"pip install 'cl-runner[{extra}]'"
             raise ConfigError.of("hydra/launcher", extra, "is not installed", remedy)
     if target.endswith("submitit_launcher.SlurmLauncher") and which("sbatch") is None:
-        remedy = "type the command on the cluster's login node"
-        raise ConfigError.of("hydra/launcher", "slurm", "there is no sbatch here", remedy)
+        remedy = "run the command on the cluster's login node"
+        raise ConfigError.of(
+            "hydra/launcher", "slurm", "sbatch was not found on this machine", remedy
+        )
 
 
 def connect(launcher: DictConfig) -> None:

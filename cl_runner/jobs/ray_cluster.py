@@ -35,7 +35,7 @@ def connect(settings: DictConfig) -> None:
             ray.init(**init)
         except Exception as error:
             allowed = f"Ray says: {first_line(error).removesuffix('.')}"
-            remedy = "a cluster that was started with a token needs RAY_AUTH_MODE=token here, too"
+            remedy = "if the cluster was started with a token, set RAY_AUTH_MODE=token here too"
             raise ConfigError.of(f"{KEY}.init.address", init["address"], allowed, remedy) from None
     try:
         nodes: list[dict[str, Any]] = ray.nodes()
@@ -59,19 +59,19 @@ def _reachable(init: Mapping[str, Any]) -> None:
         return
     for name in OF_A_NEW_CLUSTER:
         if init.get(name) is not None:
-            allowed = f"is null where the cluster is there already (address={address})"
+            allowed = f"must be null when the cluster is already running (address={address})"
             raise ConfigError.of(f"{KEY}.init.{name}", init[name], allowed)
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():  # jobs do not get through ray://
-        remedy = "type the command on a node of the cluster"
+        remedy = "run the command on a node of the cluster"
         allowed = "must be local, auto or HOST:PORT"
         raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy)
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS).close()
     except (OSError, OverflowError) as error:
-        remedy = "ray start --head, on one node, starts one"
+        remedy = "start one on a node with: ray start --head"
         allowed = f"no cluster answers there: {getattr(error, 'strerror', None) or error}"
         raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy) from None
 
@@ -89,6 +89,6 @@ def _has(remote: Mapping[str, Any], nodes: list[dict[str, float]]) -> None:
         if (amount or 0) > most:
             allowed = f"no node of the cluster has more than {most:g} {name}"
             raise ConfigError.of(
-                f"{KEY}.remote.{key}", amount, f"{allowed}; Ray would wait for ever"
+                f"{KEY}.remote.{key}", amount, f"{allowed}; Ray would wait forever"
             )
         nodes = [node for node in nodes if node.get(name, 0.0) >= (amount or 0)]

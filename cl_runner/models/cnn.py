@@ -59,8 +59,8 @@ def cnn_leaky(
     """
     inputs, height, width = shape
     if min(height, width) < 2 ** len(channels):
-        allowed = f"each of them halves the picture, and {height} × {width} pixels are too few"
-        raise ConfigError.of("channels", channels, allowed, "give fewer channels")
+        allowed = f"each one halves the picture, and {height} × {width} pixels are too few for that"
+        raise ConfigError.of("channels", channels, allowed, "use fewer channels")
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [

@@ -39,7 +39,9 @@ def mlp(
     `freeze_statistics`: BatchNorm keeps the first task's; `inserted_layer`: see `network.py`.
     """
     if inserted_layer == "identity" and activation in ("tanh", "leaky_relu"):
-        allowed = f"is none after {activation}, whose negative values the inserted ReLU would cut"
+        allowed = (
+            f"does not work after {activation}: the inserted ReLU would cut off its negative values"
+        )
         raise ConfigError.of("inserted_layer", inserted_layer, allowed, "activation=relu")
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = prod(shape)

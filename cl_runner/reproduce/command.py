@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=_integers, help="such as 0,1,2: instead of the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
-    terminal.run(parser, reproduce, "the same command goes on")
+    terminal.run(parser, reproduce, "run the same command to continue")
 
 
 def _integers(text: str) -> list[int]:

@@ -86,7 +86,7 @@ class Checkpoints:
     def _read(self, file: Path) -> State:
         manifest, archive = unpacked(file)
         if manifest.get("settings") != self.settings:
-            raise Unusable("is of a run with other settings")
+            raise Unusable("belongs to a run with other settings")
         state = loaded(archive)
         size, digest = state.get("metrics_size"), state.get("metrics_sha256")
         if type(size) is not int or size < 0 or not isinstance(digest, str):

@@ -70,7 +70,9 @@ def refuse_links(*paths: Path) -> None:
     written into it would be elsewhere."""
     for path in paths:
         if path.is_symlink():
-            raise StorageError(f"storage error: {path} is a link, which could lead anywhere")
+            raise StorageError(
+                f"storage error: {path} is a symbolic link, which could point anywhere"
+            )
 
 
 @contextmanager

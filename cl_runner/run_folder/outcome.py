@@ -179,7 +179,7 @@ class Results(Strict):
             if rows is not None and not _is_matrix(rows, len(self.tasks)):
                 raise ValueError(f"{name} is no matrix with one row per task")
         if any(t >= len(self.tasks) or len(row) != t + 1 for t, row in self.curve or ()):
-            raise ValueError("a curve has values of other tasks")
+            raise ValueError("a curve has values for other tasks")
         self._complete_metrics()
         return self
 

@@ -57,7 +57,7 @@ def content(file: Path, limit: int) -> bytes:
         raise Damaged(file, getattr(error, "strerror", None) or str(error)) from None
     with os.fdopen(descriptor, "rb") as stream, told_as_damaged(file):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         found = stream.read(limit + 1)
         if len(found) > limit:
             raise ValueError(f"it has more than {limit} bytes")
@@ -102,7 +102,7 @@ def checked(root: Any, number: Callable[[float], bool]) -> Any:
         for node in level:
             if isinstance(node, dict):
                 if not all(isinstance(key, str) for key in node):
-                    raise ValueError("it has a key that is no text")
+                    raise ValueError("it has a key that is not text")
                 below += node
                 below += node.values()
             elif isinstance(node, list):

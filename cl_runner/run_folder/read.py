@@ -53,7 +53,7 @@ def results(folder: Path) -> Results:
     file = folder / "results.json"
     complete = _optional(file, 64 * MB, of_json, _RESULTS)
     if complete is None:
-        raise Damaged(file, "it is not there")
+        raise Damaged(file, "it does not exist")
     return complete
 
 
@@ -80,10 +80,10 @@ def metrics(
     try:
         data = content(file, 1024 * MB)[:size]
     except FileNotFoundError:
-        raise Damaged(file, "it is not there") from None
+        raise Damaged(file, "it does not exist") from None
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         reason = f"its first {size} bytes are not those that the checkpoint was saved with"
-        hint = "restore the file from a copy, or start anew under another name="
+        hint = "restore the file from a backup, or start again with another name="
         raise Damaged(file, f"{reason}. Hint: {hint}")
     *lines, _torn = data.split(b"\n")
     events = []
@@ -108,7 +108,7 @@ def predictions(folder: Path) -> Arrays:
     try:
         data = io.BytesIO(content(file, ARRAYS))
     except FileNotFoundError:
-        raise Damaged(file, "it is not there") from None
+        raise Damaged(file, "it does not exist") from None
     with told_as_damaged(file), zipfile.ZipFile(data) as archive:
         names = archive.namelist()
         if len(names) > MEMBERS or sum(_bytes_of(archive, name) for name in names) > ARRAYS:
@@ -139,7 +139,7 @@ def fits(folder: Path, tasks: int) -> Arrays:
             if sorted(set(flat[name].tolist())) != list(range(tasks)):
                 raise ValueError(f"{name} are not those of the run")
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("it holds more than finite numbers")
+            raise ValueError("it holds numbers that are not finite")
     return arrays
 
 
@@ -151,18 +151,18 @@ def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:
         read = {(1, 0): headers.read_array_header_1_0, (2, 0): headers.read_array_header_2_0}
         shape, _, dtype = read[version](member)
     if dtype.kind not in "biuf" or any(size < 0 for size in shape):
-        raise ValueError("it holds more than numbers")
+        raise ValueError("it holds values that are not numbers")
     return int(math.prod(shape) * dtype.itemsize)
 
 
 def _optional(file: Path, limit: int, decode: Decoder, form: TypeAdapter[T]) -> T | None:
-    """The typed value of a file; None if it is not there."""
+    """The typed value of a file; None if it does not exist."""
     node = _decoded(file, limit, decode)
     return None if node is None else _typed(node, form, file)
 
 
 def _decoded(file: Path, limit: int, decode: Decoder) -> Any:
-    """The plain values of a file; None if it is not there."""
+    """The plain values of a file; None if it does not exist."""
     try:
         data = content(file, limit)
     except FileNotFoundError:

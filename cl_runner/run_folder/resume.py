@@ -61,9 +61,9 @@ def finished(folder: Path, config: Config, wanted: str | None) -> Results | None
     if old is None:
         return None
     if wanted is None:
-        there = f"run folder error: {folder} already holds a run"
+        there = f"run folder error: {folder} already contains a run"
         raise FolderInUse(
-            f"{there}; {typed('resume', folder)} continues it, another name= starts anew"
+            f"{there}; {typed('resume', folder)} continues it, another name= starts a new one"
         )
     status = read.status(folder)
     if status.settings not in ("", settings_digest(old)):
@@ -83,12 +83,12 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     own = read.overrides(Path(folder))
     if own is None:
-        raise CheckpointError(f"checkpoint error: {folder} holds no run to continue")
+        raise CheckpointError(f"checkpoint error: {folder} contains no run to resume")
     theirs = [o for o in own if key_of(o) not in given and not of_one_call(o)]
     mine = [override for override in theirs if _stays_inside(override)]
     for override in theirs:
         if override not in mine:
-            told = "is not taken from a run folder; type it again if it is wanted"
+            told = "is not taken over from a run folder; give it again if you want it"
             print(one_line(f"resume: {override} {told}"), file=sys.stderr)
     return [*mine, *arguments]
 

@@ -41,7 +41,7 @@ def saying(key: str) -> AfterValidator:
 
 def _beside(name: str) -> str:
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
-        raise ValueError("names a folder elsewhere")
+        raise ValueError("names a folder in another place")
     return name
 
 

@@ -74,5 +74,5 @@ class PlainState(Strict):
         kind = self.evaluator
         rows = kind.mse if isinstance(kind, _OfRegression) else kind.among_seen
         if len(rows) != self.position.task:
-            raise ValueError("as many tasks are measured as are learned")
+            raise ValueError("the number of evaluated tasks must be that of learned tasks")
         return self

@@ -31,10 +31,12 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of cl-train")
-    parser.add_argument("--trials", type=int, default=20, help="in all, earlier calls included; 20")
+    parser.add_argument(
+        "--trials", type=int, default=20, help="in total, earlier calls included (default: 20)"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--name", help="of the search, and of its folder below outputs/searches")
-    terminal.run(parser, _search_in_secret, "the same command goes on")
+    parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
+    terminal.run(parser, _search_in_secret, "run the same command to continue")
 
 
 def _search_in_secret(arguments: argparse.Namespace) -> int:

@@ -70,8 +70,10 @@ def all_checked(space: Space, name: str) -> Point:
     points = [checked([*space.point(corner), f"name={quoted(name)}"]) for corner in space.corners()]
     if any(_measured(point) != _measured(points[0]) for point in points):
         keys = ", ".join(space.searched)
-        allowed = "values on other data, or on another part of it, cannot be compared"
-        raise ConfigError.of("command line", keys, allowed, "of dataset, only pixels is searched")
+        allowed = "trials on different data, or different parts of it, cannot be compared"
+        raise ConfigError.of(
+            "command line", keys, allowed, "of the dataset's settings, only pixels can be searched"
+        )
     return replace(points[0], masks={k: v for point in points for k, v in point.masks.items()})
 
 

@@ -110,7 +110,7 @@ class Search:
             return complaint
         if code < 0 or code in ENDED:
             self.unfinished += 1
-            return "interrupted or killed; the same command goes on with it"
+            return "interrupted or killed; run the same command to continue it"
         return self._failed(trial, complaint)
 
     def _failed(self, trial: Trial, complaint: str) -> str:

@@ -72,7 +72,7 @@ def read(words: Sequence[str]) -> Space:
             raise ConfigError.of(key, typed.partition("=")[2], refused)
         if key in fixed or any(key == key_of(other) for other in searched):
             told = shown([typed])[0]
-            raise ConfigError.of("command line", told, f"gives {key} a second time")
+            raise ConfigError.of("command line", told, f"gives {key} twice")
         (override,) = overrides.parsed([typed])
         if override.is_sweep_override():
             found, element = _distribution(override, typed), override.get_key_element()
@@ -85,7 +85,7 @@ def read(words: Sequence[str]) -> Space:
     if not searched:
         hint = "such as optimizer.lr=tag(log,interval(1e-4,1e-1)) or optimizer=sgd,adam"
         told = " ".join(shown(words))
-        raise ConfigError.of("command line", told, "nothing is to be searched", hint)
+        raise ConfigError.of("command line", told, "there is nothing to search", hint)
     return Space(searched, list(fixed.values()), list(words), meant)
 
 
@@ -116,12 +116,14 @@ def _distribution(override: Override, typed: str) -> BaseDistribution:
         allowed = "is not searched: runs that differ in it are averaged, not compared"
         raise ConfigError.of(key, said, allowed, f"one {key} for all runs")
     if not about.changes_results:
-        raise ConfigError.of(key, said, "is not searched: it changes no result")
+        raise ConfigError.of(key, said, "cannot be searched: it does not change results")
     value = override.value()
     if isinstance(value, IntervalSweep):
         return _interval(value, key, said)
     if getattr(value, "tags", None):
-        raise ConfigError.of(key, said, "only an interval has a scale", "tag(log,interval(a,b))")
+        raise ConfigError.of(
+            key, said, "only an interval can have a scale", "tag(log,interval(a,b))"
+        )
     if isinstance(value, RangeSweep) and all(
         isinstance(number, int) for number in (value.start, value.stop, value.step)
     ):
@@ -132,7 +134,7 @@ def _distribution(override: Override, typed: str) -> BaseDistribution:
         # sorted: shuffle(...) lists the same values in another order each time.
         choices = sorted(set(overrides.values(override, MOST)))
     except HydraException:  # glob(*): the names are those of files
-        raise ConfigError.of(key, said, "is not searched", "name the options: a,b,c") from None
+        raise ConfigError.of(key, said, "cannot be searched", "list the options: a,b,c") from None
     return CategoricalDistribution(choices)
 
 
@@ -140,12 +142,12 @@ def _interval(value: IntervalSweep, key: str, said: str) -> BaseDistribution:
     low, high = value.start, value.end
     assert low is not None and high is not None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError.of(key, said, "an interval goes from a number to a larger one")
+        raise ConfigError.of(key, said, "an interval must go from a smaller to a larger number")
     if value.tags - {"log"}:
         raise ConfigError.of(key, said, "the only tag is log", "tag(log,interval(a,b))")
     log = "log" in value.tags
     if log and low <= 0:
-        raise ConfigError.of(key, said, "a log scale begins above 0")
+        raise ConfigError.of(key, said, "a log scale must start above 0")
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)

@@ -180,7 +180,7 @@ class Study:
             return
         differ = sorted(set(json.loads(before)) ^ set(mine))
         if differ:
-            allowed = f"holds another search, which differs in {', '.join(differ)}"
+            allowed = f"already contains another search, which differs in {', '.join(differ)}"
             raise ConfigError.of("--name", folder.name, allowed, "another --name")
 
 
@@ -198,7 +198,7 @@ def _check(trial: FrozenTrial, space: Space) -> None:
         or not trial.params.keys() <= space.searched.keys()
         or not all(math.isfinite(value) for value in values)
     ):
-        raise ValueError(f"trial {trial.number} is not of this search")
+        raise ValueError(f"trial {trial.number} does not belong to this search")
 
 
 def _suggested(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:

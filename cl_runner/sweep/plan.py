@@ -44,7 +44,7 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
         aligned(["job", *keys, "what", "seconds", "MB"], rows),
         f"{len(jobs)} jobs; to do: {len(to_do)}, {seconds:.0f} s of one worker"
         f" and {size / 1e6:.1f} MB"
-        + (f", and {unknown} jobs unlike any finished run below {root}" if unknown else ""),
+        + (f", and {unknown} jobs that resemble no finished run below {root}" if unknown else ""),
     ]
     if groups < len(to_do):
         lines.append(f"the first task is trained {groups} times instead of {len(to_do)}")

@@ -102,8 +102,8 @@ class Sweep(Sweeper):
             key = override.get_key_element()
             said[key] = str(override.input_line).partition("=")[2]
             if override.is_sweep_override() and not override.is_discrete_sweep():
-                allowed = "a sweep takes lists, a,b,c, and range(...)"
-                raise ConfigError.of(key, said[key], allowed, "cl-search searches intervals")
+                allowed = "a sweep takes lists (a,b,c) and range(...)"
+                raise ConfigError.of(key, said[key], allowed, "use cl-search for intervals")
             each = (
                 overrides.values(override, MOST)
                 if override.is_sweep_override()
@@ -116,14 +116,14 @@ class Sweep(Sweeper):
         for key, words in values.items():
             if len(words) > 1 and not traits(key).changes_results:
                 listed = ",".join(word.partition("=")[2] for word in words)
-                allowed = "changes no result, so it has one value for all jobs"
+                allowed = "does not change results, so it takes one value for all jobs"
                 raise ConfigError.of(key, listed, allowed)
         return [list(point) for point in product(*values.values())]
 
     def _settings(self, config: DictConfig) -> Config:
         """Settings as they are written down."""
         if config.resume not in (None, "auto"):
-            allowed = "continues one run; the same command again continues a sweep"
+            allowed = "continues a single run; to continue a sweep, run its command again"
             raise ConfigError.of("resume", config.resume, allowed)
         if config.threads is None:
             config.threads = 1

@@ -94,7 +94,7 @@ class Watch:
         self.steps = state["steps"]
 
     def _told(self, strategy: str, what: str) -> str:
-        return f"strategy {strategy}: {what} through the whole of task {self.task.index + 1}"
+        return f"strategy {strategy}: {what} during the whole of task {self.task.index + 1}"
 
 
 def _of_term(name: str, share: float) -> str:

@@ -20,10 +20,11 @@ def check_network(network: object, outline: Outline) -> None:
     """Raise ConfigError unless it is a network for these classes that takes these pictures."""
     name = type(network).__name__
     if not isinstance(network, Network):
-        raise ConfigError.of("model", name, "is no Network (cl_runner.models.network)")
+        raise ConfigError.of("model", name, "is not a Network (cl_runner.models.network)")
     if network.classes != outline.classes:
         allowed = (
-            f"its classifier has {network.classes} outputs, the data set {outline.classes} classes"
+            f"its classifier has {network.classes} outputs, but the data set has "
+            f"{outline.classes} classes"
         )
         raise ConfigError.of("model", name, allowed)
     network.eval()
@@ -45,7 +46,9 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
         return
     samples = next(samples for samples in sizes if _leaves_one(samples, batch_size))
     last = "a last batch of one" if batch_size > 1 else "batches of one"
-    allowed = f"leaves {last} of {samples} samples to BatchNorm, which needs two"
+    allowed = (
+        f"makes {last} of {samples} samples, but BatchNorm needs at least two samples in a batch"
+    )
     others = " or ".join(map(str, nearest_without_one(sizes, batch_size)))
     hint = f"batch_size={others}, or a model without it" if others else "a model without it"
     raise ConfigError.of("batch_size", batch_size, allowed, hint)
@@ -109,8 +112,8 @@ def check_stability(
         raise Diverged(
             f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, c the largest "
             f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the limit of "
-            f"stability of SGD with momentum {momentum:g}: the penalty would throw the weights "
-            f"ever further. The largest stable strategy.weight is "
+            f"stability of SGD with momentum {momentum:g}: the penalty would make the weights "
+            f"grow without bound. The largest stable strategy.weight is "
             f"{largest:g}; with this weight, the largest stable optimizer.lr is "
             f"{rounded_down(limit / curvature):g}"
         )
@@ -130,6 +133,8 @@ def out_of_memory_in_one_line() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         text = str(error).lower()
         if isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text:
-            told = f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less"
+            told = (
+                f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less memory"
+            )
             raise RunError(told) from None
         raise

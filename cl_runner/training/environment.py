@@ -33,7 +33,12 @@ def warn_if_other(before: dict[str, Any], now: dict[str, Any]) -> None:
     for name, path in looked_at.items():
         old, new = (reduce(dict.__getitem__, path, side) for side in (before, now))
         if old != new:
-            log.warning("continued with %s %s instead of %s: bits may differ", name, new, old)
+            log.warning(
+                "resumed with %s %s instead of %s: the last bits of the results may differ",
+                name,
+                new,
+                old,
+            )
 
 
 @cache

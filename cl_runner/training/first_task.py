@@ -47,7 +47,7 @@ class FirstTask:
         with self._alone(entry):
             saved = _read(entry)
             if saved is not None and _take_over(training, saved, entry):
-                log.info("task 1 was trained before: %s", entry)
+                log.info("task 1 was taken from the cache: %s", entry)
                 return
             with training.trackers.recording() as events:
                 training.train(training.stream.tasks[0])

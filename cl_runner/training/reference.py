@@ -28,12 +28,14 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
         return None
     outline = stream.outline
     if not isinstance(outline.likelihood, Categorical):
-        allowed = "gives intransigence, a difference of accuracies, which regression has none of"
+        allowed = (
+            "gives intransigence, a difference of accuracies, and regression has no accuracies"
+        )
         raise ConfigError.of("reference", settings.reference, allowed, "reference=null")
     try:
         results = read.results(Path(settings.reference))
     except Damaged as error:
-        allowed = f"is no folder of a finished run: {error.reason}"
+        allowed = f"is not the folder of a finished run: {error.reason}"
         raise ConfigError.of("reference", settings.reference, allowed) from None
     theirs = _tested_on(results.conventions["scenario"], results.metrics_are_of, results.tasks)
     here = _tested_on(outline.scenario, outline.matrix, described(stream))
@@ -62,5 +64,5 @@ def _of_another(folder: str, dataset: str, what: str, theirs: Any, ours: Any) ->
         f"that run (dataset={dataset}) was tested on something else, {what}: "
         f"{theirs!s:.60} there, {ours!s:.60} here"
     )
-    hint = "a run with the dataset= settings of this one, and with its seed= if tasks depend on it"
+    hint = "use a run with the same dataset= settings, and the same seed= if the tasks depend on it"
     return ConfigError.of("reference", folder, allowed, hint)

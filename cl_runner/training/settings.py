@@ -108,7 +108,9 @@ class Settings:
     resume: Annotated[
         Folder | None,
         ONE_CALL
-        | Traits(not_in_search="continues one run; the same command again continues a search"),
+        | Traits(
+            not_in_search="continues a single run; to continue a search, run its command again"
+        ),
     ]
     output_root: Annotated[Folder, ONE_CALL]
     name: Annotated[
@@ -172,13 +174,13 @@ def _min_lr_above_lr(settings: Settings) -> None:
     rates = lr if isinstance(lr, list) else [lr]
     lowest = min((rate for rate in rates if isinstance(rate, float)), default=settings.min_lr)
     if settings.min_lr > lowest:
-        allowed = f"is where the learning rate falls to, and optimizer.lr begins with {lowest:g}"
+        allowed = f"must not be above the learning rate, and optimizer.lr starts at {lowest:g}"
         raise ConfigError.of("min_lr", settings.min_lr, allowed)
 
 
 def _epochs_beside_phases(settings: Settings) -> None:
     epochs = settings.epochs
     if settings.later_phases is not None and isinstance(epochs, list) and len(epochs) > 1:
-        allowed = "later_phases says how long later tasks are trained, so it has one value"
+        allowed = "must be one value, as later_phases sets the epochs of later tasks"
         hint = f"epochs={epochs[0]}, or later_phases=null"
         raise ConfigError.of("epochs", epochs, allowed, hint)

@@ -64,6 +64,8 @@ class Signals:
         if self.received is not None:
             return
         self.received = signal.Signals(number)
-        told = f"\n{self.received.name}: saving at the end of this step; once more ends at once\n"
+        told = (
+            f"\n{self.received.name}: saving at the end of this step; repeat it to stop at once\n"
+        )
         with suppress(OSError):  # nobody may be reading any more
             os.write(2, told.encode())

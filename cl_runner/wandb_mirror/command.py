@@ -92,7 +92,7 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
     if config is None:
         return f"{state}, without settings: nothing to show"
     if state == "running":
-        return "still running, left alone"
+        return "still running, skipped"
     info = _info(folder, config, status)
     results = read.results(folder) if state == DONE else None
     tracker = tracker_of(

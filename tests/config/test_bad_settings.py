@@ -20,7 +20,7 @@ from cl_runner.training import checks
 TEN_THOUSAND = "1" * 10_000
 PHASE = "{_target_:cl_runner.training.settings.Phase,epochs:1,layers:head,weight_decay:null}"
 FEW = "would be 1,000,000,000 jobs, at most 100,000 are possible"
-RANGE = "must be range(start,stop,step) of numbers"
+RANGE = "must be range(start,stop,step) with numbers"
 OPTION = "must be the name of an option. Hint: known are "
 
 OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder for
@@ -74,14 +74,14 @@ OF_ONE = [  # of the wrong kind, or out of range
      "dataset.source=cl_runner.data.samples.Pixels",
      "Source (cl_runner.data.source): it has no load()"),
     (["trusted_targets=[torch]", "model._target_=torch.nn.Linear"], "model._target_=torch",
-     "is not declared to be a target"),
+     "is not declared as a target"),
 ]  # fmt: skip
 TOGETHER = [  # each valid, and accepted in silence once
     (["epochs=[1,1,1,1,1,1]"], "epochs=[1, 1, 1, 1, 1, 1]", "has 6 values for 5 tasks"),
     (["optimizer.lr=[.1,.1,.1,.1,.1,.1]"], "optimizer.lr=[", "has 6 values for 5 tasks"),
-    (["min_lr=1.0"], "min_lr=1.0", "optimizer.lr begins with 0.001"),
-    (["min_lr=0.5", "optimizer.lr=[1.0,0.1]"], "min_lr=0.5", "optimizer.lr begins with 0.1"),
-    (["min_lr=0.5", "optimizer.lr=0"], "min_lr=0.5", "optimizer.lr begins with 0"),
+    (["min_lr=1.0"], "min_lr=1.0", "optimizer.lr starts at 0.001"),
+    (["min_lr=0.5", "optimizer.lr=[1.0,0.1]"], "min_lr=0.5", "optimizer.lr starts at 0.1"),
+    (["min_lr=0.5", "optimizer.lr=0"], "min_lr=0.5", "optimizer.lr starts at 0"),
     (["epochs=[1,2]", f"later_phases=[{PHASE}]"], "epochs=[1, 2]", "Hint: epochs=1, or later_p"),
     (["dataset.pixels.per_picture=true", "dataset.pixels.mean=[0.5]"],
      "dataset.pixels.per_picture=True", "Hint: mean=[0.0] and std=[1.0]"),

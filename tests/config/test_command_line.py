@@ -38,7 +38,7 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -
         (["strategy=lwf,ewc"], 2, "lwf,ewc: several values need a sweep. Hint: cl-train -m"),
         (["strategy.wait=1", "strategy=ewc"], 2, "did you mean strategy.weight?"),
         (["experiment=nothing"], 2, "experiment=nothing: no such option"),
-        (["reference=nowhere"], 2, "reference=nowhere: is no folder of a finished run"),
+        (["reference=nowhere"], 2, "reference=nowhere: is not the folder of a finished run"),
         (["dataset=split_mnist", "dataset.root=none"], 4, "run: cl-data prepare mnist --root none"),
         (["dataset=gtsrb", "model=cnn_leaky", "dataset.root=none"], 4, "cl-data prepare gtsrb"),
         (["optimizer=sgd", "optimizer.lr=1e18"], 3, "diverged: the loss is not finite at task 1"),

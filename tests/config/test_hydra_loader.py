@@ -112,5 +112,5 @@ def test_hydra_writes_no_settings_of_its_own(words, cl_train_here, tmp_path: Pat
     """They would be written as they are, with all secrets."""
     done = cl_train_here(*words, "output_root=.", "name=run", "epochs=1")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "is written by Hydra with all secrets. Hint: " in done.stderr
+    assert "would make Hydra write all settings, secrets included. Hint: " in done.stderr
     assert not list(tmp_path.iterdir())

@@ -99,5 +99,5 @@ def test_a_foreign_class_is_declared_by_itself_or_by_its_base(tmp_path, monkeypa
     assert {n for n, t in vars(theirs).items() if callable(t) and targets.is_target(t)} == {
         "Digits", "mlp", "Strategy", "Derived", "Declared", "declared"}  # fmt: skip
     for name in ("Plain", "plain"):
-        with pytest.raises(ConfigError, match=f"theirs.{name}: is not declared to be a target"):
+        with pytest.raises(ConfigError, match=f"theirs.{name}: is not declared as a target"):
             composed("trusted_targets=[theirs]", f"model={{_target_:theirs.{name}}}")

@@ -124,6 +124,6 @@ def test_nothing_is_written_behind_a_link(link: str, tmp_path: Path) -> None:
     place = tmp_path / "theirs" / link
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(tmp_path / "mine" / ("file" if link.endswith(".part") else ""))
-    with pytest.raises(StorageError, match="is a link, which could lead anywhere"):
+    with pytest.raises(StorageError, match="is a symbolic link, which could point anywhere"):
         command.report([tmp_path / "theirs"], tmp_path / "theirs" / "report")
     assert [(p.name, p.read_text()) for p in (tmp_path / "mine").iterdir()] == [("file", "mine")]

@@ -190,7 +190,7 @@ def test_a_folder_whose_name_is_no_text_is_reported(tmp_path) -> None:
 
 def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) -> None:
     (tmp_path / "empty").mkdir()
-    for folder, word in (("empty", "holds no run"), ("nowhere", "is no folder")):
+    for folder, word in (("empty", "holds no run"), ("nowhere", "is not a folder")):
         monkeypatch.setattr("sys.argv", ["cl-report", str(tmp_path / folder)])
         with pytest.raises(SystemExit) as ended:
             command.main()

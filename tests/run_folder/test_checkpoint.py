@@ -158,7 +158,7 @@ def test_without_a_good_one_the_run_does_not_go_on(damage, words, two: Checkpoin
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(two: Checkpoints) -> None:
-    with pytest.raises(CheckpointError, match="is of a run with other settings"):
+    with pytest.raises(CheckpointError, match="belongs to a run with other settings"):
         Checkpoints(two.folder, "others").load()
 
 

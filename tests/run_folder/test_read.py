@@ -131,7 +131,7 @@ def test_a_ledger_and_a_verdict_that_are_damaged_are_a_line_each(copy) -> None:
     assert "there is no suite of theirs" in told[0]
     assert [run.state for run in runs([copy])].count("complete") == 2
     (error,) = [run.error for run in runs([copy]) if run.state == "damaged"]
-    assert "names a folder elsewhere" in error
+    assert "names a folder in another place" in error
 
 
 def test_we_write_no_alias() -> None:

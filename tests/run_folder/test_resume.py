@@ -146,7 +146,7 @@ def test_what_holds_no_run_is_not_continued(folder, cl_train_here, tmp_path: Pat
     (tmp_path / "file").touch()
     done = cl_train_here(f"resume={folder}")
     assert done.returncode == 7
-    assert done.stderr == f"checkpoint error: {folder} holds no run to continue\n"
+    assert done.stderr == f"checkpoint error: {folder} contains no run to resume\n"
     assert {p.name for p in tmp_path.iterdir()} == {"empty", "file", "modules"}
     assert list((tmp_path / "empty").iterdir()) == []
 

@@ -121,14 +121,14 @@ def test_a_point_is_a_command_line() -> None:
 
 
 BAD = {
-    "optimizer.lr=0.1": "nothing is to be searched",
-    "optimizer.lr=interval(1,0.1)": "an interval goes from a number to a larger one",
-    "optimizer.lr=interval(0.1,0.1)": "an interval goes from a number to a larger one",
-    "optimizer.lr=interval(0.1,inf)": "an interval goes from a number to a larger one",
+    "optimizer.lr=0.1": "there is nothing to search",
+    "optimizer.lr=interval(1,0.1)": "an interval must go from a smaller to a larger number",
+    "optimizer.lr=interval(0.1,0.1)": "an interval must go from a smaller to a larger number",
+    "optimizer.lr=interval(0.1,inf)": "an interval must go from a smaller to a larger number",
     "optimizer.lr=interval(0.1)": "cannot be understood",
-    "optimizer.lr=tag(log,interval(0,1))": "a log scale begins above 0",
+    "optimizer.lr=tag(log,interval(0,1))": "a log scale must start above 0",
     "optimizer.lr=tag(slow,interval(1,2))": "the only tag is log",
-    "optimizer.lr=tag(log,choice(1,2))": "only an interval has a scale",
+    "optimizer.lr=tag(log,choice(1,2))": "only an interval can have a scale",
     "epochs=range(5,1)": "has no values",
     "strategy=glob(*)": "name the options",
     "seed=0,1": "one seed for all runs",

@@ -218,7 +218,7 @@ def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) ->
 def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) -> None:
     done = cl_train_here(*TINY, *words)
     if "resume=folder" in words:
-        expected = f"checkpoint error: {tmp_path / 'folder'} holds no run to continue"
+        expected = f"checkpoint error: {tmp_path / 'folder'} contains no run to resume"
         assert only_line(done, 7) in (expected, expected.replace(f"{tmp_path}/", ""))
     else:
         assert is_about(only_line(done, 2), words).hint.startswith("cl-train -m")

@@ -32,7 +32,7 @@ def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
     told = "no weight changed" if fault.inert == "all weights" else f"'{fault.inert}'"
     assert len(alarms) == 2, alarms
     for task, alarm in enumerate(alarms, start=2):
-        assert told in alarm and alarm.endswith(f"through the whole of task {task}")
+        assert told in alarm and alarm.endswith(f"during the whole of task {task}")
 
 
 @pytest.mark.parametrize("strategy", ["si", "ewc", "lwf", "rehearsal_kd"])

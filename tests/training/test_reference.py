@@ -127,11 +127,11 @@ def change_the_test_split(monkeypatch: pytest.MonkeyPatch, change) -> None:
             "accuracy_task_il",
             "kind of metric: accuracy_task_il there, accuracy here",
         ),
-        ("conventions", {}, "is no folder of a finished run: conventions: says no scenario"),
+        ("conventions", {}, "is not the folder of a finished run: conventions: says no scenario"),
         ("conventions", {"scenario": "x"}, "scenario: x there, class_incremental here"),
         ("tasks", {"test_sha256": "0" * 64}, "SHA-256 of the test samples of task 1: 000"),
         ("tasks", {"classes": [0] * 999}, "classes of task 1: [0, 0, "),
-        ("accuracy", [[1.0]], "is no folder of a finished run: "),
+        ("accuracy", [[1.0]], "is not the folder of a finished run: "),
     ],
 )
 def test_a_foreign_results_file_is_compared_too(

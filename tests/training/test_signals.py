@@ -51,7 +51,7 @@ def test_a_signal_within_a_step_saves_at_its_end(
     assert status(tmp_path / "run") == "interrupted"
     assert checkpoints(tmp_path / "run")[-1] == f"task-00001-step-{SENT_AT:010}.ckpt"
     printed = (tmp_path / "stderr").read_text()
-    assert f"{name}: saving at the end of this step; once more ends at once" in printed
+    assert f"{name}: saving at the end of this step; repeat it to stop at once" in printed
     assert f"continue with: cl-train resume={tmp_path / 'run'}" in printed
     assert "Traceback" not in printed
     assert continued_as_if_nothing_had_been(cl_train_here, tmp_path, monkeypatch)

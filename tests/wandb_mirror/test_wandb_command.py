@@ -141,7 +141,7 @@ def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path
     with locked(killed / "killed"), pytest.raises(RunError, match="1 folder could not be read"):
         for line in rebuild([killed], tmp_path):
             told.append(line)
-    assert f"{killed / 'killed'}: still running, left alone" in told
+    assert f"{killed / 'killed'}: still running, skipped" in told
     assert any("results.json is damaged: " in line for line in told)
 
 
@@ -155,7 +155,7 @@ def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["cl-wandb", str(tmp_path / "typo")])
     with pytest.raises(SystemExit):
         command.main()
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_one_line(killed: Path) -> None:

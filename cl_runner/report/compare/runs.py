@@ -92,7 +92,7 @@ def check_folders(folders: Sequence[Path]) -> None:
     """Raise ConfigError if one is not there."""
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError.of("FOLDER", folder, "is no folder")
+            raise ConfigError.of("FOLDER", folder, "is not a folder")
 
 
 def begun(folders: Sequence[Path]) -> list[Path]:

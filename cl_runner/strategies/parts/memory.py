@@ -42,9 +42,10 @@ class Memory(nn.Module):
         classes = network.classes
         if policy != "reservoir" and buffer_size < classes:
             allowed = (
-                f"leaves some of the {classes} classes without a slot, policy={policy} needs all"
+                f"leaves some of the {classes} classes without a slot, but policy={policy} needs "
+                "one for each"
             )
-            hint = f"buffer_size={classes}; policy=reservoir, where there is one, needs less"
+            hint = f"buffer_size={classes}; policy=reservoir, where the strategy has it, needs less"
             raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
         shape = network.shape

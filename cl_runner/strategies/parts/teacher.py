@@ -16,7 +16,9 @@ def from_scratch(network: Network, key: str, value: str) -> Teacher:
     """The network as it begins, to begin again from at later tasks. Raises ConfigError, which names
     the strategy's setting, for one whose statistics are to stay those of the first task."""
     if network.freeze_statistics:
-        allowed = "begins every task from scratch, with no statistics of the first task to freeze"
+        allowed = (
+            "starts every task from scratch, so there are no statistics of the first task to freeze"
+        )
         raise ConfigError.of(key, value, allowed, "model.freeze_statistics=false")
     return Teacher(network)
 
