@@ -45,7 +45,7 @@ SETTINGS = [
     (["batch_size=-3"], "batch_size=-3", "an integer ≥ 1"),
     (["batch_size=2.5"], "batch_size=2.5", "an integer ≥ 1"),
     (["dataset.class_order=[0,0,1,2,3,4,5,6,7,8]"], "dataset.class_order=", "class 0 stands"),
-    (["dataset.class_order=[0,1,2,3,4,5,6,7,8]"], "dataset.class_order=", "names 9 classes"),
+    (["dataset.class_order=[0,1,2,3,4,5,6,7,8]"], "dataset.class_order=", "lists 9 classes"),
     (["dataset.class_order=[0,1,2,3,4,5,6,7,8,99]"], "dataset.class_order=", "99 is outside 0 … 9"),
     (["dataset.tasks=0"], "dataset.tasks=0", "an integer ≥ 1"),
     (["dataset.tasks=11"], "dataset.tasks=11", "with 2 classes a task; digits has 10 classes"),
@@ -72,7 +72,7 @@ SETTINGS = [
      "later_phases[0]=cl_runner.strategies.finetune.Finetune",
      "Phase (cl_runner.training.settings)"),
     (["model.inserted_layer=identity", "model.activation=tanh"], "model.inserted_layer=identity",
-     "is none after tanh"),
+     "does not work after tanh"),
     (["strategy=gdumb", "model.freeze_statistics=true"], "strategy._target_=GDumb",
      "model.freeze_statistics=false"),
     (["strategy=joint", "strategy.start=scratch", "model.freeze_statistics=true"],
@@ -80,7 +80,7 @@ SETTINGS = [
     (["name=../../x"], "name=../../x", "of 1 to 80 letters"),
     (["name=/abs"], "name=/abs", "of 1 to 80 letters"),
     (["name=a/b"], "name=a/b", "of 1 to 80 letters"),
-    (["name=.hidden"], "name=.hidden", "not beginning with '.'"),
+    (["name=.hidden"], "name=.hidden", "not starting with '.'"),
     (["name=" + "x" * 300], "name=xxx", "of 1 to 80 letters"),
     (["name=\N{SAUROPOD}"], "command line=name=\N{SAUROPOD}", "cannot be understood"),
     (["name='\N{SAUROPOD}'"], "name=\N{SAUROPOD}", "of 1 to 80 letters"),
@@ -95,7 +95,7 @@ SETTINGS = [
      "only targets of"),
     (["model._target_=cl_runner.train.hydra.utils.call"], "model._target_=", "cannot be imported"),
     (["model._target_=cl_runner.data.pictures.ThreadPoolExecutor"], "model._target_=",
-     "is of concurrent.futures.thread, which is not trusted"),
+     "belongs to concurrent.futures.thread, which is not trusted"),
 ]  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def test_a_learning_rate_of_zero(cl_train_here, tmp_path: Path) -> None:
     arguments = (*TINY, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
     done = cl_train_here(*arguments)
     assert done.returncode == 0
-    assert done.stderr.count("no weight changed through the whole of task") == 5
+    assert done.stderr.count("no weight changed during the whole of task") == 5
     longer = cl_train_here(*arguments[:-1], "model.new_rows=default", "name=longer", "epochs=3")
     assert longer.returncode == 0
     one, three = (final_state(tmp_path / name)["strategy"] for name in ("run", "longer"))

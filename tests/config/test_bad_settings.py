@@ -152,7 +152,7 @@ def test_a_regression_without_training_samples(cl_train_here, tmp_path: Path) ->
 def test_a_learning_rate_that_changes_no_weight_is_told(cl_train_here) -> None:
     done = cl_train_here(*TINY, "dataset.tasks=2", "optimizer.lr=1e-30")
     assert done.returncode == 0
-    assert done.stderr.count("no weight changed through the whole of task") == 2
+    assert done.stderr.count("no weight changed during the whole of task") == 2
 
 
 @pytest.mark.parametrize(

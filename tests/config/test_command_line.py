@@ -97,4 +97,4 @@ def test_trusted_targets_are_taken_from_the_command_line_alone(
         "# @package _global_\ntrusted_targets: [os]\nstrategy: {_target_: os.system}\n"
     )
     done = cl_train_here("--config-dir", str(tmp_path), "experiment=sly")
-    assert done.returncode == 2 and "from the command line alone" in done.stderr
+    assert done.returncode == 2 and "on the command line, never in a file" in done.stderr

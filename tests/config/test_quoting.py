@@ -123,4 +123,4 @@ def test_options_of_a_folder_may_stand_before_resume(cl_train_here, tmp_path: Pa
     done = cl_train_here("--config-dir", "mine", "resume=outputs/run")
     assert done.returncode == 0 and "already complete" in done.stdout
     done = cl_train_here("-m", "resume=outputs/run", "--config-dir", "mine")
-    assert done.returncode == 2 and "continues one run" in done.stderr, done.stderr
+    assert done.returncode == 2 and "continues a single run" in done.stderr, done.stderr

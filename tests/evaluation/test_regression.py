@@ -103,7 +103,7 @@ def test_the_seed_draws_the_function_and_the_samples() -> None:
 
 @pytest.mark.parametrize("intervals", ["[]", "[[0,1,2]]", "[[1,0]]", "[[0,2],[1,3]]"])
 def test_intervals_that_are_none(intervals: str) -> None:
-    with pytest.raises(ConfigError, match=r"dataset.intervals=.*from left to right"):
+    with pytest.raises(ConfigError, match=r"dataset.intervals=.*in increasing order"):
         composed("dataset=regression_rbf", f"dataset.intervals={intervals}")
 
 

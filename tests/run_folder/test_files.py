@@ -271,7 +271,7 @@ def test_a_run_folder_that_is_a_link_is_refused(cl_train_here, tmp_path: Path) -
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     done = cl_train_here(*TINY)
-    assert done.returncode == 2 and "is a link" in done.stderr
+    assert done.returncode == 2 and "is a symbolic link" in done.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -289,5 +289,7 @@ def test_nothing_is_written_behind_a_link_in_a_run_folder(link, cl_train_here, t
     status = json.loads((tmp_path / "run" / "status.json").read_text()) | {"status": "failed"}
     (tmp_path / "run" / "status.json").write_text(json.dumps(status))
     done = cl_train_here("resume=run")
-    assert done.returncode == 5 and done.stderr.startswith(f"storage error: {place} is a link, ")
+    assert done.returncode == 5 and done.stderr.startswith(
+        f"storage error: {place} is a symbolic link, "
+    )
     assert [(p.name, p.read_text()) for p in (tmp_path / "mine").iterdir()] == [("file", "mine")]

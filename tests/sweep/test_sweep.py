@@ -221,7 +221,7 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
         expected = f"checkpoint error: {tmp_path / 'folder'} contains no run to resume"
         assert only_line(done, 7) in (expected, expected.replace(f"{tmp_path}/", ""))
     else:
-        assert is_about(only_line(done, 2), words).hint.startswith("cl-train -m")
+        assert is_about(only_line(done, 2), words).hint.startswith("add -m: cl-train -m")
     assert not (tmp_path / "outputs").exists()
 
 
@@ -231,9 +231,9 @@ def test_what_is_of_a_sweep_alone_or_of_a_run(cl_train_here, tmp_path, words) ->
         (["seed=0,1", "name=../up"], "name=../up"),
         (["seed=0,1", "name=null"], "name=null"),
         (["seed=0,1", "plan=maybe"], "plan=maybe"),
-        (["seed=0,1", "name=a,b"], "name=a,b: changes no result"),
-        (["tracker=local,wandb"], "tracker=local,wandb: changes no result"),
-        (["dataset.root=a,b"], "dataset.root=a,b: changes no result"),
+        (["seed=0,1", "name=a,b"], "name=a,b: does not change results"),
+        (["tracker=local,wandb"], "tracker=local,wandb: does not change results"),
+        (["dataset.root=a,b"], "dataset.root=a,b: does not change results"),
         (["sweep=alpha_T", "strategy=ewc"], "strategy.alpha=0.5: no such setting"),
         (["strategi=ewc,lwf"], "did you mean strategy?"),
     ],

@@ -18,6 +18,7 @@ from processes import exit_code, fork, run_and_exit
 from running import NAMES, composed, run_here
 from wandb_files import inspect
 
+from cl_runner.run_folder.events import Alarm, Evaluation
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Tracker, Trackers
 from cl_runner.training.run import run
@@ -178,8 +179,8 @@ def test_the_bar_tells_where_the_run_is(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr("sys.stderr", stream)
         bar = Progress()
         bar.begin(RunInfo(tmp_path, {}, {}, ["a", "b"], steps=40, steps_done=30))
-        bar.log({"event": "evaluation", "task": 0, "step": 30, "accuracy": [0.5]})
-        bar.log({"event": "alarm", "task": 1, "term": "ewc", "message": "inert"})
+        bar.log(Evaluation(event="evaluation", task=0, step=30, accuracy=[0.5]))
+        bar.log(Alarm(event="alarm", task=1, term="ewc", message="inert"))
         for _ in range(2):  # what is told of a step stands there when the next one is drawn
             time.sleep(0.15)  # ten times a second at most
             bar.advance(1, 2, {"task": 0.25, "ewc": 0.0})

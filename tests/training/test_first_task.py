@@ -59,7 +59,7 @@ def test_runs_that_differ_later_share_it_and_end_as_without(cl_train_here, tmp_p
         common = [*TINY, *model, *own]
         assert cl_train_here(*common, f"name={strategy}-alone").returncode == 0
         taken = cl_train_here(*common, f"name={strategy}", CACHE)
-        assert "task 1 was trained before" in taken.stderr
+        assert "task 1 was taken from the cache" in taken.stderr
         outputs = tmp_path / "outputs"
         assert left(outputs / strategy) == left(outputs / f"{strategy}-alone"), strategy
     assert entries(tmp_path) == [entry] and entry.read_bytes() == written
@@ -113,7 +113,7 @@ def test_a_damaged_entry_is_trained_again(cl_train_here, tmp_path) -> None:
     assert again.returncode == 0 and "is damaged" in again.stderr
     outputs = tmp_path / "outputs"
     assert left(outputs / "again") == left(outputs / "first")
-    assert "task 1 was trained before" in cl_train_here(*TINY, CACHE, "name=third").stderr
+    assert "task 1 was taken from the cache" in cl_train_here(*TINY, CACHE, "name=third").stderr
 
 
 def test_a_store_that_cannot_be_written_is_one_warning(cl_train_here, tmp_path) -> None:
@@ -129,7 +129,7 @@ def test_workers_side_by_side_train_it_once(cl_train_beside, tmp_path) -> None:
     children = [cl_train_beside(*common, f"name={n}", f"output_root={n}") for n in "ab"]
     assert [exit_code(child) for child in children] == [0, 0]
     logs = [(tmp_path / n / n / "log.txt").read_text() for n in "ab"]
-    assert sorted("was trained before" in log for log in logs) == [False, True]
+    assert sorted("taken from the cache" in log for log in logs) == [False, True]
     assert len(entries(tmp_path)) == 1
 
 

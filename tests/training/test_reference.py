@@ -168,4 +168,6 @@ def test_a_refusal_is_one_line_and_leaves_nothing(runs: Path, cl_train_here, tmp
     found = cl_train_here(*FAST, f"reference={runs / 'joint'}", "dataset.tasks=4")
     assert found.returncode == 2 and not list(tmp_path.iterdir())
     (line,) = found.stderr.splitlines()
-    assert "number of tasks: 5 there, 4 here. Hint: a run with the dataset= settings" in line
+    assert (
+        "number of tasks: 5 there, 4 here. Hint: use a run with the same dataset= settings" in line
+    )
