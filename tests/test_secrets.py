@@ -147,7 +147,9 @@ def test_a_launcher_that_writes_command_lines_down_is_given_no_secret() -> None:
     slurm = OmegaConf.create(
         yaml.safe_load((CONF / "hydra" / "launcher" / "slurm.yaml").read_text())
     )
-    with pytest.raises(ConfigError, match=r"would hold the value of \+a\.token\. Hint: .*oc\.env"):
+    with pytest.raises(
+        ConfigError, match=r"would write the value of \+a\.token .*\. Hint: .*oc\.env"
+    ):
         launchers.check(slurm, ["seed=1", f"+a.token={TYPED}"])
     with pytest.raises(ConfigError, match=r"is not installed|no sbatch"):
         launchers.check(slurm, ["seed=1", "+a.token=${oc.env:ENDPOINT}"])

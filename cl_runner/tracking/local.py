@@ -140,5 +140,9 @@ class _LogFile(logging.Handler):
         append(self.descriptor, harmless(masked(self.format(record), self.masks)), self.path)
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        """Once: `logging` closes every handler that still exists whenever it is configured, and the
+        number of a closed file may by then be that of another."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
         super().close()

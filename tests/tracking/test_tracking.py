@@ -19,6 +19,7 @@ from running import NAMES, composed, run_here
 from wandb_files import inspect
 
 from cl_runner.run_folder.events import Alarm, Evaluation
+from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Tracker, Trackers
 from cl_runner.training.run import run
@@ -222,3 +223,16 @@ def test_a_job_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
     results = run_here(tmp_path / "run", *TINY, "threads=2")
     assert results["environment"]["threads"] == 2
     assert torch.get_num_threads() == before != 2
+
+
+def test_a_log_that_is_closed_twice_closes_no_other_file(tmp_path: Path) -> None:
+    """`logging.config` closes all handlers that are still somewhere, as Hydra lets it."""
+    files = LocalFiles(tmp_path)
+    files.begin(RunInfo(tmp_path, {}, {}, ["a"], steps=1))
+    handler = files.handler
+    files.end(None, KeyboardInterrupt())
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    handler.close()
+    for other in others:
+        os.fstat(other)
+        os.close(other)
