@@ -75,7 +75,7 @@ def test_what_is_not_declared_is_refused_before_it_is_called(path: str, monkeypa
     planted.__module__ = module
     monkeypatch.setattr(importlib.import_module(module), name, planted)
     for key in ("strategy", "model", "optimizer", "dataset.source"):
-        with pytest.raises(ConfigError, match=r"not declared to be a target. Hint: .*@target"):
+        with pytest.raises(ConfigError, match=r"not declared as a target. Hint: .*@target"):
             composed(f"{key}={{_target_:{path}}}")
     assert not called
 

@@ -213,8 +213,8 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
     assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
     told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("resume: ") and "; type it again" in line for line in told)
-    assert any(line.startswith("resume: first_task_cache=here is not taken") for line in told)
+    assert all(line.startswith("resume: ") and "; give it again" in line for line in told)
+    assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in told)
 
 
 def test_a_foreign_folder_makes_nothing_outside_of_itself(

@@ -207,7 +207,10 @@ def test_a_mistake_in_every_job_is_one_line(cl_train_here, tmp_path: Path) -> No
 def test_an_interval_is_not_swept_but_searched(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here("-m", *TINY, "strategy=ewc", "strategy.weight=interval(1,10)")
     check_problem(
-        only_line(done, 2), [], "strategy.weight=interval(1,10)", "a,b,c. Hint: cl-search "
+        only_line(done, 2),
+        [],
+        "strategy.weight=interval(1,10)",
+        "(a,b,c) and range(...). Hint: use cl-search",
     )
     assert not (tmp_path / "outputs").exists()
 
