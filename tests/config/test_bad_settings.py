@@ -40,7 +40,7 @@ OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder 
     (["model.widths=[" + TEN_THOUSAND + "]"], "model.widths=[111", "has too many digits"),
     (["name=${nowhere}"], "name=${nowhere}", "Interpolation key 'nowhere' not found"),
     (["seed=${seed}"], "seed=${seed}", "Recursive interpolation"),
-    (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x", "with output_root=FOLDER name=NAME"),
+    (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x", "Hint: choose the run folder with"),
     (["hydra.sweeper=null"], "hydra.sweeper=null", "Hint: leave it out"),
     (["hydra.verbose=5"], "hydra.verbose=5", "true, false or the names of loggers"),
     (["hydra.launcher=5"], "hydra.launcher=5", "Hint: hydra/launcher=local"),
