@@ -235,7 +235,7 @@ def test_an_address_where_no_cluster_answers(cl_train_here, tmp_path: Path) -> N
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     address = f"hydra.launcher.ray.init.address={nobody_there()}"
     done = cl_train_here("-m", *TINY, "hydra/launcher=ray", address, "seed=0,1")
-    words = "no cluster answers there. Hint: ray start --head"
+    words = "no cluster answers there. Hint: start one on a node with: ray start --head"
     check_problem(only_line(done, 2), [address], "hydra.launcher.ray.init.address=", words)
     assert not (tmp_path / "outputs").exists()
 
