@@ -151,7 +151,7 @@ def test_a_launcher_that_writes_command_lines_down_is_given_no_secret() -> None:
         ConfigError, match=r"would write the value of \+a\.token .*\. Hint: .*oc\.env"
     ):
         launchers.check(slurm, ["seed=1", f"+a.token={TYPED}"])
-    with pytest.raises(ConfigError, match=r"is not installed|no sbatch"):
+    with pytest.raises(ConfigError, match=r"is not installed|sbatch was not found"):
         launchers.check(slurm, ["seed=1", "+a.token=${oc.env:ENDPOINT}"])
 
 
