@@ -6,8 +6,8 @@ Shapes: M pictures of the whole stream, N samples of a part of it, B samples of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,10 +21,13 @@ from cl_runner.randomness import Key, generator
 class Batch:
     """What a strategy's objective is a function of."""
 
-    x: Tensor  # [B, C, H, W] float32
+    x: Tensor  # [B, C, H, W] float32, as the network sees them
     y: Tensor  # [B] int64; in regression float32
     task: Task  # the task being learned, also for replayed samples
     position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
+    index: Tensor  # [B] int64, the samples' numbers in the stream, also for replayed samples
+    raw: Tensor  # [B, C, H, W] as stored, before normalisation and augmentation
+    columns: Mapping[str, Tensor] = field(default_factory=dict)  # [B, …] kept with replayed samples
 
 
 def batches(
@@ -38,4 +41,5 @@ def batches(
         if step >= first_step:
             images = samples.images.index_select(0, rows)
             x = samples.pixels.augmented(images, rows, *position)
-            yield Batch(x, samples.labels.index_select(0, rows), task, (*position, step))
+            y = samples.labels.index_select(0, rows)
+            yield Batch(x, y, task, (*position, step), rows, images)

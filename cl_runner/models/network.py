@@ -4,6 +4,9 @@ Two things may change when the second task begins: a hidden layer may be inserte
 classifier, drawn as torch draws it or the identity (which changes nothing at first, as features
 behind a ReLU are not negative); BatchNorm's statistics may be frozen at those of the first task.
 Without that they move in every step of later tasks, also where the head alone learns.
+
+A parameter whose `requires_grad` the model has set to False stays frozen through the whole run: no
+gradient, no optimizer state, no penalty. BatchNorm over frozen parameters stays in evaluation mode.
 """
 
 from __future__ import annotations
@@ -55,6 +58,17 @@ class Network(nn.Module):
         if init == "kaiming_normal":
             for module in body.modules():
                 kaiming_normal_init(module)
+        self.frozen = self._frozen()
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that the model has not frozen, in the order of `parameters()`. P is how
+        many numbers they hold. A phase in which some of them rest changes nothing here."""
+        return [p for name, p in self.named_parameters() if name not in self.frozen]
+
+    def _frozen(self) -> frozenset[str]:
+        """Those that the model's author has taken the gradient from, before a run begins."""
+        return frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
 
     @property
     def classes(self) -> int:
@@ -66,6 +80,7 @@ class Network(nn.Module):
         together."""
         self.likelihood = outline.likelihood
         self.classifier.split(outline.births(scope))
+        self.frozen = self._frozen()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
@@ -117,11 +132,18 @@ class Network(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self.freeze_statistics and self.stage.later:
-            for module in self.body.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        all_rest = self.freeze_statistics and self.stage.later
+        for prefix, module in self.body.named_modules(prefix="body"):
+            normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if normalises and (all_rest or self._is_frozen(prefix, module)):
+                module.eval()
         return self
+
+    def _is_frozen(self, prefix: str, layer: nn.Module) -> bool:
+        """Whether the layer's parameters are frozen; of one without any, whether the body's are."""
+        own = {f"{prefix}.{name}" for name, _ in layer.named_parameters()}
+        whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
+        return bool(self.frozen) and (own or whole) <= self.frozen
 
 
 def _no_layer_yet(features: int) -> nn.Sequential:

@@ -19,7 +19,7 @@ from cl_runner.errors import CheckpointError, StorageError, first_line
 from cl_runner.run_folder.files import PART, write
 from cl_runner.run_folder.plain import of_json
 
-SCHEMA = 1
+SCHEMA = 2
 KEEP = 2  # the newest, and the one before in case the newest is damaged
 
 

@@ -78,4 +78,13 @@ class Alarm(_Line):
     message: str
 
 
-Event = Annotated[Step | Evaluation | Alarm, Field(discriminator="event")]
+class Logged(_Line):
+    """The mean of each number that the strategy has logged since the last such line."""
+
+    event: Literal["strategy"] = "strategy"
+    task: Count
+    step: Count
+    values: dict[str, float]
+
+
+Event = Annotated[Step | Evaluation | Alarm | Logged, Field(discriminator="event")]

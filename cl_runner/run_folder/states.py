@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from cl_runner.run_folder.outcome import Environment
@@ -25,7 +25,13 @@ class _Watch(Strict):
 
 class _Means(Strict):
     sums: dict[str, float]
-    count: Count
+    counts: dict[str, Annotated[int, Field(ge=1)]]
+
+    @model_validator(mode="after")
+    def _of_the_same(self) -> _Means:
+        if self.sums.keys() != self.counts.keys():
+            raise ValueError("sums and counts must be of the same numbers")
+        return self
 
 
 class _Spent(Strict):
@@ -64,6 +70,7 @@ class PlainState(Strict):
     alarms: list[str]
     watch: _Watch
     means: _Means
+    logged: _Means
     cost: _Spent
     environment: _Environment
     generators: dict[str, Tensor]

@@ -46,18 +46,18 @@ class EWC(Strategy):
         self.mode, self.decay = mode, decay
         self.estimator = fisher
         self.samples, self.batch_size = fisher_samples, fisher_batch_size
-        self.fisher = Quadratic(list(network.parameters()))
+        self.fisher = Quadratic(network.trainable)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["ewc"] = self.factor * self.fisher(list(self.network.parameters()))
+            terms["ewc"] = self.factor * self.fisher(self.network.trainable)
         return terms
 
     def end_task(self, task: Task) -> None:
         samples = task.random_training_samples(self.samples, "fisher samples")
         fisher = fisher_diagonal(self.network, samples, task, self.estimator, self.batch_size)
-        theta = parameters_to_vector(self.network.parameters()).detach()
+        theta = parameters_to_vector(self.network.trainable).detach()
         if self.mode == "offline":
             self.fisher.add(fisher, theta)
         else:

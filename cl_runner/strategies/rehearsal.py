@@ -37,7 +37,7 @@ class Rehearsal(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
             return {"task": task_loss(self.network(batch.x), batch)}
-        replayed = self.memory.draw(batch, self.replay_batch_size)
+        replayed = self.memory.draw(batch, self.replay_batch_size, "replay")
         logits = self.network(torch.cat([batch.x, replayed.x]))
         return rehearsal(logits, batch, replayed, self.loss)
 

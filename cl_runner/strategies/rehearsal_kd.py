@@ -57,7 +57,7 @@ class RehearsalKD(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.task.first:
             return {"task": task_loss(self.network(batch.x), batch)}
-        replayed = self.memory.draw(batch, self.replay_batch_size)
+        replayed = self.memory.draw(batch, self.replay_batch_size, "replay")
         x = torch.cat([batch.x, replayed.x])
         logits = self.network(x)
         ce = rehearsal(logits, batch, replayed, self.loss)

@@ -30,7 +30,7 @@ class SI(Strategy):
     def __init__(self, network: Network, *, weight: NonNegative, xi: Positive) -> None:
         super().__init__(network)
         self.weight, self.xi = weight, xi
-        self.springs = Quadratic(list(network.parameters()))  # Ω, anchored at θ*
+        self.springs = Quadratic(network.trainable)  # Ω, anchored at θ*
         self.register_buffer("path", torch.zeros_like(self.springs.weight))
         self.register_buffer("start", torch.zeros_like(self.springs.weight))
 
@@ -40,16 +40,16 @@ class SI(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["si"] = self.weight * self.springs(list(self.network.parameters()))
+            terms["si"] = self.weight * self.springs(self.network.trainable)
         return terms
 
-    def after_backward(self) -> None:
+    def after_backward(self, batch: Batch) -> None:
         self.before = self._theta()
         pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
-        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.parameters()]
+        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.trainable]
         self.gradient = parameters_to_vector(g) - pull
 
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         self.path -= self.gradient * (self._theta() - self.before)
 
     def end_task(self, task: Task) -> None:
@@ -59,7 +59,7 @@ class SI(Strategy):
         self.path.zero_()
 
     def _theta(self) -> Tensor:
-        return parameters_to_vector(self.network.parameters()).detach()
+        return parameters_to_vector(self.network.trainable).detach()
 
     def curvature(self) -> float:
         return 2 * self.weight * self.springs.weight.max().item()

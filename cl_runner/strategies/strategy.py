@@ -27,6 +27,7 @@ class Strategy(nn.Module, ABC):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
+        self.logged: dict[str, Tensor | float] = {}
 
     @abstractmethod
     def objective(self, batch: Batch) -> dict[str, Tensor]:
@@ -43,11 +44,11 @@ class Strategy(nn.Module, ABC):
     def begin_task(self, task: Task) -> None:
         """Before the first step of a task, when the classifier has its new rows."""
 
-    def after_backward(self) -> None:
-        """When the gradients are there, before the optimizer's step."""
+    def after_backward(self, batch: Batch) -> None:
+        """When the gradients of this batch are there, before the optimizer's step."""
 
-    def after_step(self) -> None:
-        """After the optimizer's step."""
+    def after_step(self, batch: Batch) -> None:
+        """After the optimizer's step on this batch."""
 
     def end_task(self, task: Task) -> None:
         """After the last step of a task, before it is evaluated."""
@@ -55,6 +56,14 @@ class Strategy(nn.Module, ABC):
     def curvature(self) -> float:
         """The largest ∂²/∂θᵢ² that its own terms add to the loss, where it is known."""
         return 0.0
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Record a number beside the terms of the loss, from within any hook.
+
+        `metrics.jsonl` and W&B get its mean since their last line. The alarm does not look at it.
+        Not in the first task of a strategy that shares it.
+        """
+        self.logged[name] = value
 
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, C]; the largest among the classes asked for is the prediction."""

@@ -11,6 +11,7 @@ from operator import add
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cl_runner.data.batches import Batch, batches
 from cl_runner.data.stream import Stream, Task
@@ -18,7 +19,7 @@ from cl_runner.errors import CheckpointError
 from cl_runner.evaluation.choice import evaluator_of
 from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
-from cl_runner.run_folder.events import Alarm, Evaluation, Step
+from cl_runner.run_folder.events import Alarm, Evaluation, Logged, Step
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Trackers
 from cl_runner.training import checks, environment
@@ -54,7 +55,7 @@ class Training:
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = evaluator_of(stream)
         self.cost = Cost(strategy)
-        self.means = Means()
+        self.means, self.logged = Means(), Means()
         self.alarms: list[str] = []
         self.first_task: Callable[[Training], None] | None = None
 
@@ -74,6 +75,8 @@ class Training:
         else:
             self.train(task)
         self.strategy.end_task(task)
+        self.logged.add(_taken(self.strategy.logged))
+        self._log_own_numbers(task)
         self._raise_alarms(task)
         self._evaluate(task)
         self.position = Position(task.index + 1)
@@ -126,18 +129,19 @@ class Training:
         loss.backward()
         classifier = self.strategy.network.classifier
         classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
-        self.strategy.after_backward()
+        self.strategy.after_backward(batch)
         values = checks.finite(terms, self.parameters, batch, self.cost.steps)
         if self.settings.clip_gradient is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
         self.optimizer.step()
-        self.strategy.after_step()
+        self.strategy.after_step(batch)
         self.watch.after_step()
         return values
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1
         self.means.add(terms)
+        self.logged.add(_taken(self.strategy.logged))
         self.trackers.advance(task.index, epoch, terms)
         if self.cost.steps % self.settings.log_every == 0:
             self._log_means(task, epoch)
@@ -153,6 +157,13 @@ class Training:
         if terms:
             loss, step = sum(terms.values()), self.cost.steps
             self.trackers.log(Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms))
+        self._log_own_numbers(task)
+
+    def _log_own_numbers(self, task: Task) -> None:
+        """One line with the mean of each number that the strategy has logged since the last one."""
+        values = self.logged.take()
+        if values:
+            self.trackers.log(Logged(task=task.index, step=self.cost.steps, values=values))
 
     def _evaluate_within(self, task: Task) -> None:
         self._log_measured("within_task", task, self.evaluator.within_task(self.strategy, task))
@@ -229,3 +240,10 @@ class Training:
         except Exception as error:  # whatever torch raises on what it did not write
             reason = " ".join(str(error).splitlines()[:3])[:200]
             raise CheckpointError(f"checkpoint error: it does not fit this run: {reason}") from None
+
+
+def _taken(logged: dict[str, Tensor | float]) -> dict[str, float]:
+    """The finite numbers that a strategy has logged; afterwards it has none."""
+    taken = {name: float(value) for name, value in logged.items()}
+    logged.clear()
+    return {name: value for name, value in taken.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""What a line of metrics.jsonl tells of the loss: the mean of each term since the last line."""
+"""What a line of metrics.jsonl says of many steps: the mean of each number since the last line."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import Any
 
 
 class Means:
-    """The mean of each term since it was last asked for."""
+    """The mean of each number since it was last asked for, over the steps that gave it."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
 
-    def add(self, terms: dict[str, float]) -> None:
-        self.count += 1
-        for name, value in terms.items():
+    def add(self, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": dict(self.sums), "count": self.count}
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.sums, self.count = dict(state["sums"]), state["count"]
+        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])

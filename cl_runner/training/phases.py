@@ -14,7 +14,7 @@ from cl_runner.training.settings import Phase, Settings
 
 
 class Phases:
-    """The phases of all tasks: the first task is one phase, later ones as `later_phases` says.
+    """The phases of all tasks: as `first_phases` and `later_phases` say, else one for a task.
 
     All of it is a function of (task, epoch), so there is nothing to save but the optimizer.
     """
@@ -48,15 +48,24 @@ class Phases:
         schedule, lowest = self.settings.lr_schedule, self.settings.min_lr
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(schedule, group["initial_lr"], lowest, epoch)
-        self.network.body.requires_grad_(self._at(task, epoch).layers == "all")
+        self._let_the_body_learn(self._at(task, epoch).layers == "all")
 
     def leave_task(self) -> None:
         """All layers can give a gradient again: a Fisher estimate needs it."""
-        self.network.body.requires_grad_(True)
+        self._let_the_body_learn(True)
+
+    def _let_the_body_learn(self, learns: bool) -> None:
+        """What the model has frozen stays so."""
+        body = set(self.network.body.parameters())
+        for parameter in self.parameters:
+            if parameter in body:
+                parameter.requires_grad_(learns)
 
     def _of(self, task: int) -> Sequence[Phase]:
-        if task > 0 and self.settings.later_phases is not None:
-            return self.settings.later_phases
+        settings = self.settings
+        phases = settings.first_phases if task == 0 else settings.later_phases
+        if phases is not None:
+            return phases
         epochs = at_task(self.settings.epochs, task)
         return [Phase(epochs=epochs, layers="all", weight_decay=None)]
 

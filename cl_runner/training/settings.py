@@ -93,6 +93,7 @@ class Settings:
     device: Device
     threads: Threads | None
     epochs: Annotated[PerTask[PositiveInt], Traits(takes_time=True)]
+    first_phases: Annotated[NonEmpty[Phase] | None, Traits(takes_time=True)]
     later_phases: Annotated[NonEmpty[Phase] | None, LATER | Traits(takes_time=True)]
     batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
     lr_schedule: LrSchedule

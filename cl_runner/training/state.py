@@ -15,7 +15,7 @@ from cl_runner.run_folder.checkpoint import State
 from cl_runner.run_folder.states import PlainState
 from cl_runner.strategies.strategy import Strategy
 
-PARTS = ("strategy", "optimizer", "watch", "means", "evaluator", "cost")
+PARTS = ("strategy", "optimizer", "watch", "means", "logged", "evaluator", "cost")
 """Each part of a run that has a `state_dict`."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
@@ -33,7 +33,8 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
     """Raise ValueError unless it is the state of a run whose strategy and optimizer have the same
     keys, shapes and types: torch would take over some that only a later step stumbles on."""
     PlainState.model_validate(state)
-    _check_alike("strategy", state["strategy"], strategy.state_dict())
+    ours = strategy.state_dict()
+    _check_alike("strategy", _shaped(state["strategy"]), _shaped(ours))
     fresh = optimizer.state_dict()["param_groups"]
     _check_alike("param_groups", state["optimizer"]["param_groups"], fresh)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -46,6 +47,15 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
             value.shape != (() if key == "step" else shape) for key, value in tensors.items()
         ):
             raise ValueError(f"the optimizer's state of parameter {number} is of another kind")
+
+
+def _shaped(strategy: Any) -> Any:
+    """What has its final shape from the start. A module's extra state may grow; the module looks at
+    it when it is put back."""
+    if not isinstance(strategy, dict):
+        return strategy
+    grows = (key for key in strategy if str(key).endswith("_extra_state"))
+    return {**strategy, **dict.fromkeys(grows)}
 
 
 def _check_alike(place: str, saved: Any, ours: Any) -> None:

@@ -12,7 +12,7 @@ from cl_runner.config.setting_types import Positive
 from cl_runner.errors import first_line
 from cl_runner.measures import MEASURES
 from cl_runner.report.render.figures import accuracy_matrix, picture
-from cl_runner.run_folder.events import Alarm, Evaluation, Event, Step
+from cl_runner.run_folder.events import Alarm, Evaluation, Event, Logged, Step
 from cl_runner.run_folder.outcome import Results
 from cl_runner.tracking.tracker import RunInfo, Tracker
 
@@ -102,7 +102,7 @@ class WandB(Tracker):
             config={**_hyperparameters(run.config), **run.config, "names": names},
         )
         of_tasks = {f"{measure.logged}/*": "task" for measure in MEASURES.values()}
-        for charts, axis in {"train/*": "step", **of_tasks}.items():
+        for charts, axis in {"train/*": "step", "strategy/*": "step", **of_tasks}.items():
             self.run.define_metric(axis, hidden=True)
             self.run.define_metric(charts, step_metric=axis)
         for event in run.earlier:
@@ -147,6 +147,9 @@ class WandB(Tracker):
             each = {f"{chart}/task_{k + 1}": value for k, value in enumerate(event.row)}
             mean = {f"{chart}/average": sum(event.row) / len(event.row)}
             self.run.log({"task": event.task + 1, **mean, **each})
+        elif isinstance(event, Logged):
+            values = {f"strategy/{name}": value for name, value in event.values.items()}
+            self.run.log({"step": event.step, **values})
         elif isinstance(event, Alarm):
             self.run.alert("inert term", event.message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def test_cross_entropy_is_over_the_classes_that_compete(scenario: str, scope: st
 def test_a_replayed_sample_competes_by_todays_rule() -> None:
     stream = tiny_stream()
     old, today = first_batch(stream, 0), stream.tasks[2]
-    replayed = type(old)(old.x, old.y, today, old.position)
+    replayed = replace(old, task=today)
     logits = torch.randn(len(old.y), 6)
     assert torch.equal(task_loss(logits, replayed), F.cross_entropy(logits, old.y))
 
@@ -74,7 +75,7 @@ def test_in_a_task_incremental_stream_each_old_task_is_distilled_by_itself() -> 
 
 def test_rehearsal_concat_is_the_mean_over_the_union() -> None:
     batch = first_batch(tiny_stream(), 2)
-    replayed = type(batch)(batch.x[:5], batch.y[:5] - 4, batch.task, batch.position)
+    replayed = replace(batch, x=batch.x[:5], y=batch.y[:5] - 4)
     logits = torch.randn(len(batch.y) + 5, 6)
     labels = torch.cat([batch.y, replayed.y])
     terms = rehearsal(logits, batch, replayed, "concat")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +16,12 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, chisquare
 from tiny import SHAPE, first_batch, tiny_network, tiny_stream
 
+from cl_runner.data.batches import Batch
 from cl_runner.data.likelihood import CATEGORICAL
 from cl_runner.data.samples import Pixels, Samples
 from cl_runner.data.stream import Task
-from cl_runner.strategies.parts.memory import Memory, balanced_quotas, herding_order
+from cl_runner.strategies.parts.memory import Memory
+from cl_runner.strategies.parts.selection import Balance, balanced_quotas, herding_order
 
 
 def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
@@ -184,19 +190,19 @@ def test_a_draw_is_a_function_of_the_position_alone(augmented: bool) -> None:
     memory.learn(stream.tasks[0], network)
     batch = first_batch(stream, 1)
     torch.manual_seed(1)
-    one = memory.draw(batch, 8)
+    one = memory.draw(batch, 8, "replay")
     torch.manual_seed(2)
-    two = memory.draw(batch, 8)
+    two = memory.draw(batch, 8, "replay")
     assert torch.equal(one.x, two.x) and torch.equal(one.y, two.y)
     assert one.task is batch.task
-    later = type(batch)(batch.x, batch.y, batch.task, (*batch.position[:-1], 1))
-    assert not torch.equal(one.x, memory.draw(later, 8).x)
+    later = replace(batch, position=(*batch.position[:-1], 1))
+    assert not torch.equal(one.x, memory.draw(later, 8, "replay").x)
 
 
 def test_a_draw_takes_each_stored_sample_as_often_as_any_other() -> None:
     stream, memory = tiny_stream(), Memory(10, tiny_network(), "class_balanced")
     memory.learn(stream.tasks[0], tiny_network())
-    drawn = memory.draw(first_batch(stream, 1), 5000)
+    drawn = memory.draw(first_batch(stream, 1), 5000, "replay")
     stored = memory.samples(stream.tasks[1].train.pixels)
     counts = [(drawn.x == x).flatten(1).all(1).sum().item() for x in stored.x]
     assert len(counts) == 10 and sum(counts) == 5000
@@ -211,3 +217,132 @@ def test_the_state_dict_is_the_whole_memory() -> None:
     for one in (memory, copy):
         one.learn(stream.tasks[1], network)
     assert torch.equal(memory.images, copy.images) and memory.seen == copy.seen
+
+
+def steps_of(labels: list[int], seed: int, size: int = 8) -> Iterator[Batch]:
+    """A task's samples in the order given, in batches; picture number n is filled with n."""
+    task = plain_task(0, labels, seed)
+    for step, rows in enumerate(torch.arange(len(labels)).split(size)):
+        chosen = task.train[rows]
+        yield Batch(chosen.x, chosen.y, task, (seed, 0, 0, step), rows, chosen.raw)
+
+
+def filled_by_steps(policy: str, size: int, labels: list[int], seed: int) -> Memory:
+    memory = Memory(size, tiny_network(4), policy, {"double": ()})
+    for batch in steps_of(labels, seed):
+        memory.insert(batch, double=2.0 * batch.index)
+    return memory
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(4, 20),
+    st.sampled_from(["class_balanced", "reservoir"]),
+    st.lists(st.integers(0, 3), min_size=1, max_size=60),
+)
+def test_filled_by_steps_it_holds_what_arrived_with_all_that_belongs_to_it(
+    size: int, policy: str, labels: list[int]
+) -> None:
+    memory = filled_by_steps(policy, size, labels, seed=3)
+    held = memory.index[: memory.stored].tolist()
+    assert memory.stored == min(size, len(labels)) == len(set(held))
+    assert memory.labels[: memory.stored].tolist() == [labels[row] for row in held]
+    assert memory.images[: memory.stored, 0, 0, 0].tolist() == held
+    assert memory.columns["double"][: memory.stored].tolist() == [2.0 * row for row in held]
+
+
+def kept_of(policy: str, size: int, labels: list[int], repetitions: int) -> list[int]:
+    """How often each sample is still there when all have arrived."""
+    kept = Counter()
+    for seed in range(repetitions):
+        memory = filled_by_steps(policy, size, labels, seed)
+        kept.update(memory.index[: memory.stored].tolist())
+    return [kept[row] for row in range(len(labels))]
+
+
+def test_a_reservoir_filled_by_steps_is_uniform() -> None:
+    counts = kept_of("reservoir", 8, [0] * 40, repetitions=400)
+    expected = 400 * 8 / 40
+    statistic = sum((count - expected) ** 2 for count in counts) / (expected * (1 - 8 / 40))
+    assert chi2.sf(statistic * 39 / 40, 39) > 1e-4
+
+
+def test_balanced_by_steps_each_class_has_its_share_and_each_of_its_samples_the_same_chance() -> (
+    None
+):
+    """Of classes that are 30, 20, 12 and 4 of the stream, in any order."""
+    labels = [0] * 30 + [1] * 20 + [2] * 12 + [3] * 4
+    random.Random(5).shuffle(labels)
+    memory = filled_by_steps("class_balanced", 16, labels, seed=0)
+    assert torch.bincount(memory.labels).tolist() == [4, 4, 4, 4]
+    counts = kept_of("class_balanced", 8, labels, repetitions=400)
+    for label in range(4):
+        mine = [count for count, of in zip(counts, labels, strict=True) if of == label]
+        share = sum(mine) / len(mine) / 400
+        statistic = sum((n - share * 400) ** 2 for n in mine) / (share * (1 - share) * 400 + 1e-9)
+        freedom = max(1, len(mine) - 1)
+        assert chi2.sf(statistic * freedom / len(mine), freedom) > 1e-4, label
+
+
+def test_balanced_by_steps_is_algorithm_1_of_chrysakis_and_moens() -> None:
+    """Against the algorithm as it is printed, line by line, with the same chances."""
+    draw = random.Random(1)
+    labels = [draw.choice([0, 0, 0, 1, 1, 2]) for _ in range(200)]
+    chances = [draw.random() for _ in labels]
+    stored: list[tuple[int, int]] = []  # class, arrival
+    full, stream = set(), Counter()
+    for arrival, (c, u) in enumerate(zip(labels, chances, strict=True)):
+        stream[c] += 1
+        if len(stored) < 10:
+            stored.append((c, arrival))
+            continue
+        counts = Counter(k for k, _ in stored)
+        full |= {k for k, n in counts.items() if n == max(counts.values())}
+        if c not in full:
+            places = [i for i, (k, _) in enumerate(stored) if counts[k] == max(counts.values())]
+            stored[places[int(u * len(places))]] = (c, arrival)
+        elif u < counts[c] / stream[c]:
+            places = [i for i, (k, _) in enumerate(stored) if k == c]
+            stored[places[int(u * stream[c])]] = (c, arrival)
+    balance, held, ours = Balance(), [], {}
+    for start in range(0, 200, 7):
+        part = slice(start, start + 7)
+        winners = balance.places(held, 10, chances[part], labels[part])
+        ours |= {slot: start + row for slot, row in winners.items()}
+        balance = Balance.of(balance.state())
+    assert [(labels[ours[slot]], ours[slot]) for slot in range(10)] == stored
+
+
+def test_columns_filled_by_the_task_follow_their_samples() -> None:
+    stream, network = tiny_stream(), tiny_network()
+    memory = Memory(7, network, "class_balanced", {"mean": (1,)})
+    for task in stream.tasks:
+        memory.learn(task, network, lambda s: {"mean": s.raw.float().mean((1, 2, 3))[:, None]})
+    assert torch.equal(memory.columns["mean"][:, 0], memory.images.float().mean((1, 2, 3)))
+    again = memory.among(stream.tasks[0].train)
+    assert torch.equal(again.raw, memory.images) and torch.equal(again.y, memory.labels)
+
+
+def test_draws_for_two_purposes_in_one_step_are_independent() -> None:
+    """Over many steps each pair of slots is drawn as often as any other."""
+    stream, memory = tiny_stream(), Memory(6, tiny_network(), "class_balanced")
+    memory.learn(stream.tasks[0], tiny_network())
+    slot_of = {row: slot for slot, row in enumerate(memory.index.tolist())}
+    table = np.zeros((6, 6))
+    batch = first_batch(stream, 1)
+    for step in range(300):
+        here = replace(batch, position=(0, 1, 0, step))
+        one, two = (memory.draw(here, 6, purpose).index.tolist() for purpose in ("one", "two"))
+        for a, b in zip(one, two, strict=True):
+            table[slot_of[a], slot_of[b]] += 1
+    assert chisquare(table.flatten()).pvalue > 1e-4
+
+
+def test_a_memory_refuses_what_it_has_no_place_for() -> None:
+    batch = next(steps_of([0, 1], seed=0))
+    with pytest.raises(ValueError, match="nothing is stored yet"):
+        Memory(6, tiny_network(), "reservoir").draw(batch, 2, "replay")
+    with pytest.raises(ValueError, match="cannot take in"):
+        Memory(6, tiny_network(), "reservoir").insert(batch, logits=batch.x)
+    with pytest.raises(ValueError, match="cannot take in"):
+        Memory(6, tiny_network(), "herding").insert(batch)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from inspect import isfunction
+
 import pytest
 import torch
-from tiny import first_batch, tiny_network, tiny_stream
+from tiny import by_twos, first_batch, tiny_network, tiny_stream
 
-from cl_runner.data.batches import batches
-from cl_runner.data.stream import Stream
+from cl_runner.data.batches import Batch, batches
+from cl_runner.data.likelihood import GAUSSIAN
+from cl_runner.data.stream import Stream, Task
+from cl_runner.errors import ConfigError
+from cl_runner.models.network import Network
+from cl_runner.strategies.agem import AGEM
+from cl_runner.strategies.derpp import DERpp
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
+from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.parts.losses import task_loss
@@ -23,6 +33,7 @@ FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
     "joint": (Joint, {"start": "current"}),
@@ -35,6 +46,9 @@ MAKE = {
     "gdumb": (GDumb, {"buffer_size": 12}),
     "rehearsal": (Rehearsal, MEMORY),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
+    "derpp": (DERpp, STEPS | {"alpha": 0.5, "beta": 0.5}),
+    "agem": (AGEM, STEPS),
+    "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
 }
 
 
@@ -46,20 +60,28 @@ def make(name: str, **changed: object) -> Strategy:
 def train(strategy: Strategy, stream: Stream, tasks: int, epochs: int = 2) -> None:
     """The loop in its shortest form."""
     for task in stream.tasks[:tasks]:
-        strategy.network.grow(task)
-        strategy.begin_task(task)
-        parameters = [p for p in strategy.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
-        strategy.train()
-        for epoch in range(epochs):
-            data = strategy.training_data(stream, task)
-            for batch in batches(data, task, epoch=epoch, batch_size=16):
-                optimizer.zero_grad()
-                sum(strategy.objective(batch).values()).backward()
-                strategy.after_backward()
-                optimizer.step()
-                strategy.after_step()
-        strategy.end_task(task)
+        learn(strategy, stream, task, epochs)
+
+
+def learn(
+    strategy: Strategy, stream: Stream, task: Task, epochs: int = 2, lr: float = 0.05
+) -> None:
+    """One task of it."""
+    strategy.network.grow(task)
+    strategy.begin_task(task)
+    parameters = [p for p in strategy.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+    strategy.train()
+    data = strategy.training_data(stream, task)
+    assert len(data) == strategy.training_size(stream, task)
+    for epoch in range(epochs):
+        for batch in batches(data, task, epoch=epoch, batch_size=16):
+            optimizer.zero_grad()
+            sum(strategy.objective(batch).values()).backward()
+            strategy.after_backward(batch)
+            optimizer.step()
+            strategy.after_step(batch)
+    strategy.end_task(task)
 
 
 def weights(strategy: Strategy) -> dict[str, torch.Tensor]:
@@ -72,7 +94,7 @@ def equal(a: Strategy, b: Strategy) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", [n for n in MAKE if n != "gdumb"])  # which stores first
+@pytest.mark.parametrize("name", [n for n, (kind, _) in MAKE.items() if kind.shares_first_task])
 def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
     stream, reference, strategy = tiny_stream(), make("finetune"), make(name)
     train(reference, stream, 1)
@@ -198,35 +220,53 @@ def test_what_rehearsal_kd_distils_on(on: str, rows: slice) -> None:
         for parameter in strategy.network.parameters():
             parameter.add_(0.1)
     batch = first_batch(stream, 1)
-    replayed = strategy.memory.draw(batch, 5)
+    replayed = strategy.memory.draw(batch, 5, "replay")
     x = torch.cat([batch.x, replayed.x])[rows]
     p, q = (torch.softmax(net(x)[:, :2] / 2, 1) for net in (strategy.teacher, strategy.network))
     kl = (p * (p / q).log()).sum(1).mean()
     torch.testing.assert_close(strategy.objective(batch)["distillation"], 0.5 * 4 * kl)
 
 
+HOOKS = {name for name, value in vars(Strategy).items() if isfunction(value)} - {"__init__"}
+
+
 @pytest.mark.parametrize("name", MAKE)
-def test_the_state_dict_is_all_a_strategy_remembers(name: str) -> None:
-    """A fresh strategy that is given the state goes on with the same bits."""
+def test_the_state_dict_is_all_a_strategy_remembers(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh strategy that is given the state goes on with the same bits, in every hook."""
     stream, one, two = tiny_stream(), make(name), make(name)
     train(one, stream, 2)
     two.load_state_dict(one.state_dict())
+    called = called_hooks(type(one), monkeypatch)
+    batch, predictions, curvatures = first_batch(stream, 2), [], []
     for strategy in (one, two):
-        task = stream.tasks[2]
-        strategy.network.grow(task)
-        strategy.begin_task(task)
-        optimizer = torch.optim.SGD([p for p in strategy.parameters() if p.requires_grad], lr=0.05)
-        data = strategy.training_data(stream, task)
-        for batch in batches(data, task, epoch=0, batch_size=16):
-            optimizer.zero_grad()
-            sum(strategy.objective(batch).values()).backward()
-            optimizer.step()
-        strategy.end_task(task)
+        learn(strategy, stream, stream.tasks[2], epochs=1)
+        predictions.append(strategy.eval().predict(batch.x))
+        curvatures.append(strategy.curvature())
+    assert called >= HOOKS - {"log"}
+    assert torch.equal(*predictions) and curvatures[0] == curvatures[1]
     state = one.state_dict(), two.state_dict()
     assert all(
         torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
         for a, b in zip(*(s.values() for s in state), strict=True)
     )
+
+
+def called_hooks(kind: type[Strategy], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the contract's methods that are called from now on."""
+    called: set[str] = set()
+
+    def noting(name: str, method: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*arguments: object) -> object:
+            called.add(name)
+            return method(*arguments)
+
+        return wrapped
+
+    for name in HOOKS:
+        monkeypatch.setattr(kind, name, noting(name, getattr(kind, name)))
+    return called
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -258,6 +298,7 @@ def test_finetune_is_the_plain_loss() -> None:
 
 def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
     """Gradient descent of ½ Σ h θ² over the network's parameters, through SI's hooks."""
+    batch = first_batch(tiny_stream(), 0)
     parameters = list(strategy.network.parameters())
     optimizer = torch.optim.SGD(parameters, lr=lr)
     for _ in range(steps):
@@ -265,9 +306,9 @@ def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> Non
         theta = torch.nn.utils.parameters_to_vector(parameters)
         pull = strategy.weight * strategy.springs(parameters)
         (0.5 * (curvature * theta.square()).sum() + pull).backward()
-        strategy.after_backward()
+        strategy.after_backward(batch)
         optimizer.step()
-        strategy.after_step()
+        strategy.after_step(batch)
 
 
 @pytest.mark.parametrize("lr", [0.1, 0.4])
@@ -335,3 +376,150 @@ def test_gdumb_trains_from_scratch_on_a_balanced_memory_alone() -> None:
             torch.nn.functional.cross_entropy(network(batch.x), batch.y).backward()
             optimizer.step()
     assert equal(fresh, strategy)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_what_the_model_has_frozen_stays_as_it_is(name: str) -> None:
+    """No weight, no statistic of the body moves; nothing is kept for its parameters."""
+    build, settings = MAKE[name]
+    network = tiny_network(batch_norm=True)
+    network.body.requires_grad_(False)
+    by_twos(network).fit_to(tiny_stream().outline, "seen")
+    strategy, free = build(network, **settings), make(name)
+    before = {key: value.clone() for key, value in network.body.state_dict().items()}
+    train(strategy, tiny_stream(), 3)
+    assert all(torch.equal(value, before[key]) for key, value in network.body.state_dict().items())
+    assert all(p.grad is None for p in network.body.parameters())
+    head = sum(p.numel() for p in network.classifier.parameters())
+    for kept in ("fisher", "springs"):
+        if hasattr(strategy, kept):
+            weight = getattr(strategy, kept).weight
+            assert len(weight) == head < len(getattr(free, kept).weight) and weight.any()
+    moved = [p for p in network.classifier.parameters() if p.any()]
+    assert moved == list(network.classifier.parameters())
+
+
+def test_only_the_batch_norm_of_frozen_layers_stays_in_evaluation_mode() -> None:
+    network = tiny_network(batch_norm=True)
+    normalisation = network.body[2]
+    assert network.train().body[2].training
+    network.body[1].requires_grad_(False)  # the layer before it
+    network.fit_to(tiny_stream().outline, "seen")
+    assert network.train().body[2].training
+    normalisation.requires_grad_(False)
+    network.fit_to(tiny_stream().outline, "seen")
+    assert not network.train().body[2].training and network.body[1].training
+
+
+def test_dark_experience_replay_is_the_equation_on_two_independent_draws() -> None:
+    stream, strategy = tiny_stream(scope="all"), make("derpp", alpha=0.3, beta=0.7)
+    strategy.network.fit_to(stream.outline, "all")
+    train(strategy, stream, 2)
+    batch = first_batch(stream, 2)
+    strategy.network.grow(stream.tasks[2])
+    terms = strategy.objective(batch)
+    first, second = (strategy.memory.draw(batch, 5, purpose) for purpose in ("logits", "labels"))
+    assert not torch.equal(first.index, second.index)
+    outputs, stored = strategy.network(first.x), first.columns["logits"]
+    squares = [(outputs[i, c] - stored[i, c]).item() ** 2 for i in range(5) for c in range(6)]
+    assert terms["logits"].item() == pytest.approx(0.3 * sum(squares) / 30, rel=1e-5)
+    ce = torch.nn.functional.cross_entropy(strategy.network(second.x), second.y)
+    torch.testing.assert_close(terms["labels"], 0.7 * ce)
+    torch.testing.assert_close(terms["task"], task_loss(strategy.network(batch.x), batch))
+
+
+def test_stored_logits_are_those_before_the_step_and_of_classes_that_were_there() -> None:
+    """While no weight changes, the network still gives what is stored."""
+    stream, strategy = tiny_stream(), make("derpp")
+    learn(strategy, stream, stream.tasks[0], lr=0.0)
+    assert strategy.objective(first_batch(stream, 0))["logits"].item() == pytest.approx(0, abs=1e-9)
+    stored = strategy.memory.columns["logits"]
+    assert torch.isfinite(stored[:, :2]).all() and torch.isneginf(stored[:, 2:]).all()
+    learn(strategy, stream, stream.tasks[1])
+    assert strategy.objective(first_batch(stream, 1))["logits"].item() > 1e-4
+
+
+def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory() -> None:
+    """g − (g·r / r·r) r is at a right angle to r; a gradient that does no harm stays as it is."""
+    stream, strategy = tiny_stream(), make("agem")
+    train(strategy, stream, 1)
+    task, network, projected = stream.tasks[1], strategy.network, []
+    network.grow(task)
+    strategy.begin_task(task)
+    mixed = task.train + stream.tasks[0].train
+    for batch in batches(mixed, task, epoch=0, batch_size=8):
+        replayed = strategy.memory.draw(batch, 5, "reference gradient")
+        parameters = list(network.parameters())
+        g, r = (
+            torch.cat([
+                torch.zeros(p.numel()) if d is None else d.flatten()
+                for p, d in zip(parameters, gradient_of(network, one), strict=True)
+            ])
+            for one in (batch, replayed)
+        )  # fmt: skip
+        network.zero_grad()
+        strategy.objective(batch)["task"].backward()
+        strategy.after_backward(batch)
+        left = torch.cat([
+            torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters
+        ])  # fmt: skip
+        projected.append(bool(g @ r < 0))
+        assert strategy.logged.pop("projected") == projected[-1]
+        expected = g - (g @ r) / (r @ r) * r if projected[-1] else g
+        torch.testing.assert_close(left, expected, rtol=1e-4, atol=1e-7)
+        assert left @ r >= -1e-6
+        torch.optim.SGD(parameters, lr=0.2).step()
+    assert {True, False} == set(projected)
+
+
+def gradient_of(network: Network, batch: Batch) -> tuple[torch.Tensor | None, ...]:
+    loss = task_loss(network(batch.x), batch)
+    return torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+
+
+def test_the_loss_of_icarl_is_that_of_separate_logistic_regressions() -> None:
+    stream, strategy = tiny_stream(), make("icarl", T=2.0)
+    train(strategy, stream, 1)
+    task = stream.tasks[1]
+    strategy.network.grow(task)
+    batch = first_batch(stream, 1)
+    terms = strategy.objective(batch)
+    z, old = strategy.network(batch.x).tolist(), strategy.teacher(batch.x).tolist()
+
+    def of(logit: float, q: float) -> float:
+        p = 1 / (1 + math.exp(-logit))
+        return -(q * math.log(p) + (1 - q) * math.log(1 - p))
+
+    n = len(batch.y)
+    kd = sum(of(z[i][c], 1 / (1 + math.exp(-old[i][c] / 2))) for i in range(n) for c in (0, 1)) / n
+    new = sum(of(z[i][c], float(batch.y[i] == c)) for i in range(n) for c in (2, 3)) / n
+    assert terms["distillation"].item() == pytest.approx(kd, rel=1e-5)
+    assert terms["task"].item() == pytest.approx(new, rel=1e-5)
+
+
+def test_icarl_trains_on_exemplars_and_predicts_the_nearest_mean() -> None:
+    stream, strategy = tiny_stream(), make("icarl")
+    train(strategy, stream, 2)
+    data = strategy.training_data(stream, stream.tasks[2])
+    assert torch.bincount(data.y).tolist() == [3, 3, 3, 3, 40, 40]
+    stored = strategy.memory.images[: strategy.memory.stored]
+    assert torch.equal(data.raw[-12:], stored)
+    network, x = strategy.network.eval(), stream.test[0].x
+    exemplars = strategy.memory.samples(stream.tasks[0].train.pixels)
+    means = []
+    for c in range(4):
+        features = [f / f.norm() for f in network.features(exemplars.x[exemplars.y == c])]
+        mean = sum(features) / len(features)
+        means.append(mean / mean.norm())
+    features = [f / f.norm() for f in network.features(x)]
+    nearest = [min(range(4), key=lambda c: (f - means[c]).norm().item()) for f in features]
+    assert strategy.predict(x)[:, :4].argmax(1).tolist() == nearest
+    strategy.begin_task(stream.tasks[2])  # no means of the classes to come
+    assert torch.equal(strategy.predict(x), network(x))
+
+
+def test_icarl_needs_classes() -> None:
+    network = tiny_network()
+    network.likelihood = GAUSSIAN
+    with pytest.raises(ConfigError, match="needs classes, and the targets"):
+        ICaRL(network, buffer_size=12, T=1.0)

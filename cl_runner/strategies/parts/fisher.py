@@ -38,7 +38,7 @@ Estimator = Literal["exact", "sampled", "empirical", "batch", "batch_all_pairs",
 def fisher_diagonal(
     network: Network, samples: Samples, task: Task, estimator: Estimator, batch_size: int
 ) -> Tensor:
-    """The diagonal over `samples`, [P] in the order of `network.parameters()`.
+    """The diagonal over `samples`, [P] in the order of `network.trainable`.
 
     The network is in evaluation mode while this runs; its mode, buffers and gradients are left
     as they were. `batch_size` only matters for the two `batch` estimators.
@@ -87,7 +87,7 @@ def _squared_batch_gradients(
     network: Network, samples: Samples, task: Task, batch_size: int
 ) -> Tensor:
     """Mean over batches of (∂/∂θ of the batch-mean log p(y | x))², [P]."""
-    parameters = list(network.parameters())
+    parameters = network.trainable
     squares = []
     for batch in samples.chunks(batch_size):
         log_p = task.likelihood.log_p(network(batch.x), batch.y, task.candidates).mean()
@@ -104,7 +104,7 @@ def _squared_gradient_of_all_pairs(
         outputs = network(batch.x)[:, None].expand(-1, len(batch), -1)  # [B, B, C]
         pairs = batch.y.expand(len(batch), -1)
         means.append(task.likelihood.log_p(outputs, pairs, task.candidates).mean())
-    gradients = _gradients(torch.stack(means).mean(), list(network.parameters()))
+    gradients = _gradients(torch.stack(means).mean(), network.trainable)
     return parameters_to_vector(gradients).square()
 
 
@@ -120,5 +120,5 @@ def _ones(network: Network) -> Tensor:
     absent: set[nn.Parameter] = set(rows)
     if network.inserted is not None and not network.stage.later:
         absent |= set(network.inserted.parameters())
-    parameters = network.parameters()
-    return parameters_to_vector([torch.full_like(p, float(p not in absent)) for p in parameters])
+    ones = [torch.full_like(p, float(p not in absent)) for p in network.trainable]
+    return parameters_to_vector(ones)

@@ -1,8 +1,11 @@
-"""Stored samples: a fixed number of slots, filled at task ends by one of three policies.
+"""Stored samples: a fixed number of slots, filled at task ends or step by step.
 
-- `class_balanced`: as many samples of each class as of any other, to within one, drawn at random
+- `class_balanced`: at task ends, as many samples of each class as of any other, to within one,
+                    drawn at random; by steps, a new sample takes the place of one of the largest
+                    class (Chrysakis & Moens 2020, algorithm 1)
 - `herding`:        the same numbers; of each class those whose mean feature follows the class mean
-                    (Rebuffi et al. 2017, algorithm 4, with features and means of length one)
+                    (Rebuffi et al. 2017, algorithm 4, with features and means of length one); at
+                    task ends only
 - `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
 
 In a domain-incremental stream a class of one task counts apart from the same class of another.
@@ -12,12 +15,12 @@ each task is one class, and inputs and targets are stored as the real numbers th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Preparation, Samples
@@ -25,19 +28,37 @@ from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.randomness import generator
+from cl_runner.strategies.parts.selection import (
+    Balance,
+    balanced_quotas,
+    herding_order,
+    reservoir,
+)
 
 Policy = Literal["class_balanced", "reservoir", "herding"]
+StepPolicy = Literal["class_balanced", "reservoir"]
 DistilOn = Literal["current", "memory", "both"]
 
 
 class Memory(nn.Module):
-    """S slots of pictures, labels and groups (task and class); `stored` of them are filled."""
+    """S slots of pictures, labels and groups (task and class); `stored` of them are filled.
+
+    columns: what else is kept of each sample, by its name, with the shape of one value:
+    `{"logits": (10,)}`. Each is float32.
+    """
 
     images: Tensor  # [S, C, H, W] uint8; in regression the inputs, float32
     labels: Tensor  # [S] int64; in regression the targets, float32
     groups: Tensor  # [S] int64
+    index: Tensor  # [S] int64, the samples' numbers in the stream
 
-    def __init__(self, buffer_size: int, network: Network, policy: Policy) -> None:
+    def __init__(
+        self,
+        buffer_size: int,
+        network: Network,
+        policy: Policy,
+        columns: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
         super().__init__()
         classes = network.classes
         if policy != "reservoir" and buffer_size < classes:
@@ -53,60 +74,113 @@ class Memory(nn.Module):
         self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=inputs))
         self.register_buffer("labels", torch.zeros(buffer_size, dtype=targets))
         self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))
+        self.register_buffer("index", torch.zeros(buffer_size, dtype=torch.int64))
+        self.names = tuple(columns or ())
+        for name, one in (columns or {}).items():
+            self.register_buffer(f"column_{name}", torch.zeros(buffer_size, *one))
         self.stored = 0
         self.seen = 0
+        self.balance = Balance()
 
-    def get_extra_state(self) -> dict[str, int]:
-        return {"stored": self.stored, "seen": self.seen}
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """[S, …] float32 of each, by its name."""
+        return {name: self.get_buffer(f"column_{name}") for name in self.names}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"stored": self.stored, "seen": self.seen, "balance": self.balance.state()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         if not 0 <= state["stored"] <= len(self.labels) or state["seen"] < state["stored"]:
             raise ValueError(f"{state['stored']} of {len(self.labels)} slots cannot be filled")
         self.stored, self.seen = state["stored"], state["seen"]
+        self.balance = Balance.of(state["balance"])
 
-    def draw(self, batch: Batch, size: int) -> Batch:
-        """`size` stored samples, uniform with replacement, a function of the batch's position."""
-        draw = generator(*batch.position, "replay")
+    def draw(self, batch: Batch, size: int, purpose: str) -> Batch:
+        """`size` stored samples, uniform with replacement, with their columns.
+
+        A function of the batch's position and the purpose: draws for two purposes in one step are
+        independent. Raises ValueError if nothing is stored yet.
+        """
+        if self.stored == 0:
+            raise ValueError("nothing is stored yet")
+        draw = generator(*batch.position, purpose)
         slots = torch.randint(self.stored, (size,), generator=draw).to(self.labels.device)
-        ids = torch.arange(size, device=slots.device)
-        pixels = batch.task.train.pixels
-        x = pixels.augmented(self.images[slots], ids, *batch.position, "replay")
-        return Batch(x, self.labels[slots], batch.task, batch.position)
+        raw, ids = self.images[slots], torch.arange(size, device=slots.device)
+        x = batch.task.train.pixels.augmented(raw, ids, *batch.position, purpose)
+        columns = {name: values[slots] for name, values in self.columns.items()}
+        y, index = self.labels[slots], self.index[slots]
+        return Batch(x, y, batch.task, batch.position, index, raw, columns)
+
+    def insert(self, batch: Batch, **columns: Tensor) -> None:
+        """Take in the samples of one step, as many times as they are trained on.
+
+        columns: [B, …] for each of the memory's own, in the order of the batch. Raises ValueError
+        if they are others, or the policy is `herding`, which needs a whole task.
+        """
+        if columns.keys() != set(self.names) or self.policy == "herding":
+            raise ValueError(f"{self.policy} cannot take in {sorted(columns)} step by step")
+        draw = generator(*batch.position, "memory")
+        chance = torch.rand(len(batch.y), generator=draw, dtype=torch.float64)
+        groups = (batch.task.index << 32) + batch.task.likelihood.kinds(batch.y).long()
+        if self.policy == "reservoir":
+            winners = reservoir(self.seen, len(self.labels), chance.tolist())
+        else:
+            held = self.groups[: self.stored].tolist()
+            winners = self.balance.places(held, len(self.labels), chance.tolist(), groups.tolist())
+        self._count(len(chance))
+        slots, rows = _numbers(winners.keys()), _numbers(winners.values()).to(groups.device)
+        self._put(slots, Arrivals(batch.raw, batch.y, groups, batch.index, columns).at(rows))
 
     def samples(self, pixels: Preparation) -> Samples:
         """All stored samples, to be trained on like a task's own."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
 
-    def learn(self, task: Task, network: Network) -> None:
-        """Take in the training samples of a task that has just been learned."""
+    def among(self, train: Samples) -> Samples:
+        """The same, as samples of the stream: to be trained on beside those of a task."""
+        return replace(train, index=self.index[: self.stored])
+
+    def learn(
+        self,
+        task: Task,
+        network: Network,
+        columns: Callable[[Samples], dict[str, Tensor]] = lambda samples: {},
+    ) -> None:
+        """Take in the training samples of a task that has just been learned.
+
+        columns: the memory's own, [N, …] of the samples that it is given.
+        """
         if self.policy == "reservoir":
-            self._fill_reservoir(task)
+            draw = task.generator("memory")
+            chance = torch.rand(len(task.train), generator=draw, dtype=torch.float64)
+            winners = reservoir(self.seen, len(self.labels), chance.tolist())
+            slots, rows = _numbers(winners.keys()), _numbers(winners.values())
+            self._count(len(chance))
         else:
-            self._fill_balanced(task, network)
-        self.seen += len(task.train)
+            slots, rows = self._fill_balanced(task, network)
+        chosen = task.train[rows.to(task.train.index.device)]
+        groups = _groups(task, chosen)
+        self._put(slots, Arrivals(chosen.raw, chosen.y, groups, chosen.index, columns(chosen)))
 
-    def _fill_reservoir(self, task: Task) -> None:
-        arrivals = torch.arange(self.seen, self.seen + len(task.train), dtype=torch.float64)
-        chance = torch.rand(len(arrivals), generator=task.generator("memory"), dtype=torch.float64)
-        slots = (chance * (arrivals + 1)).long()  # uniform in 0 … arrivals
-        free = min(len(self.labels) - self.stored, len(arrivals))
-        slots[:free] = torch.arange(self.stored, self.stored + free)
-        self.stored += free
-        winners = {slot: row for row, slot in enumerate(slots.tolist()) if slot < len(self.labels)}
-        device = task.train.index.device
-        rows = torch.tensor(list(winners.values()), dtype=torch.int64, device=device)
-        self._put(torch.tensor(list(winners.keys()), dtype=torch.int64), task, rows)
+    def _count(self, arrivals: int) -> None:
+        """So many more have been seen; they fill slots as long as some are free."""
+        self.seen += arrivals
+        self.stored = min(len(self.labels), self.stored + arrivals)
 
-    def _put(self, slots: Tensor, task: Task, rows: Tensor) -> None:
-        """Write some of the task's training samples into these slots."""
-        chosen, slots = task.train[rows], slots.to(self.labels.device)
-        self.images[slots] = chosen.raw
-        self.labels[slots] = chosen.y
-        self.groups[slots] = _groups(task, chosen)
+    def _put(self, slots: Tensor, arrivals: Arrivals) -> None:
+        """Write these samples into these slots."""
+        slots = slots.to(self.labels.device)
+        self.images[slots] = arrivals.raw
+        self.labels[slots] = arrivals.y
+        self.groups[slots] = arrivals.groups
+        self.index[slots] = arrivals.index
+        for name, values in self.columns.items():
+            values[slots] = arrivals.columns[name]
 
-    def _fill_balanced(self, task: Task, network: Network) -> None:
-        """Old groups give up their last ranked samples, new ones come in by rank."""
+    def _fill_balanced(self, task: Task, network: Network) -> tuple[Tensor, Tensor]:
+        """Old groups give up their last ranked samples, new ones come in by rank: which slots take
+        which of the task's."""
         groups = _groups(task, task.train)
         ranked = {
             group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
@@ -116,11 +190,12 @@ class Memory(nn.Module):
         counts = {g: len(rows) for g, rows in (held | ranked).items()}
         quotas = balanced_quotas(counts, len(self.labels))
         kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
-        for stored in (self.images, self.labels, self.groups):
+        for stored in self.buffers():
             stored[: len(kept)] = stored[kept].clone()
         rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
         self.stored = len(kept) + len(rows)
-        self._put(torch.arange(len(kept), self.stored), task, rows)
+        self.seen += len(task.train)
+        return torch.arange(len(kept), self.stored), rows
 
     def _held(self) -> Iterable[int]:
         groups: list[int] = self.groups[: self.stored].unique().tolist()
@@ -135,38 +210,23 @@ class Memory(nn.Module):
         return rows[order.to(rows.device)]
 
 
-def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
-    """How many of each group to keep: equal to within one, as far as the groups have that many."""
-    quotas = dict.fromkeys(counts, 0)
-    left = capacity
-    for position, group in enumerate(sorted(counts, key=lambda g: (counts[g], g))):
-        share = left // (len(counts) - position)
-        quotas[group] = min(counts[group], share)
-        left -= quotas[group]
-    return quotas
+@dataclass(frozen=True)
+class Arrivals:
+    """Samples on their way into a memory: all have N rows."""
+
+    raw: Tensor
+    y: Tensor
+    groups: Tensor
+    index: Tensor
+    columns: Mapping[str, Tensor]
+
+    def at(self, rows: Tensor) -> Arrivals:
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Arrivals(self.raw[rows], self.y[rows], self.groups[rows], self.index[rows], columns)
 
 
-def herding_order(features: Tensor, count: int) -> Tensor:
-    """Rows of `features` [N, D] in the order in which herding takes them: at each k the one that
-    is not chosen yet with the smallest ‖μ − (φ(x) + Σ φ(p)) / k‖, p the rows chosen before.
-
-    Each φ is scaled to length one, and so is every mean, as section 2.1 of Rebuffi et al. (2017)
-    says: "results of any operation on feature vectors … are also re-normalized". Their code has
-    another rule, the largest inner product with what is left of k μ (Welling 2009). In double
-    precision, so that rounding does not choose between similar samples.
-    """
-    unit = F.normalize(features.double().cpu(), dim=1)
-    mean = F.normalize(unit.mean(0), dim=0)
-    chosen: list[int] = []
-    total = torch.zeros_like(mean)
-    free = torch.ones(len(unit), dtype=torch.bool)
-    for _ in range(min(count, len(unit))):
-        distance = (mean - F.normalize(total + unit, dim=1)).square().sum(1)
-        best = int(distance.masked_fill(~free, torch.inf).argmin())
-        chosen.append(best)
-        total = total + unit[best]
-        free[best] = False
-    return torch.tensor(chosen, device=features.device)
+def _numbers(numbers: Iterable[int]) -> Tensor:
+    return torch.tensor(list(numbers), dtype=torch.int64)
 
 
 def _groups(task: Task, samples: Samples) -> Tensor:

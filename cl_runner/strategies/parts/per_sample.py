@@ -1,6 +1,7 @@
 """Sums over samples of a function of each sample's own gradient, without a backward pass for each.
 
-Their squares give the Fisher information (`fisher.py`). N samples, P parameters.
+Their squares give the Fisher information (`fisher.py`). N samples, P trainable
+parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def sum_of_gradients(
     y: Tensor,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Σₙ weightₙ · f(∂ value(network(xₙ), yₙ) / ∂θ), [P] in the order of `network.parameters()`.
+    """Σₙ weightₙ · f(∂ value(network(xₙ), yₙ) / ∂θ), [P] in the order of `network.trainable`.
 
     f: elementwise and multiplicative, f(a b) = f(a) f(b), such as `torch.square` or `torch.abs`;
     value: a scalar from the outputs [C] of one sample and its y; x: [N, …], y, weight: [N].
@@ -39,10 +40,10 @@ def sum_of_gradients(
     """
     linear = _linear_layers(network, x[:1])
     layer_names = {f"{name}.weight": name for name in linear}
-    parameters = {name: p.detach() for name, p in network.named_parameters()}
-    others = {n: p for n, p in parameters.items() if n not in layer_names}
-    weights = {n: p for n, p in parameters.items() if n in layer_names}
-    fixed = weights | dict(network.named_buffers())
+    given = {name: p.detach() for name, p in network.named_parameters()}
+    parameters = {name: p for name, p in given.items() if name not in network.frozen}
+    others = {name: p for name, p in parameters.items() if name not in layer_names}
+    fixed = {n: p for n, p in given.items() if n not in others} | dict(network.named_buffers())
     zeros = {name: x.new_zeros(module.out_features) for name, module in linear.items()}
 
     def of_one_sample(
@@ -70,14 +71,19 @@ def sum_of_gradients(
 def chunk_size(network: Network, samples: Samples) -> int:
     """As many samples as their gradients, those of linear layers left out, have room for."""
     linear = sum(m.weight.numel() for m in _linear_layers(network, samples[:1].x).values())
-    gradient = 4 * (sum(p.numel() for p in network.parameters()) - linear)  # bytes a sample
-    return max(1, min(CHUNK, CHUNK_BYTES // gradient))
+    gradient = 4 * (sum(p.numel() for p in network.trainable) - linear)  # bytes a sample
+    return max(1, min(CHUNK, CHUNK_BYTES // max(1, gradient)))
 
 
 def _linear_layers(network: Network, x: Tensor) -> dict[str, nn.Linear]:
-    """The linear layers that are used once, on one row a sample: those the identity holds for."""
+    """The trainable linear layers that are used once, on one row a sample: those the identity
+    holds for."""
     calls: dict[nn.Module, list[int]] = {}
-    modules = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+    modules = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and f"{name}.weight" not in network.frozen
+    }
     hooks = [
         module.register_forward_pre_hook(
             lambda module, args: calls.setdefault(module, []).append(args[0].dim())

@@ -13,7 +13,7 @@ class Quadratic(nn.Module):
     """Σₜ Σᵢ wₜᵢ (θᵢ − θₜᵢ)² = Σᵢ Wᵢ (θᵢ − aᵢ)² + offset, with W = Σₜ wₜ and W a = Σₜ wₜ θₜ.
 
     So any number of penalties costs as much as one, in time and in memory. All vectors are [P],
-    the network's parameters one after another.
+    the network's trainable parameters one after another.
     """
 
     weight: Tensor

@@ -1,0 +1,52 @@
+"""Dark experience replay: stored samples are held to the logits they were stored with."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_runner.config.setting_types import BufferSize, NonNegative, PositiveInt
+from cl_runner.data.batches import Batch
+from cl_runner.models.network import Network
+from cl_runner.strategies.parts.losses import task_loss
+from cl_runner.strategies.parts.memory import Memory, StepPolicy
+from cl_runner.strategies.strategy import Strategy
+
+
+class DERpp(Strategy):
+    """L(θ) = CE(θ) + α · ‖z − f_θ(x)‖² / C + β · CE(θ) on (x′, y′)
+
+    Buzzega et al. 2020, arXiv:2004.07211, eq. 6. (x, z) and (x′, y′) are two independent draws from
+    the memory, which takes in each batch after its step; z are the logits before that step. The
+    squares are a mean over samples and over the outputs that were there when z was stored, as in
+    the authors' code. β = 0 is DER.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        buffer_size: BufferSize,
+        policy: StepPolicy,
+        replay_batch_size: PositiveInt,
+        alpha: NonNegative,
+        beta: NonNegative,
+    ) -> None:
+        super().__init__(network)
+        self.memory = Memory(buffer_size, network, policy, {"logits": (network.classes,)})
+        self.replay_batch_size, self.alpha, self.beta = replay_batch_size, alpha, beta
+
+    def objective(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.network(batch.x)
+        self.before = logits.detach()
+        terms = {"task": task_loss(logits, batch)}
+        if self.memory.stored > 0:
+            dark = self.memory.draw(batch, self.replay_batch_size, "logits")
+            known = torch.isfinite(dark.columns["logits"])
+            z, f = dark.columns["logits"][known], self.network(dark.x)[known]
+            terms["logits"] = self.alpha * F.mse_loss(f, z)
+            replayed = self.memory.draw(batch, self.replay_batch_size, "labels")
+            terms["labels"] = self.beta * task_loss(self.network(replayed.x), replayed)
+        return terms
+
+    def after_step(self, batch: Batch) -> None:
+        self.memory.insert(batch, logits=self.before)
