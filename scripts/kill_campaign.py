@@ -30,9 +30,12 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
+import yaml
 from kill_points import Case, Killer, attempt, differences, fingerprint, prepared
 from kill_sabotage import sabotage
 from kill_states import Recorder
+
+from cl_runner.config.paths import CONF
 
 EVERY = 2  # steps between checkpoints
 COMMON = [
@@ -43,23 +46,21 @@ COMMON = [
 ]  # fmt: skip
 SMALL = ["dataset.tasks=2", "epochs=1", "batch_size=100"]
 LARGE = ["dataset.tasks=3", "epochs=2", "batch_size=150"]
-STRATEGIES = {
-    "finetune": [],
-    "joint": [],
-    "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
-    "lwf": [],
-    "kd": [],
-    "ewc": ["strategy.fisher_samples=50", "strategy.weight=1.0"],
-    "ewc online": ["strategy=ewc", "strategy.mode=online", "strategy.fisher_samples=50",
-                   "strategy.weight=1.0"],
-    "si": [],
+TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0"}
+"""Values of settings, wherever a strategy has them."""
+OWN = {
     "gdumb": ["strategy.buffer_size=120", "lr_schedule=cosine_warm_restarts", "clip_gradient=1.0"],
-    "rehearsal": ["strategy.buffer_size=30", "strategy.replay_batch_size=10",
-                  "strategy.policy=reservoir"],
-    "rehearsal_kd": ["strategy.buffer_size=30", "strategy.replay_batch_size=10"],
-    "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.buffer_size=30",
-                             "strategy.policy=herding"],
-}  # fmt: skip
+    "rehearsal": ["strategy.policy=reservoir"],
+    "derpp": ["strategy.policy=class_balanced"],
+}
+"""Other settings of some strategies."""
+VARIANTS = {
+    "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
+    "ewc online": ["strategy=ewc", "strategy.mode=online"],
+    "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.policy=herding"],
+}
+SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
+STRATEGIES = {name: [f"strategy={name}", *OWN.get(name, [])] for name in SHIPPED} | VARIANTS
 OPTIMIZERS = {
     "adam": ["optimizer=adam"],
     "sgd": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "evaluate_every=epoch"],
@@ -100,8 +101,8 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
         f"{'strategy':22}{'optimizer':11}{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
     )
     for name, optimizer in itertools.product(strategies, OPTIMIZERS):
-        which = [o for o in STRATEGIES[name] if o.startswith("strategy=")] or [f"strategy={name}"]
-        overrides = [*COMMON, *(LARGE if long else SMALL), *which, *STRATEGIES[name]]
+        own = STRATEGIES[name]
+        overrides = [*COMMON, *(LARGE if long else SMALL), *own, *tiny(own)]
         case = prepared(f"{name} {optimizer}", [*overrides, *OPTIMIZERS[optimizer]])
         points, chains = (None, 10) if long else (3, 0)
         tally = kill(case, folder / case.name, points, chains, (name, optimizer) in EVERYWHERE)
@@ -115,6 +116,14 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
             print(f"  {mismatch}")
     print(f"{kills} kills, {mismatches} mismatches, {time.monotonic() - start:.0f} s")
     return mismatches == 0
+
+
+def tiny(own: list[str]) -> list[str]:
+    """Small values of the settings that this strategy has and that are not given."""
+    shipped = yaml.safe_load((CONF / "strategy" / f"{own[0].partition('=')[2]}.yaml").read_text())
+    given = {word.partition("=")[0] for word in own}
+    keys = [key for key in TINY if key in shipped and f"strategy.{key}" not in given]
+    return [f"strategy.{key}={TINY[key]}" for key in keys]
 
 
 def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: bool) -> Tally:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 from functools import cache
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,18 @@ from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
 from cl_runner.strategies import ewc
 from cl_runner.strategies.parts import memory
 from cl_runner.strategies.parts.memory import Memory
+from cl_runner.strategies.strategy import Strategy
 from cl_runner.training import results
 from cl_runner.training.run import run
 from cl_runner.training.settings import Settings, read
 
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]
-HOOKS = ("training_data", "begin_task", "objective", "after_step", "end_task")
+HOOKS = [name for name, value in vars(Strategy).items() if isfunction(value) and name[0] != "_"]
 """The contract between the loop and a strategy: whatever changes its state happens in these."""
 STATE: list[tuple[Any, str]] = [
     (Accuracy, "after_task"), (Accuracy, "within_task"), (ewc, "fisher_diagonal"),
-    (Memory, "learn"), (memory, "balanced_quotas"), (results, "compose"),
+    (Memory, "learn"), (Memory, "insert"), (memory, "balanced_quotas"), (results, "compose"),
     (Checkpoints, "load"), (Checkpoints, "prune"),
 ]  # fmt: skip
 """What else changes the state of a run, or is long enough to be killed in the middle of."""

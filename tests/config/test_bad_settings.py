@@ -95,7 +95,7 @@ SIZES = [  # 1e9 of anything, told before it is made
      "would need 1,237 GB of memory"),
     (["strategy=rehearsal", "strategy.buffer_size=2147483647"],
      "strategy=Rehearsal(buffer_size=2147483647, replay_batch_size=32)",
-     "would need 172 GB of memory"),
+     "would need 189 GB of memory"),
     (["dataset=regression_rbf", "dataset.samples=2147483647"],
      "dataset.samples=2147483647", "would need 412 GB of memory"),
     (["model.widths=[2147483647]"], "model=mlp(widths=[2147483647])",

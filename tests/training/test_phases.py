@@ -81,6 +81,20 @@ def test_an_optimizer_that_is_kept_goes_on_for_each_parameter_by_itself(
     assert {g is None for gradients in of_body[in_first:] for g in gradients} == {layers == "head"}
 
 
+def test_the_first_task_may_have_phases_too(tmp_path: Path) -> None:
+    """The head learns first, then all; later tasks have the one phase of `epochs`."""
+    head, all_layers = (phase(layers)[len("later_phases=[") : -1] for layers in ("head", "all"))
+    with optimizer_steps() as steps:
+        run_here(tmp_path / "run", "batch_size=2000", "model.widths=[8]", "dataset.tasks=2",
+                 f"first_phases=[{head},{all_layers}]", "epochs=2")  # fmt: skip
+    rests = []
+    for step in steps:
+        same = [torch.equal(a, b) for a, b in zip(step.before, step.after, strict=True)]
+        rests.append({s for s, p in zip(same, step.after, strict=True) if len(p) == 8})
+    assert rests == [{True}, {False}, {False}, {False}]
+    assert [step.known == 0 for step in steps] == [True, True, True, False]
+
+
 class Noting(Finetune):
     """Fine-tuning that keeps the state of its body at the end of each task."""
 

@@ -56,7 +56,7 @@ def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
     assert [task["classes"] for task in results["tasks"]] == [[2 * t, 2 * t + 1] for t in range(5)]
     assert all(results["accuracy"][t][k] is None for t in range(5) for k in range(t + 1, 5))
     assert set(results["cost"]["state_bytes"]) == {"memory", "teacher"}
-    assert results["cost"]["state_bytes"]["memory"] == 200 * (64 + 8 + 8)  # picture, label, group
+    assert results["cost"]["state_bytes"]["memory"] == 200 * (64 + 3 * 8)  # picture; label, group, number
 
 
 def test_any_metric_can_be_computed_from_the_predictions(tmp_path: Path) -> None:
@@ -382,3 +382,35 @@ def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
     ]
     plain = run_here(tmp_path / "plain", "epochs=1", "batch_size=64", "dataset.tasks=2")
     assert plain["accuracy_curve"] is None
+
+
+class Counting(Finetune):
+    """Logs the number of each step of an epoch, and something that is not finite."""
+
+    def after_step(self, batch: Batch) -> None:
+        self.log("number", torch.tensor(float(batch.position[-1])))
+        if batch.position[-1] == 1:
+            self.log("seldom", 5)
+        self.log("never", math.inf)
+
+    def end_task(self, task: Task) -> None:
+        self.log("at_the_end", task.index)
+
+
+def test_a_strategys_own_numbers_are_logged_as_means_since_the_last_line(tmp_path: Path) -> None:
+    settings = composed(*FAST, "batch_size=30", "epochs=1", "log_every=3", "dataset.tasks=2")
+    settings = replace(settings, strategy=replace(settings.strategy, target=Counting))
+    run(settings, tmp_path / "run", config={}, names=NAMES)
+    lines = logged(tmp_path / "run")
+    own = [line for line in lines if line["event"] == "strategy"]
+    first = [line["values"] for line in own if line["task"] == 0]
+    steps = math.ceil(json.loads((tmp_path / "run" / "results.json").read_text())["tasks"][0]["train"] / 30)
+    numbers = [range(start, min(start + 3, steps)) for start in range(0, steps, 3)]
+    assert [values["number"] for values in first[:-1]] == [sum(n) / len(n) for n in numbers]
+    assert [values.get("seldom") for values in first] == [5.0] + [None] * len(numbers)
+    assert first[-1] == {"at_the_end": 0.0}
+    assert [line["step"] for line in own][:1] == [3] and own[-1]["values"] == {"at_the_end": 1.0}
+    plain = run_here(tmp_path / "plain", *FAST, "batch_size=30", "epochs=1", "log_every=3",
+                     "dataset.tasks=2")  # fmt: skip
+    assert [line for line in lines if line["event"] != "strategy"] == logged(tmp_path / "plain")
+    assert plain["alarms"] == []
