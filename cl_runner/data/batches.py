@@ -19,18 +19,18 @@ from cl_runner.randomness import Key, generator
 
 @dataclass(frozen=True)
 class Batch:
-    """What a strategy's objective is a function of."""
+    """The arguments of a strategy's objective."""
 
     x: Tensor  # [B, C, H, W] float32
     y: Tensor  # [B] int64; in regression float32
     task: Task  # the task being learned, also for replayed samples
-    position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
+    position: tuple[Key, ...]  # (seed, task, epoch, step), which fixes every draw
 
 
 def batches(
     samples: Samples, task: Task, *, epoch: int, batch_size: int, first_step: int = 0
 ) -> Iterator[Batch]:
-    """The batches of one epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
+    """The batches of an epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
     position = (task.seed, task.index, epoch)
     order = torch.randperm(len(samples), generator=generator(*position, "order"))
     shuffled = samples.index[order.to(samples.index.device)]

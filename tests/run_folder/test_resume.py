@@ -262,7 +262,7 @@ def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
 def test_an_empty_folder_name_is_none(cl_train_here, tmp_path: Path) -> None:
     """As when `resume=$FOLDER` is typed and the variable is not set: not the current folder."""
     done = cl_train_here(*TINY, "resume=''")
-    assert done.returncode == 2 and "resume=: must be a text that names a folder" in done.stderr
+    assert done.returncode == 2 and "resume=: must be text that names a folder" in done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"modules"}
 
 
