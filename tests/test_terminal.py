@@ -1,4 +1,4 @@
-"""What is printed, wherever it goes, changes neither what a command does nor its exit code."""
+"""Where output goes changes neither what a command does nor its exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY = ("epochs=1", "model.widths=[4]", "threads=1", "log_every=1000")
 COMMANDS = {"cl-train": train, "cl-report": report.main, "cl-reproduce": reproduce.main,
             "cl-search": search.main, "cl-data": prepare.main}  # fmt: skip
 WITHOUT_END = 120
-"""What Python's exit code becomes if it cannot flush stdout at its end."""
+"""Python's exit code if it cannot flush stdout at its end."""
 
 
 def closed(*numbers: int) -> Callable[[], None]:
@@ -40,7 +40,7 @@ def closed(*numbers: int) -> Callable[[], None]:
 
 
 def led_to(opened: Callable[[], int], encoding: str = "utf-8") -> Callable[[], None]:
-    """Both streams as Python makes them for this descriptor and this locale."""
+    """Both streams as Python creates them for this descriptor and this locale."""
 
     def lead() -> None:
         descriptor = opened()
@@ -85,7 +85,7 @@ def end_of(tmp_path: Path) -> Callable[..., int]:
     def call(kind: str, *command: str) -> int:
         child = fork()
         if child == 0:
-            code = 70  # of what raises
+            code = 70  # if it raises
             try:
                 os.chdir(tmp_path)
                 KINDS[kind]()
@@ -143,7 +143,7 @@ def test_what_an_encoding_lacks_is_written_in_ascii(end_of, tmp_path: Path) -> N
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Puts back the streams that a test or a command has put in the place of others."""
+    """Restores the streams that a test or a command has replaced."""
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, getattr(sys, name))
     return monkeypatch
@@ -157,7 +157,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_what_stands_for_a_character(
     encoding: str, written: bytes, tmp_path: Path, streams: pytest.MonkeyPatch
 ) -> None:
-    """In UTF-8 nothing changes; a byte that is no text (a file's name) is that byte again."""
+    """In UTF-8 nothing changes; a byte of a file's name that is not text is the same byte again."""
     file = tmp_path / "told"
     with file.open("w") as opened:
         opened.reconfigure(encoding=encoding)
@@ -171,7 +171,7 @@ def test_what_was_printed_before_stays_before(tmp_path: Path, streams: pytest.Mo
     with (tmp_path / "told").open("w") as opened:
         streams.setattr(sys, "stdout", opened)
         print("one")
-        for line in ("two", "three"):  # a command that another one calls asks for it again
+        for line in ("two", "three"):  # a command called by another one calls it again
             terminal.never_fail()
             print(line)
         sys.stdout.flush()
@@ -195,8 +195,8 @@ def test_an_error_ends_a_command_in_one_line(
 
 
 def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_path: Path) -> None:
-    """The real command, as a shell starts it with all three closed: they lead to /dev/null, and
-    the files of the run are those of any other."""
+    """The real command, started by a shell with all three streams closed: they lead to /dev/null,
+    and the files of the run are the same as ever."""
     look = (
         "import os, sys; from cl_runner import train; from cl_runner.training import run\n"
         "inner = run.run\n"
@@ -215,7 +215,7 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_p
 
 
 def test_a_report_and_a_suite_in_the_c_locale(cl_train_here, tmp_path: Path) -> None:
-    """Files of ours are UTF-8, whatever the locale says of files."""
+    """Our files are UTF-8, whatever the locale is."""
     assert cl_train_here(*TINY, "name=one").returncode == 0
     c = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for module, *words in (("report", "outputs"), ("reproduce", "--list")):
