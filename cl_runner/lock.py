@@ -76,10 +76,10 @@ def _taken(opened: FileIO, file: Path) -> bool:
     return True
 
 
-def _let_go() -> None:
+def _release_all() -> None:
     """A forked child shares open files: without this it would hold its parent's locks."""
     for opened in _OPEN:
         opened.close()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_release_all)

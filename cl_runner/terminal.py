@@ -24,10 +24,10 @@ ERRORS = "cl_runner.transliterate"
 
 
 @contextmanager
-def command(goes_on: str = "") -> Iterator[None]:
+def command(hint: str = "") -> Iterator[None]:
     """Encloses the whole work of a command. An error ends it with one line and its exit code.
 
-    goes_on: after an interruption, how to continue.
+    hint: how to continue after an interruption.
     """
     never_fail()
     try:
@@ -39,15 +39,15 @@ def command(goes_on: str = "") -> Iterator[None]:
         text = ": ".join(str(part) for part in parts if part is not None)
         end(f"storage error: {text}", StorageError.exit_code)
     except KeyboardInterrupt:
-        end("; ".join(filter(None, ("interrupted", goes_on))), 130)
+        end("; ".join(filter(None, ("interrupted", hint))), 130)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
 
 
-def run(parser: ArgumentParser, work: Callable[[Namespace], int | None], goes_on: str = "") -> None:
+def run(parser: ArgumentParser, work: Callable[[Namespace], int | None], hint: str = "") -> None:
     """A whole command: `work` on the parsed arguments. It returns the exit code, None for 0."""
-    with command(goes_on):
+    with command(hint):
         if exit_code := work(parser.parse_intermixed_args()):
             sys.exit(exit_code)
 

@@ -24,17 +24,13 @@ def one_line(text: str) -> str:
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table: columns of numbers, except the first column, are aligned to the right."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    table = [[one_line(cell) for cell in header], *rows]
-    widths = [max(len(row[c]) for row in table) for c in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if not _number(rows, c) else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    )
+    table = [[one_line(cell) for cell in row] for row in (header, *rows)]
+    columns = [_padded(column, i > 0) for i, column in enumerate(zip(*table, strict=True))]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
-def _number(rows: Sequence[Sequence[str]], column: int) -> bool:
-    return column > 0 and all(not row[column][:1].isalpha() for row in rows)
+def _padded(column: Sequence[str], may_be_numbers: bool) -> list[str]:
+    """The cells of a column, its header first, at equal width."""
+    width = max(map(len, column))
+    numbers = may_be_numbers and not any(cell[:1].isalpha() for cell in column[1:])
+    return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]

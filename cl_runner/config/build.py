@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from cl_runner.config.annotations import UNIONS, allowed, is_node
-from cl_runner.config.factory import PLAIN, Factory, hints_of, path_of, refuse_other
+from cl_runner.config.factory import STRICT, Factory, hints_of, path_of, refuse_other
 from cl_runner.config.targets import find
 from cl_runner.errors import MISSING, ConfigError, Problem, nearest
 
@@ -51,7 +51,7 @@ def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str
 
     wanted: the annotation that the result must fit.
     """
-    target = find(str(node["_target_"]), _join(key, "_target_"), trusted)
+    target = find(str(node["_target_"]), f"{key}._target_", trusted)
     declared = inspect.signature(target).parameters.values()
     is_factory = any(p.kind is p.POSITIONAL_OR_KEYWORD for p in declared)
     product = get_args(wanted)[0] if get_origin(wanted) is Factory else wanted
@@ -75,7 +75,7 @@ def _form(target: Callable[..., Any], key: str) -> TypeAdapter[dict[str, Any]]:
     hints = hints_of(target, key)
     fields = {name: _with_nodes(hints.get(name, Any)) for name in parameters(target)}
     form = cast(Any, TypedDict)("form", fields)  # mypy accepts only literal fields
-    return TypeAdapter(with_config({**PLAIN, "extra": "forbid"})(form))
+    return TypeAdapter(with_config({**STRICT, "extra": "forbid"})(form))
 
 
 def _with_nodes(hint: Any) -> Any:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cl_runner.config.annotations import named
 from cl_runner.errors import ConfigError, first_line
 
-PLAIN = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 """How values are validated: none is converted to another type."""
 Built = TypeVar("Built")
 
@@ -78,25 +78,25 @@ def refuse_other(key: str, target: Callable[..., Any], found: Any, wanted: Any) 
 
 def _lacking(found: Any, kind: Any) -> str:
     """In words, why an object or a class is not of this kind; empty if it is."""
-    name = f"is not a {kind.__name__} ({kind.__module__})"
+    name, is_class = f"is not a {kind.__name__} ({kind.__module__})", inspect.isclass(found)
     if inspect.isabstract(found):
         return f"is abstract and lacks {', '.join(sorted(found.__abstractmethods__))}"
     if not getattr(kind, "_is_protocol", False):
-        fits = issubclass(found, kind) if inspect.isclass(found) else isinstance(found, kind)
+        fits = issubclass(found, kind) if is_class else isinstance(found, kind)
         return "" if fits else name
     for method, wanted in vars(kind).items():
         if inspect.isfunction(wanted) and not method.startswith("_"):
             has = getattr(found, method, None)
             if not callable(has):
                 return f"{name}: it has no {method}()"
-            if not inspect.isclass(found) and not _takes(has, wanted):
+            if not is_class and not _takes(has, wanted):
                 names = list(inspect.signature(wanted).parameters)[1:]
                 return f"{name}: its {method}() must take {', '.join(names)}"
-    if not inspect.isclass(found):  # a class may set its attributes when it is called
+    if not is_class:  # a class may set its attributes when it is called
         for attribute, hint in get_type_hints(kind).items():
             value = getattr(found, attribute, None)
             try:
-                TypeAdapter(hint, config=PLAIN).validate_python(value)
+                TypeAdapter(hint, config=STRICT).validate_python(value)
             except ValidationError:
                 return f"{name}: its {attribute} is {value!r}"
     return ""

@@ -115,7 +115,7 @@ def kept_overrides(overrides: Sequence[str]) -> list[str]:
     ]
 
 
-class OfHydra(logging.Filter):
+class MaskSecrets(logging.Filter):
     """Masks what Hydra's launchers print: the command line of each job as it was typed."""
 
     def filter(self, record: logging.LogRecord) -> bool:

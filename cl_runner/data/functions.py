@@ -20,7 +20,7 @@ GRID = 200  # test inputs of a task, evenly spaced over its interval
 Terms = Annotated[int, Field(ge=1, le=100)]
 
 
-class AsItIs:
+class Unchanged:
     """The network sees the input itself."""
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class Regression:
         mean, deviation = on_grids.mean(), on_grids.std(correction=0)
         train = _cut(inputs, (f - mean) / deviation + self.noise * torch.cat(noise))
         test = _cut(grids, (on_grids - mean) / deviation)
-        return assemble(outline, train, test, AsItIs(), scope=scope, seed=seed, device=device)
+        return assemble(outline, train, test, Unchanged(), scope=scope, seed=seed, device=device)
 
     def _sums(self, inputs: list[Tensor], seed: int) -> Tensor:
         """The functions, not scaled yet, at the inputs of each task, one task after another."""

@@ -45,7 +45,7 @@ class Network(nn.Module):
         self.body = body
         self.shape = shape
         self.likelihood: Likelihood = CATEGORICAL
-        self.inserted = None if inserted_layer == "none" else _no_layer_yet(features)
+        self.inserted = None if inserted_layer == "none" else _zero_layer(features)
         self.classifier = GrowingClassifier(features, classes)
         self.stage = Stage()
         self.init: Init = init
@@ -120,7 +120,7 @@ class Network(nn.Module):
         return self
 
 
-def _no_layer_yet(features: int) -> nn.Sequential:
+def _zero_layer(features: int) -> nn.Sequential:
     """Linear → ReLU, all zero. Made without a random draw, so other draws stay the same."""
     layer = nn.utils.skip_init(nn.Linear, features, features)
     nn.init.zeros_(layer.weight)
