@@ -66,27 +66,27 @@ def hints_of(target: Callable[..., Any], key: str) -> dict[str, Any]:
         raise ConfigError.of(key, path_of(target), allowed) from None
 
 
-def refuse_other(key: str, target: Callable[..., Any], found: Any, wanted: Any) -> None:
+def refuse_other(key: str, target: Callable[..., Any], candidate: Any, wanted: Any) -> None:
     """Raise ConfigError unless what this target builds is what is wanted.
 
-    found: the object, or before it is built its class; wanted: a class, a protocol or Any.
+    candidate: the object, or its class before it is built; wanted: a class, a protocol or Any.
     """
-    lacking = "" if wanted is Any else _lacking(found, wanted)
+    lacking = "" if wanted is Any else _lacking(candidate, wanted)
     if lacking:
         raise ConfigError.of(key, path_of(target), lacking)
 
 
-def _lacking(found: Any, kind: Any) -> str:
+def _lacking(candidate: Any, kind: Any) -> str:
     """In words, why an object or a class is not of this kind; empty if it is."""
-    name, is_class = f"is not a {kind.__name__} ({kind.__module__})", inspect.isclass(found)
-    if inspect.isabstract(found):
-        return f"is abstract and lacks {', '.join(sorted(found.__abstractmethods__))}"
+    name, is_class = f"is not a {kind.__name__} ({kind.__module__})", inspect.isclass(candidate)
+    if inspect.isabstract(candidate):
+        return f"is abstract and lacks {', '.join(sorted(candidate.__abstractmethods__))}"
     if not getattr(kind, "_is_protocol", False):
-        fits = issubclass(found, kind) if is_class else isinstance(found, kind)
+        fits = issubclass(candidate, kind) if is_class else isinstance(candidate, kind)
         return "" if fits else name
     for method, wanted in vars(kind).items():
         if inspect.isfunction(wanted) and not method.startswith("_"):
-            has = getattr(found, method, None)
+            has = getattr(candidate, method, None)
             if not callable(has):
                 return f"{name}: it has no {method}()"
             if not is_class and not _takes(has, wanted):
@@ -94,7 +94,7 @@ def _lacking(found: Any, kind: Any) -> str:
                 return f"{name}: its {method}() must take {', '.join(names)}"
     if not is_class:  # a class may set its attributes when it is called
         for attribute, hint in get_type_hints(kind).items():
-            value = getattr(found, attribute, None)
+            value = getattr(candidate, attribute, None)
             try:
                 TypeAdapter(hint, config=STRICT).validate_python(value)
             except ValidationError:

@@ -1,7 +1,7 @@
 """Hydra's loader of configurations, with one rule: only the command line and our own `conf/` may
 set anything below `hydra.`.
 
-Hydra builds and calls what stands there before a run begins (callbacks, launchers, log handlers),
+Hydra builds and calls what is there before a run begins (callbacks, launchers, log handlers),
 and it decides which files Hydra writes. A folder given with `--config-dir` may come from someone
 else.
 """
@@ -53,20 +53,20 @@ class Loader(ConfigLoaderImpl):
         # The list of keys: `in` alone would resolve an interpolation, perhaps too early.
         sets_hydra = isinstance(result.config, DictConfig) and "hydra" in list(result.config.keys())
         for name in filter(None, (default.config_path, default.parent)):
-            found = repo.load_config(name) if repo.config_exists(name) else None
-            file = None if found is None else _file(found, name)
-            if found is None or file is None or Path(file).is_relative_to(CONF):
+            loaded = repo.load_config(name) if repo.config_exists(name) else None
+            file = None if loaded is None else _file(loaded, name)
+            if loaded is None or file is None or Path(file).is_relative_to(CONF):
                 continue
-            if sets_hydra or any(_HYDRA.search(str(vars(d))) for d in found.defaults_list or []):
+            if sets_hydra or any(_HYDRA.search(str(vars(d))) for d in loaded.defaults_list or []):
                 allowed = "can be set on the command line or in our own conf/, not in another file"
                 hint = "give it on the command line: hydra/...=..."
                 raise ConfigError.of("hydra", Path(file), allowed, hint)
         return result
 
 
-def _file(found: ConfigResult, name: str) -> str | None:
+def _file(loaded: ConfigResult, name: str) -> str | None:
     """The file that it was read from, without `..`; None if it is part of a package."""
-    scheme, _, folder = found.path.partition("://")
+    scheme, _, folder = loaded.path.partition("://")
     if scheme != "file":
         return None
     return os.path.normpath(os.path.join(folder, ConfigSource._normalize_file_name(name)))

@@ -41,7 +41,7 @@ def fixed(config: Config) -> dict[str, Any]:
 
 
 def free(config: Config) -> list[str]:
-    """The settings that change no result. A node in which none does counts as one."""
+    """The settings that change no result; a node as a whole if nothing in it does."""
     return list(_free(config, "", config))
 
 

@@ -2,7 +2,7 @@
 
 It has a row for every class of the stream. Rows that are born together share a parameter, so that
 shapes never change and each group has its own optimizer state. Before its task begins, a class has
-a row of zeros and an output of −∞; then its row is drawn. A step leaves rows alone that compete for
+a row of zeros and an output of −∞; then its row is drawn. A step changes no rows that compete for
 none of its samples and that no term touches: no gradient, momentum or weight decay acts on them.
 So it behaves like separate heads.
 """

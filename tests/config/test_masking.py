@@ -108,6 +108,13 @@ def test_what_looks_like_a_secret() -> None:
     assert shown(given)[5] == f"e=at {word_for('xyzw')}"
 
 
+def test_a_range_in_a_secrets_place_is_masked_without_being_listed() -> None:
+    range_ = "range(0,1000000000)"  # its values would fill the memory
+    assert shown([f"+a.token={range_}"]) == [f"+a.token={word_for(range_)}"]
+    listed = shown(["+a.token=first,second", "b=second"])
+    assert listed[1] == f"b={word_for('second')}"
+
+
 def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     config = OmegaConf.create({"token": "abcd", "label": "with ${token}"})
     word = word_for("abcd")
