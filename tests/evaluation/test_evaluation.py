@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planted_runs import outcome
 from running import composed, run_here
 from tiny import tiny_network, tiny_stream
 from torch import nn
@@ -123,8 +124,8 @@ def test_a_perfect_oracle_scores_one_on_every_task(scenario: str) -> None:
     evaluator = Accuracy(stream)
     for task in stream.tasks:
         assert evaluator.after_task(Oracle(stream, lambda y: y), task) == [1.0] * (task.index + 1)
-    results = evaluator.results(None)
-    assert results["average_accuracy"] == 1 and results["forgetting"] == 0
+    metrics = outcome(**evaluator.results(None)).metrics
+    assert metrics["average_accuracy"] == 1 and metrics["forgetting"] == 0
 
 
 def test_class_and_task_incremental_accuracy_come_from_the_same_scores() -> None:
@@ -147,19 +148,20 @@ def test_task_incremental_metrics_are_of_its_own_matrix() -> None:
     evaluator = Accuracy(stream)
     for task in stream.tasks:
         evaluator.after_task(Oracle(stream, lambda y: y ^ 1), task)
-    results = evaluator.results(None)
-    assert results["metrics_are_of"] == "accuracy_task_il"
-    assert results["average_accuracy"] == 0
+    results = outcome(**evaluator.results(None))
+    assert results.metrics_are_of == "accuracy_task_il"
+    assert results.metrics["average_accuracy"] == 0
 
 
 def test_metrics_that_do_not_apply_are_none() -> None:
     stream = tiny_stream(tasks=1)
     evaluator = Accuracy(stream)
     evaluator.after_task(Oracle(stream, lambda y: y), stream.tasks[0])
-    results = evaluator.results(None)
+    results = outcome(**evaluator.results(None))
+    assert results.accuracy_validation is None
     for name in ("forgetting", "backward_transfer", "forward_transfer", "intransigence",
-                 "min_accuracy", "stability_gap", "accuracy_validation"):  # fmt: skip
-        assert results[name] is None, name
+                 "min_accuracy", "stability_gap"):  # fmt: skip
+        assert results.metrics[name] is None, name
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,4 +1,4 @@
-"""A frozen copy of a network, always in evaluation mode: the teacher of distillation."""
+"""A frozen copy of a network, always in evaluation mode: the teacher in distillation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from cl_runner.models.network import Network
 
 
 def from_scratch(network: Network, key: str, value: str) -> Teacher:
-    """The network as it begins, to begin again from at later tasks. Raises ConfigError, which names
-    the strategy's setting, for one whose statistics are to stay those of the first task."""
+    """A copy of the initial network, from which each later task starts again.
+
+    Raises ConfigError, which names the strategy's setting `key`, if the network is to keep the
+    statistics of the first task.
+    """
     if network.freeze_statistics:
         allowed = (
             "starts every task from scratch, so there are no statistics of the first task to freeze"
@@ -24,14 +27,14 @@ def from_scratch(network: Network, key: str, value: str) -> Teacher:
 
 
 class Teacher(nn.Module):
-    """Remembers a network as it was. Its weights take no gradient and no optimizer sees them."""
+    """Remembers a network as it was. Its weights get no gradient, and no optimizer sees them."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False)
 
     def learn_from(self, network: Network) -> None:
-        """Become a copy of this network as it is now."""
+        """Copy this network as it is now."""
         self.network.load_state_dict(network.state_dict())
 
     @torch.no_grad()
@@ -41,5 +44,5 @@ class Teacher(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode: BatchNorm and dropout of a teacher are at rest."""
+        """Stay in evaluation mode: a teacher has no dropout, and its statistics do not move."""
         return super().train(False)
