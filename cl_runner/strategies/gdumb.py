@@ -30,8 +30,7 @@ class GDumb(Strategy):
 
     def begin_task(self, task: Task) -> None:
         self.memory.learn(task, self.network)
-        self.initial.network.grow(task)
-        self.network.load_state_dict(self.initial.network.state_dict())
+        self.initial.restart(self.network, task)
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
         return self.memory.samples(task.train.pixels)

@@ -34,8 +34,7 @@ class Joint(Strategy):
 
     def begin_task(self, task: Task) -> None:
         if self.initial is not None:
-            self.initial.network.grow(task)
-            self.network.load_state_dict(self.initial.network.state_dict())
+            self.initial.restart(self.network, task)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": task_loss(self.network(batch.x), batch)}

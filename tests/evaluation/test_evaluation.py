@@ -1,4 +1,4 @@
-"""Metrics against a brute-force oracle and hand-worked numbers; honesty of the metrics."""
+"""Metrics against a brute-force oracle and numbers worked out by hand; no leak from test data."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
 
 
 class Oracle(Strategy):
-    """Knows each picture's class: a perfect model, or one that answers by a fixed rule."""
+    """Knows the class of each picture: a perfect model, or one that follows a fixed rule."""
 
     def __init__(self, stream, answer) -> None:
         super().__init__(nn.Identity())
@@ -222,7 +222,7 @@ def test_a_mixture_of_all_tasks_is_predicted_as_each_task_is() -> None:
 
 
 def test_training_validation_and_test_samples_are_apart() -> None:
-    """No picture of one side is, bit for bit, a picture of another (no two digits are equal)."""
+    """No picture is, bit for bit, in two of the splits (no two digits are equal)."""
     dataset = composed("dataset=digits", "dataset.validation_fraction=0.2").dataset
     stream = dataset.load(seed=0, scope="seen", device="cpu")
     parts = [
@@ -241,7 +241,7 @@ def test_training_validation_and_test_samples_are_apart() -> None:
 def test_poisoned_test_labels_change_nothing_in_training(
     strategy: str, tmp_path, monkeypatch
 ) -> None:
-    """Nor do poisoned test pictures: the weights and all that was logged of the loss are equal."""
+    """Nor do altered test pictures: the weights and all logged losses are equal."""
     arguments = ("epochs=2", "batch_size=64", "model.widths=[16]", f"strategy={strategy}",
                  "dataset.tasks=3", "log_every=2")  # fmt: skip
     run_here(tmp_path / "clean", *arguments)

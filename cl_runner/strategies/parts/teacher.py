@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 
@@ -37,6 +38,11 @@ class Teacher(nn.Module):
         """Copy this network as it is now."""
         self.network.load_state_dict(network.state_dict())
 
+    def restart(self, network: Network, task: Task) -> None:
+        """Set `network` back to this copy, which gets the new rows of the task first."""
+        self.network.grow(task)
+        network.load_state_dict(self.network.state_dict())
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """[B, C] logits, without gradient."""
@@ -44,5 +50,5 @@ class Teacher(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: a teacher has no dropout, and its statistics do not move."""
+        """Stay in evaluation mode: no dropout, and the statistics of BatchNorm do not move."""
         return super().train(False)
