@@ -73,11 +73,6 @@ def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function
     return register
 
 
-def values(records: Records) -> dict[str, float | None]:
-    """All metrics of these records."""
-    return {name: metric.of(records) for name, metric in METRICS.items()}
-
-
 @metric(SHARE, more_is_better=True)
 def average_accuracy(R: Matrix) -> float:
     """Mean over tasks k of R[T][k]."""

@@ -1,4 +1,4 @@
-"""What a line of metrics.jsonl tells of the loss: the mean of each term since the last line."""
+"""The mean of each term of the loss between two lines of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Means:
-    """The mean of each term since it was last asked for."""
+    """The mean of each term since the last `take`."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}

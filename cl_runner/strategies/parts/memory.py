@@ -1,18 +1,17 @@
-"""Stored samples: a fixed number of slots, filled at task ends by one of three policies.
+"""Stored samples: a fixed number of slots, filled by one of three policies after each task.
 
-- `class_balanced`: as many samples of each class as of any other, to within one, drawn at random
-- `herding`:        the same numbers; of each class those whose mean feature follows the class mean
+- `class_balanced`: equally many samples of each class, to within one, drawn at random
+- `herding`:        equally many, too; those whose mean feature comes closest to the class mean
                     (Rebuffi et al. 2017, algorithm 4, with features and means of length one)
-- `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
+- `reservoir`:      each training sample so far with the same probability (Vitter 1985)
 
-In a domain-incremental stream a class of one task counts apart from the same class of another.
-Labels are stored, masks never: which classes compete is asked when a sample is used. In regression
-each task is one class, and inputs and targets are stored as the real numbers they are.
+In a domain-incremental stream, the same class in two tasks counts as two. Labels are stored, masks
+never: which classes compete is decided when a sample is used. In regression each task counts as one
+class, and inputs and targets are stored as real numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -65,7 +64,8 @@ class Memory(nn.Module):
         self.stored, self.seen = state["stored"], state["seen"]
 
     def draw(self, batch: Batch, size: int) -> Batch:
-        """`size` stored samples, uniform with replacement, a function of the batch's position."""
+        """`size` stored samples, drawn uniformly with replacement. The draw only depends on the
+        seed and the batch's position."""
         draw = generator(*batch.position, "replay")
         slots = torch.randint(self.stored, (size,), generator=draw).to(self.labels.device)
         ids = torch.arange(size, device=slots.device)
@@ -74,12 +74,12 @@ class Memory(nn.Module):
         return Batch(x, self.labels[slots], batch.task, batch.position)
 
     def samples(self, pixels: Preparation) -> Samples:
-        """All stored samples, to be trained on like a task's own."""
+        """All stored samples, for training on them like on those of a task."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
 
     def learn(self, task: Task, network: Network) -> None:
-        """Take in the training samples of a task that has just been learned."""
+        """Choose among the training samples of this task and those stored so far."""
         if self.policy == "reservoir":
             self._fill_reservoir(task)
         else:
@@ -106,28 +106,25 @@ class Memory(nn.Module):
         self.groups[slots] = _groups(task, chosen)
 
     def _fill_balanced(self, task: Task, network: Network) -> None:
-        """Old groups give up their last ranked samples, new ones come in by rank."""
+        """Old groups give up their lowest-ranked samples, new groups add their highest-ranked."""
         groups = _groups(task, task.train)
         ranked = {
             group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
             for group in groups.unique().tolist()
         }
-        held = {g: torch.nonzero(self.groups[: self.stored] == g).flatten() for g in self._held()}
+        stored = self.groups[: self.stored]
+        held = {g: torch.nonzero(stored == g).flatten() for g in stored.unique().tolist()}
         counts = {g: len(rows) for g, rows in (held | ranked).items()}
         quotas = balanced_quotas(counts, len(self.labels))
         kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
-        for stored in (self.images, self.labels, self.groups):
-            stored[: len(kept)] = stored[kept].clone()
+        for slots in (self.images, self.labels, self.groups):
+            slots[: len(kept)] = slots[kept].clone()
         rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
         self.stored = len(kept) + len(rows)
         self._put(torch.arange(len(kept), self.stored), task, rows)
 
-    def _held(self) -> Iterable[int]:
-        groups: list[int] = self.groups[: self.stored].unique().tolist()
-        return groups
-
     def _ranked(self, task: Task, rows: Tensor, network: Network) -> Tensor:
-        """Rows of one group, the most worth keeping first."""
+        """The rows of one group in the order in which to keep them."""
         if self.policy == "herding":
             return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
         kind = int(_kinds(task, task.train[rows[:1]]))
@@ -136,7 +133,7 @@ class Memory(nn.Module):
 
 
 def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
-    """How many of each group to keep: equal to within one, as far as the groups have that many."""
+    """How many of each group to keep: equally many, to within one, where the group has enough."""
     quotas = dict.fromkeys(counts, 0)
     left = capacity
     for position, group in enumerate(sorted(counts, key=lambda g: (counts[g], g))):
@@ -147,13 +144,13 @@ def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
 
 
 def herding_order(features: Tensor, count: int) -> Tensor:
-    """Rows of `features` [N, D] in the order in which herding takes them: at each k the one that
-    is not chosen yet with the smallest ‖μ − (φ(x) + Σ φ(p)) / k‖, p the rows chosen before.
+    """Rows of `features` [N, D] in the order in which herding takes them: at each k the remaining
+    one with the smallest ‖μ − (φ(x) + Σ φ(p)) / k‖, where p are the rows taken before.
 
-    Each φ is scaled to length one, and so is every mean, as section 2.1 of Rebuffi et al. (2017)
-    says: "results of any operation on feature vectors … are also re-normalized". Their code has
-    another rule, the largest inner product with what is left of k μ (Welling 2009). In double
-    precision, so that rounding does not choose between similar samples.
+    Each φ and every mean is scaled to length one, following section 2.1 of Rebuffi et al. (2017):
+    "results of any operation on feature vectors … are also re-normalized". Their code uses another
+    rule, the largest inner product with what is left of k μ (Welling 2009). In double precision, so
+    that rounding does not choose between similar samples.
     """
     unit = F.normalize(features.double().cpu(), dim=1)
     mean = F.normalize(unit.mean(0), dim=0)
@@ -180,6 +177,6 @@ def _kinds(task: Task, samples: Samples) -> Tensor:
 
 @torch.no_grad()
 def _features(network: Network, samples: Samples) -> Tensor:
-    """[N, D], in evaluation mode; the network's mode is put back."""
+    """[N, D], in evaluation mode; the network's mode is restored."""
     with evaluation_mode(network):
         return torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])
