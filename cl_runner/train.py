@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import stat
@@ -165,5 +164,7 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
 
 
 if __name__ == "__main__":
-    # By its name: a launcher's workers cannot import what is called __main__ here.
-    importlib.import_module("cl_runner.train").main()
+    # Under its own name: the workers of a launcher cannot import `__main__`.
+    from cl_runner import train
+
+    train.main()

@@ -12,8 +12,8 @@ PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
     "text", "hidden", "errors", "lock", "randomness", "measures", "metrics", "machine", "terminal",
     "config", "data", "models", "strategies.parts", "strategies", "evaluation", "run_folder",
-    "tracking", "training", "jobs", "reproduce", "report.compare", "report.render", "report",
-    "wandb_mirror", "sweep", "search", "train",
+    "tracking", "training", "train", "jobs", "reproduce", "report.compare", "report.render",
+    "report", "wandb_mirror", "report.command", "sweep", "search",
 )  # fmt: skip
 """From the ground up: a file imports from its own floor and from those below it."""
 
