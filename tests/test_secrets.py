@@ -41,7 +41,7 @@ from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
 from cl_runner.jobs import launchers
-from cl_runner.jobs.job import label
+from cl_runner.jobs.job import Job
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_secrets_are_told_apart_by_the_words_that_stand_for_them(called: Called)
     words = [f"api_key=<masked:{digest(secret)}>" for secret in SWEPT]
     swept = called.folder / "outputs" / "sweeps" / "swept"
     jobs = json.loads((swept / "sweep.json").read_text())["jobs"]
-    assert [label(job["varied"]) for job in jobs] == words
+    assert [Job(swept, job["varied"], []).label for job in jobs] == words
     assert len({job["folder"] for job in jobs}) == len(list(swept.glob("0*"))) == 2
     for job, word in zip(jobs, words, strict=True):
         config = yaml.safe_load((swept / job["folder"] / "config.yaml").read_text())
