@@ -1,4 +1,4 @@
-"""The registry of metrics: one entry is all that a metric needs, also for runs of the past."""
+"""The registry of metrics: a metric only needs an entry, also for runs that are older than it."""
 
 from __future__ import annotations
 
