@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
 from cl_runner.jobs.job import Job, table
-from cl_runner.jobs.ledger import ledger
+from cl_runner.jobs.ledger import write_ledger
 from cl_runner.measures import MEASURES
 from cl_runner.report import command
 from cl_runner.report.render import drawings
@@ -80,7 +80,7 @@ def make(root: Path) -> Path:
         names = dict.fromkeys(PARTS, "test")
         run(read_, root / name, config=plain, names=names, overrides=words)
     jobs = [Job(root / name, {"seed": "0"}, ["seed=0"], {}) for name in (CLASSES, LINES)]
-    (root / "sweep.json").write_text(ledger(root, jobs))
+    write_ledger(root, jobs)
     suite = suites.read(suites.names()[0])
     nothing: dict[tuple[str, int], Any] = {(r, s): None for r in suite.runs for s in suite.seeds}
     verdict = as_json(suite, [], judge(suite, nothing))

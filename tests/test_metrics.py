@@ -1,4 +1,4 @@
-"""The registry of metrics: a metric needs only one entry, also for older runs."""
+"""The registry of metrics: a metric only needs an entry, also for runs that are older than it."""
 
 from __future__ import annotations
 

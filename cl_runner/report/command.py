@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import shlex
 import sys
 from collections import Counter
@@ -32,8 +31,9 @@ def main() -> None:
     """Print the results and what can be concluded, then the files that were written."""
     if ALIAS in sys.argv:
         sys.argv.remove(ALIAS)
-        importlib.import_module("cl_runner.wandb_mirror.command").main()  # a command, by its name
-        return
+        from cl_runner.wandb_mirror import command as wandb
+
+        return wandb.main()
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="instead of FOLDER/report")

@@ -13,7 +13,7 @@ from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job
-from cl_runner.jobs.ledger import read_ledger
+from cl_runner.jobs.ledger import jobs_in
 from cl_runner.metrics import Metric
 from cl_runner.run_folder import read as files
 from cl_runner.run_folder.outcome import Results
@@ -78,7 +78,7 @@ def read(folders: Sequence[Path]) -> list[Run]:
         jobs = dict[Path, Job]()
         for file in folder.rglob("sweep.json"):
             try:
-                jobs |= {job.folder: job for job in read_ledger(file.parent).jobs}
+                jobs |= {job.folder: job for job in jobs_in(file.parent)}
             except Damaged as damaged:
                 runs[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
