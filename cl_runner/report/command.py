@@ -7,7 +7,7 @@ import importlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cl_runner import terminal
@@ -19,7 +19,7 @@ from cl_runner.report.compare.sorting import sections
 from cl_runner.report.compare.values import counted
 from cl_runner.report.render import animation, drawings, figures, formats, tables
 from cl_runner.report.render.drawings import Drawing
-from cl_runner.report.render.page import Chapter, Choice, Page, Picture, data_urls, inline
+from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
@@ -62,11 +62,13 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     streams = sections(runs, suite.labels(runs) if suite else None)
     refuse_links(output, *output.rglob("*"))
     make(output)
-    pictures, files = _draw(suite.drawings(runs) if suite else [], output)
+    drawn = list(suite.drawings(runs)) if suite else []
+    files = _save(drawn, output)
     chapters = []
     for number, section in enumerate(streams, start=1):
         where = output if len(streams) == 1 else output / f"stream_{number}"
-        chapter, written = _chapter(section, where, [] if suite else drawings.of_section(section))
+        of_section = [] if suite else list(drawings.of_section(section))
+        chapter, written = _chapter(section, where, of_section)
         brief = tables.results(section, brief=True)
         table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
         lines += [section.title, *chapter.sentences, "", table, ""]
@@ -75,7 +77,7 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
     states = ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in runs).items())
     counts = f"{counted(len(runs), 'run')}: {states}."
-    page = Page(title, counts, chapters, [suite.verdict] if suite else [], pictures)
+    page = Page(title, counts, chapters, [suite.verdict] if suite else [], drawn)
     every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
     texts = {
         "report.html": page.render(),
@@ -90,11 +92,11 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
 
 
 def _chapter(
-    section: Section, output: Path, wanted: Iterable[Drawing]
+    section: Section, output: Path, drawn: Sequence[Drawing]
 ) -> tuple[Chapter, list[Path]]:
     """The chapter of a section, and the files of its figures and its best setting, now written."""
     ranking = rank(section)
-    pictures, files = _draw(wanted, output)
+    files = _save(drawn, output)
     panels = drawings.moving(section)
     if panels:
         files += animation.save(panels, output / "figures")
@@ -110,7 +112,7 @@ def _chapter(
         title=section.title,
         sentences=ranking.sentences,
         tables=open_tables,
-        figures=pictures,
+        figures=drawn,
         details=[table(section) for table in details],
         frames=data_urls(output / "figures" / animation.NAME) if panels else (),
         choice=choice,
@@ -118,13 +120,9 @@ def _chapter(
     return chapter, files
 
 
-def _draw(wanted: Iterable[Drawing], output: Path) -> tuple[list[Picture], list[Path]]:
-    """Each figure as a part of the page, and its files, now written."""
-    pictures, files = [], []
-    for drawing in wanted:
-        files += figures.save(drawing.figure, output / "figures", drawing.name)
-        pictures.append(inline(drawing.figure, drawing.name, drawing.caption))
-    return pictures, files
+def _save(drawn: Sequence[Drawing], output: Path) -> list[Path]:
+    folder = output / "figures"
+    return [file for one in drawn for file in figures.save(one.figure, folder, one.name)]
 
 
 def _choice(section: Section, output: Path) -> tuple[Choice | None, list[Path]]:

@@ -145,7 +145,7 @@ def test_a_report_covers_one_run_or_several(two_regressions, tmp_path, monkeypat
 def test_the_animation_moves_only_the_fit(two_regressions) -> None:
     """A hundred frames. From one to the next only the line and the title change, at most a few
     hundredths of the pixels."""
-    panels = {run.strategy: run.fits() for run in read([two_regressions])}
+    panels = {run.results.strategy: run.fits() for run in read([two_regressions])}
     pictures = [np.asarray(p) for p in animation.frames(panels, 100)]
     assert len(pictures) == 100
     assert {p.shape for p in pictures} == {pictures[0].shape}
@@ -163,7 +163,7 @@ def test_the_animation_moves_only_the_fit(two_regressions) -> None:
 
 
 def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
-    panels = {run.strategy: run.fits() for run in read([two_regressions])}
+    panels = {run.results.strategy: run.fits() for run in read([two_regressions])}
     start = time.monotonic()
     (gif,) = animation.save(panels, tmp_path)
     assert time.monotonic() - start < 60  # a hang, not a benchmark

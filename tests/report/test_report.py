@@ -250,7 +250,7 @@ def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
     both = tmp_path / "outputs" / "both"
     _, files = command.report([both], tmp_path / "out")
     assert [file.name for file in files].count("best.yaml") == 1
-    means = {run.strategy: run.results.validation_mean for run in read([both])}
+    means = {run.results.strategy: run.results.validation_mean for run in read([both])}
     strategy = max(means, key=means.__getitem__)
     command_line = ("--config-dir", str(tmp_path / "out" / "best"), "experiment=best", "name=again")
     done = cl_train_here(*command_line)

@@ -48,10 +48,6 @@ class Run:
         assert self.outcome is not None
         return self.outcome
 
-    @property
-    def strategy(self) -> str:
-        return self.option("strategy") or "not known"
-
     def option(self, part: str) -> str | None:
         """The name of its strategy, model or optimizer: the option's, otherwise the class's. None
         for a job that was never begun and does not name it."""

@@ -36,7 +36,7 @@ def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> l
 def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
     by_settings: dict[str, Group] = {}
     for run in runs:
-        known = run.settings or {**run.varied, "strategy": run.strategy}
+        known = run.settings or {**run.varied, "strategy": run.option("strategy")}
         by_settings.setdefault(_key(known), Group([])).runs.append(run)
     groups = [group for group in by_settings.values() if group.settings]
     _set_varied(groups)

@@ -56,7 +56,7 @@ def of_one(run: Run) -> Iterator[Drawing]:
             "over_training", "Each task at every evaluation.", figures.over_training(run.results)
         )
     if measure.has_fits:
-        panels = {run.strategy: run.fits()}
+        panels = {run.results.strategy: run.fits()}
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_runner.metrics import Metric
-from cl_runner.report.compare.groups import Section
+from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.values import is_number, shown
 from cl_runner.report.render.page import Page
 from cl_runner.report.render.table import Table
@@ -62,69 +62,39 @@ def latex(table: Table) -> str:
 def results_csv(sections: Sequence[Section]) -> str:
     """One row per group. Metrics are as in `results.json`, unrounded, each with its standard
     deviation and the ends of its 95 % interval."""
-    metrics, keys = _of_any(sections)
-    columns = [f"{metric.name}{end}" for metric in metrics for end in ("", "_sd", "_low", "_high")]
-    rows: list[list[Any]] = [
-        ["stream", "strategy", *keys, "n", "not_complete", *columns, "validation"]
-    ]
+    metrics, settings = _of_any(sections)
+    rows = []
     for section in sections:
         for group in section.groups:
-            spreads = [group.spread(metric) for metric in metrics]
-            rows.append(
-                [
-                    section.title,
-                    group.strategy,
-                    *_values(group.varied, keys),
-                    len(group.complete),
-                    len(group.unfinished),
-                    *(v for s in spreads for v in (s.mean, s.deviation, s.low, s.high)),
-                    group.validation.mean,
-                ]
-            )
+            row: dict[str, Any] = {"stream": section.title, "strategy": group.strategy}
+            row |= {key: _setting(group, key) for key in settings}
+            row |= {"n": len(group.complete), "not_complete": len(group.unfinished)}
+            for metric in metrics:
+                s = group.spread(metric)
+                ends = {"": s.mean, "_sd": s.deviation, "_low": s.low, "_high": s.high}
+                row |= {f"{metric.name}{end}": value for end, value in ends.items()}
+            rows.append(row | {"validation": group.validation.mean})
     return _csv(rows)
 
 
 def runs_csv(sections: Sequence[Section]) -> str:
     """One row per run, complete or not, with its state and the first line of its error."""
-    metrics, keys = _of_any(sections)
+    metrics, settings = _of_any(sections)
     costs = ["seconds", "steps", "samples_forward", "samples_backward", "peak_memory_bytes"]
-    names = [metric.name for metric in metrics]
-    rows: list[list[Any]] = [
-        [
-            "stream",
-            "run",
-            "strategy",
-            *keys,
-            "seed",
-            "state",
-            "error",
-            *names,
-            "validation",
-            *costs,
-            "state_bytes",
-            "alarms",
-        ]
-    ]
+    rows = []
     for section in sections:
         for group in section.groups:
             for run in group.runs:
                 done = run.outcome
-                rows.append(
-                    [
-                        section.title,
-                        run.name,
-                        group.strategy,
-                        *_values(group.varied, keys),
-                        shown(run.seed),
-                        run.state,
-                        run.error,
-                        *(run.value(metric) for metric in metrics),
-                        done and done.validation_mean,
-                        *(done and getattr(done.cost, name) for name in costs),
-                        done and sum(done.cost.state_bytes.values()),
-                        "; ".join(done.alarms if done else []),
-                    ]
-                )
+                row: dict[str, Any] = {"stream": section.title, "run": run.name}
+                row["strategy"] = group.strategy
+                row |= {key: _setting(group, key) for key in settings}
+                row |= {"seed": shown(run.seed), "state": run.state, "error": run.error}
+                row |= {metric.name: run.value(metric) for metric in metrics}
+                row |= {"validation": done and done.validation_mean}
+                row |= {name: done and getattr(done.cost, name) for name in costs}
+                row |= {"state_bytes": done and sum(done.cost.state_bytes.values())}
+                rows.append(row | {"alarms": "; ".join(done.alarms if done else [])})
     return _csv(rows)
 
 
@@ -134,16 +104,18 @@ def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:
     return list(metrics.values()), list(dict.fromkeys(k for s in sections for k in s.varied))
 
 
-def _values(varied: dict[str, Any], keys: Sequence[str]) -> list[Any]:
-    """The group's values: numbers as numbers, empty for a setting that it does not have."""
-    values = [varied.get(key, "") for key in keys]
-    return [value if is_number(value) else shown(value) for value in values]
+def _setting(group: Group, key: str) -> Any:
+    """Numbers stay numbers; empty if the group does not have the setting."""
+    value = group.varied.get(key, "")
+    return value if is_number(value) else shown(value)
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Columns are named by the keys, which all rows share."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [_harmless(value) if isinstance(value, str) else value for value in row] for row in rows
+        [_harmless(value) if isinstance(value, str) else value for value in row]
+        for row in [rows[0], *(row.values() for row in rows)]
     )
     return text.getvalue()
 
