@@ -42,7 +42,12 @@ class OfSuite:
         return {run.folder: known[n] for run in runs if (n := run.folder.name) in known}
 
     def drawings(self, runs: Sequence[Run]) -> Iterator[Drawing]:
-        return of_suite(self.suite, {run.folder.name: run for run in runs if run.complete})
+        labels = self.labels(runs)
+        seeds: dict[str, list[Run]] = {}
+        complete = [run for run in runs if run.complete and run.folder in labels]
+        for run in sorted(complete, key=lambda run: run.results.seed):
+            seeds.setdefault(labels[run.folder], []).append(run)
+        return of_suite(self.suite, seeds)
 
     @property
     def verdict(self) -> Table:

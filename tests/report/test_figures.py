@@ -18,6 +18,7 @@ from cl_runner.report import command
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import animation, drawings, figures
+from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder.outcome import Results
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
@@ -173,10 +174,16 @@ def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_pat
     assert len(list((tmp_path / "animation").glob("*.png"))) == 100
 
 
+@pytest.mark.parametrize("name", suites.names())
+def test_a_suite_without_complete_runs_has_no_figures(name: str) -> None:
+    assert list(drawings.of_suite(suites.read(name), {})) == []
+
+
 def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
     suite = tmp_path / "suite"
-    for name in ("fine-tuning-seed-0", "EWC_1e3-seed-0"):
-        assert cl_train_here(*TINY, f"output_root={suite}", f"name={name}").returncode == 0
+    for name in ("fine-tuning-seed-7", "EWC_1e3-seed-7"):  # a seed that is not the suite's own
+        words = (f"output_root={suite}", f"name={name}", "seed=7")
+        assert cl_train_here(*TINY, *words).returncode == 0
     row = {"row": "a row", "published": 90.0, "percent": True, "mean": 89.5, "deviation": None,
            "n": 1, "verdict": "too low"}  # fmt: skip
     verdict = {"suite": "ewc_mnist_to_fashion", "rows": [row]}

@@ -115,7 +115,7 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
     left_out = _left_out(strategies, section)
     keys = {strategy: swept(groups) or [""] for strategy, groups in strategies.items()}
     lines = {
-        strategy: settings_figures.lines(section, groups, keys[strategy][0], keys[strategy][1:])
+        strategy: settings_figures.lines(section, groups, *keys[strategy])
         for strategy, groups in strategies.items()
     }
     if sum(map(len, lines.values())) > MOST_LINES:
@@ -146,36 +146,36 @@ def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
     return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
 
 
-def of_suite(suite: Suite, runs: Mapping[str, Run]) -> Iterator[Drawing]:
-    """The figures that the suite asks for, with its own names."""
-
-    def seeds(name: str) -> list[Run]:
-        folders = [suite.folder_name(name, seed) for seed in suite.seeds]
-        return [runs[folder] for folder in folders if folder in runs]
-
-    for name, asked in suite.figures.items():
+def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]]) -> Iterator[Drawing]:
+    """The figures that the suite asks for, with its own names. Those without a complete run are
+    left out. seeds: the complete runs of each name in the suite, by seed."""
+    for figure, asked in suite.figures.items():
         if asked["kind"] == "trade_off":
             curves = {
-                label: [(text, _pairs(seeds(run))) for run, text in points.items() if seeds(run)]
+                label: [(text, _pairs(seeds[run])) for run, text in points.items() if run in seeds]
                 for label, points in asked["curves"].items()
             }
             drawn = {label: points for label, points in curves.items() if points}
-            figure = figures.trade_off(drawn, asked["old"], asked["new"])
+            if drawn:
+                axes = asked["old"], asked["new"]
+                yield Drawing(figure, suite.title, figures.trade_off(drawn, *axes))
         elif asked["kind"] == "over_tasks":
-            lines = {run: [r.results for r in seeds(run)] for run in asked["runs"] if seeds(run)}
-            figure = figures.over_tasks(lines)
+            lines = {run: [r.results for r in seeds[run]] for run in asked["runs"] if run in seeds}
+            if lines:
+                yield Drawing(figure, suite.title, figures.over_tasks(lines))
         elif asked["kind"] == "over_training":
-            figure = figures.over_training(seeds(asked["run"])[0].results)
+            for run in seeds.get(asked["run"], [])[:1]:
+                yield Drawing(figure, suite.title, figures.over_training(run.results))
         else:
-            chosen = {label: seeds(run)[0] for label, run in asked["runs"].items() if seeds(run)}
-            for drawing in of_fits(chosen):
-                yield replace(drawing, name=f"{name}_{drawing.name}")
-            continue
-        yield Drawing(name, suite.title, figure)
+            first = {label: seeds[run][0] for label, run in asked["runs"].items() if run in seeds}
+            for drawing in of_fits(first):
+                yield replace(drawing, name=f"{figure}_{drawing.name}")
 
 
 def of_fits(runs: Mapping[str, Run]) -> Iterator[Drawing]:
     """Fits side by side and, if they were measured, the errors over the epochs."""
+    if not runs:
+        return
     panels = {label: run.fits() for label, run in runs.items()}
     yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
     if all(run.results.curve for run in runs.values()):

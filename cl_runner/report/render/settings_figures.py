@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from cl_runner.config.overrides import last_part
 from cl_runner.report.compare.groups import Group, Section
@@ -26,13 +26,11 @@ def of_settings(section: Section) -> Iterator[tuple[str, str, Figure]]:
         keys = swept(groups)
         for key in keys:
             others = [other for other in keys if other != key]
-            yield strategy, key, sensitivity(section, groups, key, others)
+            yield strategy, key, sensitivity(section, groups, key, *others)
 
 
 @styled
-def sensitivity(
-    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
-) -> Figure:
+def sensitivity(section: Section, groups: Sequence[Group], key: str, *others: str) -> Figure:
     """The metric against the values of one setting, with 95 % intervals over seeds. The lines are
     those of `lines`."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
@@ -40,7 +38,7 @@ def sensitivity(
     values = _values(groups, key)
     places = _places(axes, values)
     numeric = all(map(_is_finite, values))
-    drawn = lines(section, groups, key, others)
+    drawn = lines(section, groups, key, *others)
     for style, (label, ordered) in zip(styles(), drawn.items(), strict=False):
         spreads = [group.spread(section.metric) for group in ordered]
         x = [places[shown(group.varied.get(key))] for group in ordered]
@@ -65,7 +63,7 @@ def _values(groups: Sequence[Group], key: str) -> list[Any]:
 
 
 def lines(
-    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
+    section: Section, groups: Sequence[Group], key: str, *others: str
 ) -> dict[str, list[Group]]:
     """Label → groups that differ only in `key`, in the order of its values. If there is one other
     swept setting, a line for each of its values, if these are not too many; otherwise the best
@@ -164,7 +162,7 @@ def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         zero = [0.0] * (min(values) == 0)
         axes.set_xticks(zero + [tick for tick in ticks if low <= tick <= high])
-    axes.xaxis.set_major_formatter(FuncFormatter(_size))
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -178,11 +176,3 @@ def _memory(run: Run) -> float:
 
 def _seconds(run: Run) -> float:
     return run.results.cost.seconds
-
-
-def _size(value: float, _position: int) -> str:
-    """A number of bytes for an axis, such as `20 kB`."""
-    if value < 1:
-        return "0"
-    unit = min(3, int(np.log10(value)) // 3)
-    return f"{value / 1000**unit:g} {('B', 'kB', 'MB', 'GB')[unit]}"
