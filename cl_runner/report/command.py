@@ -32,9 +32,8 @@ def main() -> None:
     """Print the results and conclusions, then the files that were written."""
     if ALIAS in sys.argv:
         sys.argv.remove(ALIAS)
-        importlib.import_module(
-            "cl_runner.wandb_mirror.command"
-        ).main()  # by name: it imports this package
+        # By its name, because it imports this package.
+        importlib.import_module("cl_runner.wandb_mirror.command").main()
         return
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
@@ -67,8 +66,8 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     chapters = []
     for number, section in enumerate(streams, start=1):
         where = output if len(streams) == 1 else output / f"stream_{number}"
-        of_section = [] if suite else list(drawings.of_section(section))
-        chapter, written = _chapter(section, where, of_section)
+        compared = [] if suite else list(drawings.of_section(section))
+        chapter, written = _chapter(section, where, compared)
         brief = tables.results(section, brief=True)
         table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
         lines += [section.title, *chapter.sentences, "", table, ""]
@@ -105,8 +104,9 @@ def _chapter(
     open_tables = [tables.results(section)]
     if len(ranking.places) > 1:
         open_tables.append(tables.ranking(section, ranking))
-    sensitive = tables.sensitivity(section)
-    open_tables += [sensitive] if sensitive.rows else []
+    sensitivity = tables.sensitivity(section)
+    if sensitivity.rows:
+        open_tables.append(sensitivity)
     details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
     chapter = Chapter(
         title=section.title,

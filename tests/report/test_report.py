@@ -62,8 +62,8 @@ def test_means_deviations_and_intervals_are_over_seeds(two_strategies) -> None:
     values = [(o + n) / 2 for o, n in zip(OLD, NEW, strict=True)]
     half = 4.302652729911275 * stdev(values) / math.sqrt(3)  # t's quantile, 2 degrees of freedom
     expected = [fmean(values), stdev(values), fmean(values) - half, fmean(values) + half]
-    found = [float(ewc[f"average_accuracy{end}"]) for end in ("", "_sd", "_low", "_high")]
-    assert found == pytest.approx(expected)
+    measured = [float(ewc[f"average_accuracy{end}"]) for end in ("", "_sd", "_low", "_high")]
+    assert measured == pytest.approx(expected)
     assert (ewc["n"], ewc["not_complete"]) == ("3", "0")
     assert (lwf["n"], lwf["not_complete"]) == ("2", "1")
     assert float(lwf["forgetting"]) == pytest.approx(0.4)
@@ -342,8 +342,8 @@ def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_streams_are_not_mixed(two_strategies, tmp_path) -> None:
     run_folder(two_strategies / "other", "ewc", 0, (0.1, 0.1), dataset="gtsrb")
-    found = sections(read([two_strategies]))
-    assert [len([r for g in s.groups for r in g.runs]) for s in found] == [6, 1]
+    streams = sections(read([two_strategies]))
+    assert [len([r for g in s.groups for r in g.runs]) for s in streams] == [6, 1]
     command.report([two_strategies], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert 'href="#stream-2"' in page and 'id="stream-2"' in page
@@ -390,8 +390,8 @@ def test_the_page_stands_alone_and_names_stay_text(tmp_path) -> None:
 
 def test_a_spreadsheet_computes_nothing(two_strategies) -> None:
     run_folder(two_strategies / "=cmd|' ∕C calc'!A0", "ewc", 7, (0.1, 0.2), weight="@SUM(1)")
-    found = sections(read([two_strategies]))
-    tables = formats.runs_csv(found), formats.results_csv(found)
+    streams = sections(read([two_strategies]))
+    tables = formats.runs_csv(streams), formats.results_csv(streams)
     cells = [cell for text in tables for row in csv.reader(io.StringIO(text)) for cell in row]
     risky = [c for c in cells if c.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert all(re.fullmatch(r"-?[\d.e-]+", c) for c in risky)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,21 +19,11 @@ from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import Arrays
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+styled = matplotlib.rc_context(fname=STYLE)
+"""Decorates a function that draws, so that it draws in the style that all figures share."""
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-P = ParamSpec("P")
 MOST_LINES = 8
 """There are this many colours. Of more groups only the best are drawn, as the caption says."""
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the style that all figures share."""
-
-    @wraps(draw)
-    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.rc_context(fname=STYLE):
-            return draw(*args, **kwargs)
-
-    return in_style
 
 
 @styled
