@@ -13,13 +13,13 @@ from cl_runner.hidden import is_secret, without_secrets, word_for
 from cl_runner.text import harmless
 
 FEW = 16
-"""Names that can be listed in one line."""
+"""How many names can be listed in one line."""
 MISSING = object()
-"""The value of a setting that has none."""
+"""In place of the value of a setting that has none."""
 
 
 class RunError(Exception):
-    """An error that is told in one line, without a traceback. It may hold text of others."""
+    """An error that is shown in one line, without a traceback. It may quote text from elsewhere."""
 
     exit_code = 1
 
@@ -29,7 +29,7 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One setting that cannot be used: its key, its value, what is allowed, the remedy."""
+    """A setting that cannot be used: its key, its value, what is allowed, and the remedy."""
 
     key: str
     value: Any
@@ -44,8 +44,8 @@ class Problem:
 
 
 class ConfigError(RunError, ValueError):
-    """Settings that cannot be used (exit code 2); holds every problem that was found. As a
-    ValueError it passes through pydantic."""
+    """Settings that cannot be used (exit code 2), with every problem. It is a ValueError, so that
+    pydantic collects it."""
 
     exit_code = 2
 
@@ -58,7 +58,7 @@ class ConfigError(RunError, ValueError):
         return cls(Problem(key, value, allowed, hint))
 
     def under(self, prefix: str) -> ConfigError:
-        """The same problems with their keys below `prefix`, as the user types them."""
+        """The same problems with `prefix` before their keys, as the user types them."""
         return ConfigError(*(replace(p, key=f"{prefix}.{p.key}") for p in self.problems))
 
 
@@ -85,25 +85,24 @@ class StorageError(RunError):
 
 
 class FolderInUse(RunError):
-    """A run folder that already holds a run, or in which one is under way (exit code 6)."""
+    """A run folder that already holds a run, or where one is under way (exit code 6)."""
 
     exit_code = 6
 
 
 class CheckpointError(RunError):
-    """A run that cannot be continued: no checkpoint, or none that can be used (exit code 7)."""
+    """A run that cannot be continued: it has no checkpoint that can be used (exit code 7)."""
 
     exit_code = 7
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says, short enough for a line of ours."""
+    """The first line of a library's message, at most 200 characters long."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _shown(key: str, value: Any) -> str:
-    """The value as typed on a command line, on one line and not too long; a path stays whole, and
-    a secret is not shown."""
+    """The value as typed, on one line and without secrets; cut if it is long and not a path."""
     value = without_secrets(key, value)
     if isinstance(value, str) and "{" in value and is_secret(value):  # {token: …}, as typed
         value = word_for(value)
@@ -112,28 +111,28 @@ def _shown(key: str, value: Any) -> str:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """A hint for a mistyped key: the known one nearest to it; if none is near, those beside it, if
-    they are few; else nothing."""
+    """A hint for a mistyped key: the nearest known one; if none is near, its siblings, if they are
+    few; else nothing."""
     group, _, last = name.rpartition(".")
     below = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
     close = difflib.get_close_matches(last, below, n=1, cutoff=0.6)
     if close:
         return f"did you mean {below[close[0]]}?"
-    beside = sorted(known for known in names if known.rpartition(".")[0] == group)
-    return f"known are {', '.join(beside)}" if 0 < len(beside) <= FEW else ""
+    siblings = sorted(known for known in names if known.rpartition(".")[0] == group)
+    return f"known are {', '.join(siblings)}" if 0 < len(siblings) <= FEW else ""
 
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGUSR2: 143}
-"""SIGUSR1 is what Slurm can send before it ends a job (`sbatch --signal=USR1@120`), SIGUSR2 what
-submitit has it send; submitit's own handler, which queues the job again, comes after ours."""
+"""Slurm can send SIGUSR1 before it ends a job (`sbatch --signal=USR1@120`); submitit makes it send
+SIGUSR2, and its own handler, which queues the job again, comes after ours."""
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop and has saved its state; ends a sweep too."""
+    """The run was asked to stop and has saved its state. Also ends a sweep."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(EXIT_CODES[number])
         self.number = number
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[signal.Signals]]:
-        return Interrupted, (self.number,)  # a worker of a sweep sends it to the process that waits
+        return Interrupted, (self.number,)  # a worker of a sweep pickles it

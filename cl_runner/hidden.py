@@ -1,4 +1,4 @@
-"""Which settings are secrets, and the word that stands for one wherever it would be read."""
+"""Which settings are secrets, and the word that replaces one wherever it could be read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-"""A setting with such a name is a secret, and so is all that is below it."""
+"""A setting with such a name is a secret, and so is everything below it."""
 WORD = re.compile(r"<env:\w+>|<masked:[0-9a-f]{8}>")
-"""What stands for a value of the environment, and for a secret."""
+"""What replaces a value of the environment, or a secret."""
 SHORTEST_SECRET = 4
-"""Characters; shorter ones are common words, which would be masked wherever they stand."""
+"""In characters: shorter ones are common words, and would be masked in any text."""
 ROUNDS = 100_000
 _NUMBER = re.compile(r"[-+.\de_]+|true|false|null", re.IGNORECASE)
 _REFERENCE = re.compile(r"(['\"]?)\$\{oc\.env:\s*\w+\}\1")
@@ -25,20 +25,18 @@ def is_secret(key: str) -> bool:
 
 
 def word_for(secret: str) -> str:
-    """The same word for the same secret, so that a change is noticed and settings that differ are
-    told apart."""
+    """The same word for the same secret, so that different secrets can be told apart."""
     return f"<masked:{digest(secret)}>"
 
 
 @cache
 def digest(text: str) -> str:
-    """Slow to make, so that nobody finds out by trying what it is of, unless that is easily
-    guessed."""
+    """A slow digest, so that trying all texts takes too long, except for easily guessed ones."""
     return hashlib.pbkdf2_hmac("sha256", text.encode(errors="replace"), b"cl", ROUNDS, 4).hex()
 
 
 def changed(key: str, value: Any, change: Callable[[str, str], str]) -> Any:
-    """The same node with each text below it changed: by its key, and what it is."""
+    """The same node with `change(key, text)` in place of each text below it."""
     if isinstance(value, dict):
         return {str(name): changed(f"{key}.{name}", v, change) for name, v in value.items()}
     if isinstance(value, list):
@@ -47,19 +45,20 @@ def changed(key: str, value: Any, change: Callable[[str, str], str]) -> Any:
 
 
 def secrets_in(key: str, value: Any) -> list[str]:
-    """The texts below a node that are secrets. Numbers are none."""
-    found: list[str] = []
+    """The texts below a node that are secrets. Numbers are not."""
+    secrets: list[str] = []
 
-    def noted(key: str, text: str) -> str:
-        found.extend([text] if _hides(key, text) else [])
+    def collect(key: str, text: str) -> str:
+        if _hides(key, text):
+            secrets.append(text)
         return text
 
-    changed(key, value, noted)
-    return found
+    changed(key, value, collect)
+    return secrets
 
 
 def without_secrets(key: str, value: Any) -> Any:
-    """The same with a word in the place of each."""
+    """The same node with a word in place of each secret."""
     return changed(key, value, lambda k, text: word_for(text) if _hides(k, text) else text)
 
 
@@ -68,9 +67,8 @@ def _hides(key: str, text: str) -> bool:
 
 
 def names_one(override: str) -> bool:
-    """Whether an override of the command line is of a secret: by its key, or by one inside a value
-    such as `{token: …}`. Numbers are no secrets: `num_tokens=5` is a setting like any other; nor
-    is the name of a variable of the environment."""
+    """Whether an override sets a secret: by its key, or by one inside a value such as `{token: …}`.
+    Numbers are not secrets (`num_tokens=5`), nor are names of environment variables."""
     key, given, value = override.partition("=")
     if not given or _NUMBER.fullmatch(value) or _REFERENCE.fullmatch(value):
         return False
@@ -78,9 +76,8 @@ def names_one(override: str) -> bool:
 
 
 def masked(text: str, masks: dict[str, str]) -> str:
-    """The text with each secret replaced by what stands for it, also where an error cut it short
-    (`secre...`)."""
-    for secret in sorted(masks, key=len, reverse=True):  # one may begin another
+    """The text with each secret replaced by its word, also where an error cut it (`secre...`)."""
+    for secret in sorted(masks, key=len, reverse=True):  # one may be the start of another
         word = masks[secret]
         text = text.replace(secret, word)
         for length in range(len(secret) - 1, SHORTEST_SECRET - 1, -1):

@@ -1,7 +1,7 @@
-"""A lock file: one process at a time holds it, and the kernel frees it however that process ends.
+"""A lock file: one process at a time holds it, and the kernel frees it when that process ends.
 
-Not the package `filelock`: its older versions empty the file that names the owner, and newer ones
-fall back, where there is no flock, to a marker that outlives a killed process.
+Not the package `filelock`: its older versions empty the file that names the owner, and where there
+is no flock, newer ones fall back to a marker that outlives a killed process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from weakref import WeakSet
 from cl_runner.errors import FolderInUse, StorageError
 
 PATIENCE = 0.1
-"""Seconds in which whoever only asks whether the lock is held has let go of it."""
+"""Seconds after which a process that only asks whether the lock is held has released it."""
 _OPEN: WeakSet[FileIO] = WeakSet()
 
 
@@ -27,9 +27,8 @@ _OPEN: WeakSet[FileIO] = WeakSet()
 def held(file: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold this lock, whose file names the owner.
 
-    waiting: called again and again while another process holds the lock; it may raise to end the
-    wait. Without it, raises FolderInUse, which names the owner. Raises StorageError where no lock
-    can be held.
+    waiting: called repeatedly while another process holds the lock; it may raise to end the wait.
+    Without it, raises FolderInUse, which names the owner. Raises StorageError if locking fails.
     """
     try:
         opened = FileIO(file, "r+", opener=_create)
@@ -49,7 +48,7 @@ def held(file: Path, waiting: Callable[[], object] | None = None) -> Iterator[No
 
 
 def is_held(file: Path) -> bool:
-    """Whether some process holds this lock now. Whoever asks at the same time does not count."""
+    """Whether some process holds this lock now, other than one that also only asks."""
     try:
         with FileIO(file) as opened:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -77,10 +76,10 @@ def _taken(opened: FileIO, file: Path) -> bool:
     return True
 
 
-def _let_go() -> None:
-    """A forked child shares what is open: without this it would hold its parent's locks."""
+def _release_all() -> None:
+    """A forked child shares open files: without this it would hold its parent's locks."""
     for opened in _OPEN:
         opened.close()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_release_all)

@@ -1,4 +1,4 @@
-"""The machine: its devices, threads and memory, and what they cannot take."""
+"""The machine: its devices, threads and memory, and what is too much for them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from cl_runner.errors import ConfigError
 
 
 def refuse_too_large(key: str, value: Any, size: float, device: str = "cpu") -> None:
-    """Raise ConfigError if so many bytes are more than the machine, or the GPU, has."""
-    there = memory(device)
-    if size > there:
-        of = "this GPU" if device.startswith("cuda") else "this machine"
-        allowed = f"would need {size / 1e9:,.0f} GB of memory, {of} has {there / 1e9:,.0f}"
+    """Raise ConfigError if the setting would need more memory than the machine, or the GPU, has.
+
+    size: in bytes.
+    """
+    total = memory(device)
+    if size > total:
+        owner = "this GPU" if device.startswith("cuda") else "this machine"
+        allowed = f"would need {size / 1e9:,.0f} GB of memory, {owner} has {total / 1e9:,.0f}"
         raise ConfigError.of(key, value, allowed)
 
 
 def memory(device: str = "cpu") -> int:
-    """Bytes there are, in use or not."""
+    """All memory, used or free, in bytes."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_properties(device).total_memory
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -34,7 +37,7 @@ def memory(device: str = "cpu") -> int:
 
 
 def choose_device(device: str) -> str:
-    """The device to run on. Raises ConfigError for one that is not there."""
+    """The device to run on. Raises ConfigError if it is not available."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -47,7 +50,7 @@ def choose_device(device: str) -> str:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads (None: as many as before), then with as many as before."""
+    """Compute with this many threads inside. None: as many as before."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(before if count is None else count)

@@ -1,4 +1,4 @@
-"""What is measured on a task, and the units of all numbers of a run."""
+"""What is measured on a task, and the units of a run's numbers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ class Unit:
     """How numbers of one kind are written, drawn and bounded."""
 
     name: str
-    sign: str  # stands behind the number, in a label behind "in"
-    factor: float  # from a number to what is shown of it
+    sign: str  # follows a number, and in a label the word "in"
+    factor: float  # from the number to what is shown
     digits: str  # the format of what is shown
-    limit: float  # a larger number, or a smaller one than its negative, is damage
-    logarithmic: bool  # spans orders of magnitude and is drawn so
+    limit: float  # a number of a larger absolute value is damage
+    logarithmic: bool  # is drawn on a logarithmic axis
 
     def text(self, value: float | None, plus: str = "") -> str:
-        """The number as it is shown; a dash for None. plus: "+" shows the sign of any number."""
+        """The number as shown; a dash for None. plus: "+" shows the sign of positive numbers."""
         return "–" if value is None else f"{self.factor * value:{plus}{self.digits}}"
 
 
-# A difference of accuracies may exceed 1 by rounding; the square of an error must be finite, too.
+# A difference of accuracies may exceed 1 by rounding. The square of an error must be finite too.
 SHARE = Unit("%", "%", 100, ".1f", limit=2, logarithmic=False)
 ERROR = Unit("squared error", "", 1, ".3g", limit=1e80, logarithmic=True)
 RATIO = Unit("times", "", 1, ".3g", limit=1e80, logarithmic=True)
@@ -46,18 +46,18 @@ class Quantity:
         return f"{self.title} {self.unit.text(value)} {self.unit.sign}".rstrip()
 
     def gain(self, value: float) -> float:
-        """The value such that more is better. Applied twice it gives the value back."""
+        """The value, negated if less is better. Applied twice it is the value again."""
         return value if self.more_is_better else -value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(Quantity):
-    """What is measured on each task; its name is that of a matrix in `results.json`."""
+    """What is measured on each task; a matrix in `results.json` has its name."""
 
     symbol: str  # of the matrix, in the definitions of metrics
-    logged: str  # its key in `metrics.jsonl`, and in `results.json` before `_curve`, `_validation`
-    headline: tuple[str, ...]  # the metrics to show first; the very first ranks strategies
-    has_fits: bool  # whether `predictions.npz` holds real functions, which can be drawn
+    logged: str  # its key in `metrics.jsonl`; in `results.json` before `_curve`, `_validation`
+    headline: tuple[str, ...]  # the metrics to show first; the first one ranks strategies
+    has_fits: bool  # whether `predictions.npz` holds functions that can be drawn
 
 
 _ACCURACY = Measure(

@@ -1,12 +1,12 @@
-"""What is read off the raw records of a run: the registry of metrics.
+"""The registry of metrics, which are computed from the raw records of a run.
 
-R[t][k] is the accuracy on task k's test samples after learning task t, None above the diagonal;
-M[t][k] is the mean squared error in its place, in regression. T is the number of tasks, which are
-counted from 1. A metric that does not apply is None, never 0 or NaN.
+R[t][k] is the accuracy on task k's test samples after learning task t, None above the diagonal.
+M[t][k] is the same for the mean squared error in regression. Tasks are counted from 1 to T. A
+metric that does not apply is None, never 0 or NaN.
 
-A metric is a function of raw records, registered with its unit and its direction. Whoever shows,
-ranks, stores or documents metrics asks the registry, so that a metric added here is in the run
-folder, the report, W&B and the README at once, and is computed for older runs as well.
+A metric is a function of raw records, registered with its unit and its direction. All that shows,
+ranks, stores or documents metrics reads the registry, so a metric added here appears in the run
+folder, the report, W&B and the README, and is computed for older runs too.
 """
 
 from __future__ import annotations
@@ -26,33 +26,32 @@ Curve = Sequence[tuple[int, Sequence[float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The raw records of a run, under the names by which metrics ask for them; None: there are
-    none."""
+    """The raw records of a run, under the names that metrics use. None: not recorded."""
 
     R: Matrix | None = None
     M: Matrix | None = None
     sizes: Sequence[int] | None = None  # test samples of each task
-    curve: Curve | None = None  # where the run was evaluated within tasks
+    curve: Curve | None = None  # if the run was evaluated within tasks
     before: Sequence[float | None] | None = None  # accuracy on each task just before learning it
     untrained: Sequence[float] | None = None  # accuracy on each task before the first one
-    reference: Matrix | None = None  # the R of the run that this one is compared with
+    reference: Matrix | None = None  # R of the run that this one is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Quantity):
-    """One number of a run, read off its records."""
+    """One number of a run, computed from its records."""
 
     definition: str
     function: Callable[..., float | None]  # its parameters are names of records
 
     def of(self, records: Records) -> float | None:
-        """The value; None where a record is not there, or the metric does not apply."""
+        """The value; None if a record is missing or the metric does not apply."""
         needed = [getattr(records, name) for name in inspect.signature(self.function).parameters]
         return None if any(record is None for record in needed) else self.function(*needed)
 
 
 METRICS: dict[str, Metric] = {}
-"""By name, in the order in which they are shown."""
+"""By name, in the order of display."""
 Function = TypeVar("Function", bound=Callable[..., float | None])
 
 
@@ -72,11 +71,6 @@ def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function
         return function
 
     return register
-
-
-def values(records: Records) -> dict[str, float | None]:
-    """All metrics of these records."""
-    return {name: found.of(records) for name, found in METRICS.items()}
 
 
 @metric(SHARE, more_is_better=True)

@@ -1,7 +1,7 @@
 """Randomness as a function of position: the same (seed, task, epoch, ...) gives the same draw.
 
-Nothing here depends on how far some generator has got, so evaluation, logging and resuming
-change no draw, and a batch is augmented alike whichever samples stand beside it.
+No draw depends on how many came before it. So evaluation, logging and resuming change nothing, and
+a sample is augmented in the same way whichever others are in its batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Key = int | str
 
 
 def seed_of(*position: Key) -> int:
-    """A 63-bit seed; positions that differ anywhere get unrelated seeds."""
+    """A 63-bit seed; different positions get unrelated seeds."""
     digest = blake2b(repr(position).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -29,14 +29,14 @@ def generator(*position: Key) -> torch.Generator:
 
 @contextmanager
 def seeded(*position: Key) -> Iterator[None]:
-    """Torch's global CPU generator set to this position inside, and put back afterwards."""
+    """Seeds torch's global CPU generator by this position inside, then restores its state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(*position))
         yield
 
 
 def global_states(device: str) -> dict[str, Tensor]:
-    """States of torch's own generators, which layers such as dropout draw from."""
+    """The states of torch's own generators, which layers such as dropout use."""
     kind = torch.device(device).type
     states = {"cpu": torch.get_rng_state()}
     if kind == "cuda":
@@ -47,7 +47,7 @@ def global_states(device: str) -> dict[str, Tensor]:
 
 
 def set_global_states(states: dict[str, Tensor], device: str) -> None:
-    """Put them back."""
+    """Restore these states."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -59,7 +59,7 @@ def draws(seed: int, ids: Tensor, count: int) -> Tensor:
     """`count` integers in [0, 2³¹) for each id, a hash of (seed, id, column).
 
     ids: [B] int64. Returns [B, count] int64 on the device of `ids`. SplitMix64's finaliser
-    (Steele et al. 2014), in wrapping int64 arithmetic, so it is equal on every device.
+    (Steele et al. 2014), in wrapping int64 arithmetic, so it is the same on every device.
     """
     columns = torch.arange(count, device=ids.device)
     z = ids[:, None] * -7046029254386353131 + columns * -4417276706812531889 + seed  # [B, count]

@@ -1,4 +1,4 @@
-"""What a command prints and how it ends: words that cannot be written never change its outcome."""
+"""What a command prints and how it ends: output that cannot be written never changes that."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PAIRS = (
 )
 _WORDS = _PAIRS.split()
 IN_ASCII = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
-"""What stands for a character that an encoding does not have; a question mark for all others."""
+"""Replacements for characters that an encoding lacks; all others become a question mark."""
 ERRORS = "cl_runner.transliterate"
 
 
 @contextmanager
-def command(goes_on: str = "") -> Iterator[None]:
-    """All that a command does. An error ends it in one line and with its exit code.
+def command(hint: str = "") -> Iterator[None]:
+    """Encloses the whole work of a command. An error ends it with one line and its exit code.
 
-    goes_on: what to say, once it was interrupted, about how it goes on.
+    hint: how to continue after an interruption.
     """
     never_fail()
     try:
@@ -35,28 +35,29 @@ def command(goes_on: str = "") -> Iterator[None]:
     except RunError as error:
         end(str(error), error.exit_code)
     except OSError as error:
-        told = [str(part) for part in (error.filename, error.strerror or error) if part is not None]
-        end(f"storage error: {': '.join(told)}", StorageError.exit_code)
+        parts = [error.filename, error.strerror or error]
+        text = ": ".join(str(part) for part in parts if part is not None)
+        end(f"storage error: {text}", StorageError.exit_code)
     except KeyboardInterrupt:
-        end("; ".join(filter(None, ("interrupted", goes_on))), 130)
+        end("; ".join(filter(None, ("interrupted", hint))), 130)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
 
 
-def run(parser: ArgumentParser, work: Callable[[Namespace], int | None], goes_on: str = "") -> None:
-    """A whole command: `work` with what was typed. Its result is the exit code, None for 0."""
-    with command(goes_on):
+def run(parser: ArgumentParser, work: Callable[[Namespace], int | None], hint: str = "") -> None:
+    """A whole command: `work` on the parsed arguments. It returns the exit code, None for 0."""
+    with command(hint):
         if exit_code := work(parser.parse_intermixed_args()):
             sys.exit(exit_code)
 
 
 def never_fail() -> None:
-    """From now on whatever is printed in this process is written, transliterated or dropped."""
+    """From now on printing never raises: text is written, transliterated or dropped."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened, perhaps one of data, would be it
+        except OSError:  # closed: the next file to be opened would get this number
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
     sys.stdin = sys.stdin or io.TextIOWrapper(io.FileIO(0, closefd=False))
@@ -65,7 +66,7 @@ def never_fail() -> None:
 
 
 class _Descriptor(io.FileIO):
-    """Says of all bytes that they were written. stream: who else writes there, and closes it."""
+    """Reports all bytes as written. stream: also writes there, and closes it when it is freed."""
 
     def __init__(self, number: int, stream: Any) -> None:
         super().__init__(number, "w", closefd=False)
@@ -78,15 +79,15 @@ class _Descriptor(io.FileIO):
 
 
 def _that_never_fails(stream: Any, number: int) -> Any:
-    """A stream to where this one writes (None: to this descriptor). Its layers are those of any
-    text stream, so that every way to print ends in them."""
+    """A stream to the same place as this one (None: to this descriptor). It has the layers of any
+    text stream, so that every way to print passes through them."""
     if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), _Descriptor):
         return stream
     if stream is None:
         return _text(_Descriptor(number, None), "utf-8", number == 2)
     try:
         number = stream.fileno()
-    except (OSError, ValueError, AttributeError):  # in memory: a test's, a notebook's
+    except (OSError, ValueError, AttributeError):  # in memory, as in a test or a notebook
         return stream
     with suppress(OSError, ValueError):
         stream.flush()
@@ -100,7 +101,7 @@ def _text(descriptor: _Descriptor, encoding: str, by_line: bool) -> io.TextIOWra
 
 
 def _transliterated(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Python's way to ask what to write instead. A byte of a file's name that is no text stays."""
+    """An error handler for `codecs`. A byte of a file's name that is not text stays as it is."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     if "\udc80" <= text[0] <= "\udcff":
@@ -111,7 +112,7 @@ def _transliterated(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(ERRORS, _transliterated)
 
 
-def end(told: str, exit_code: int) -> NoReturn:
-    """End the process with this line and this exit code."""
-    print(told, file=sys.stderr)
+def end(message: str, exit_code: int) -> NoReturn:
+    """End the process with this message and this exit code."""
+    print(message, file=sys.stderr)
     sys.exit(exit_code)

@@ -1,4 +1,4 @@
-"""Text of others for a terminal or a log: what would steer a terminal is shown, never sent."""
+"""Text from elsewhere, made safe for a terminal or a log: control characters are escaped."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ import re
 from collections.abc import Sequence
 
 _STEERS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tabulator and newline
-    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # they turn the direction, or end a line
-    "\ud800-\udfff]"  # halves of characters, which no terminal takes
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and newline
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # change the direction, or end a line
+    "\ud800-\udfff]"  # halves of characters, which cannot be encoded
 )
 
 
 def harmless(text: str) -> str:
-    """The text with each such character as its escape, such as `\\x1b`."""
-    return _STEERS.sub(lambda found: ascii(found.group())[1:-1], text)
+    """The text with an escape such as `\\x1b` for each character that could steer a terminal."""
+    return _STEERS.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def one_line(text: str) -> str:
-    """The same where a newline would break a row."""
+    """The same on one line."""
     return harmless(text).replace("\n", "\\n").replace("\t", " ")
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first two of text to the left, numbers to the right."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    table = [[one_line(cell) for cell in header], *rows]
-    widths = [max(len(row[c]) for row in table) for c in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if not _number(rows, c) else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    )
+    """A table: columns of numbers, except the first column, are aligned to the right."""
+    table = [[one_line(cell) for cell in row] for row in (header, *rows)]
+    columns = [_padded(column, i > 0) for i, column in enumerate(zip(*table, strict=True))]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
-def _number(rows: Sequence[Sequence[str]], column: int) -> bool:
-    return column > 0 and all(not row[column][:1].isalpha() for row in rows)
+def _padded(column: Sequence[str], may_be_numbers: bool) -> list[str]:
+    """The cells of a column, its header first, at equal width."""
+    width = max(map(len, column))
+    numbers = may_be_numbers and not any(cell[:1].isalpha() for cell in column[1:])
+    return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]

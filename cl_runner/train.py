@@ -1,8 +1,7 @@
-"""The entry point `cl-train`: Hydra lives here and nowhere else."""
+"""The entry point `cl-train`."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import stat
@@ -38,7 +37,7 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-        # Our preset bears the name of hydra-ray-launcher's own, and is whole without that one.
+        # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
         warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
@@ -52,8 +51,8 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(config: DictConfig) -> float:
-    """One job: a run of its own, or one of a sweep. Returns what a sweeper maximises."""
-    terminal.never_fail()  # a launcher's worker comes here without `main`
+    """One job: a single run, or one of a sweep. Returns what a sweeper maximises."""
+    terminal.never_fail()  # a launcher's worker does not go through `main`
     job = HydraConfig.get()
     try:
         return _job(config, job)
@@ -64,27 +63,27 @@ def _hydra_main(config: DictConfig) -> float:
         else:
             secrets, masks = masking.masks_of_secrets(config), masking.masks(config)
         if isinstance(error, RunError):
-            told = masked(str(error), secrets)
+            message = masked(str(error), secrets)
             if job.mode == RunMode.RUN:
-                terminal.end(told, error.exit_code)  # else Hydra would say it, too
-            print(told, file=sys.stderr)
+                terminal.end(message, error.exit_code)  # otherwise Hydra would print it, too
+            print(message, file=sys.stderr)
         if job.mode == RunMode.RUN:
             _refuse_to_show(error, masks)
             raise
         from cl_runner.tracking.local import write_status
 
-        folder = Path(config.output_root) / config.name  # as its sweep has told it
-        if not (folder / "status.json").exists():  # a run that is there is left as it is
+        folder = Path(config.output_root) / config.name  # given by its sweep
+        if not (folder / "status.json").exists():  # an existing run stays as it is
             write_status(folder, "failed", {}, error, masks)
-        # The other jobs of the sweep run all the same. Some launchers keep this in their files.
+        # The sweep's other jobs still run. Some launchers write this error to their files.
         raise RunError(masked(str(error), masks)) from None
 
 
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
-    """End with the traceback that Python would print, if that would show a secret."""
-    told = "".join(traceback.format_exception(error))
-    if masked(told, masks) != told:
-        terminal.end(masked(told, masks).rstrip(), 1)
+    """If Python's traceback would show a secret, end the process with a masked one."""
+    shown = "".join(traceback.format_exception(error))
+    if masked(shown, masks) != shown:
+        terminal.end(masked(shown, masks).rstrip(), 1)
 
 
 def _job(config: DictConfig, job: HydraConf) -> float:
@@ -93,8 +92,8 @@ def _job(config: DictConfig, job: HydraConf) -> float:
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
         raise ConfigError.of(key, value, "only applies to a sweep", "add -m: cl-train -m ...")
     trust(config, given)
-    logging.getLogger("cl_runner").propagate = False  # Hydra's own handler would tell it twice
-    # These imports take seconds; help and shell completion do without them.
+    logging.getLogger("cl_runner").propagate = False  # Hydra's handler would repeat it
+    # These imports take seconds; help and shell completion do not need them.
     from cl_runner.machine import choose_device
     from cl_runner.training.results import summary
     from cl_runner.training.run import run
@@ -128,8 +127,8 @@ def _overrides(job: HydraConf) -> list[str]:
 
 
 def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
-    """What each part of the run is called: its option, or its class if the command line chose
-    that; and the experiment and the group that the run belongs to."""
+    """The name of each part of the run: its option, or its class if the command line chose a
+    class. Also the experiment and the group that the run belongs to."""
     choices = job.runtime.choices
     given = {key_of(override) for override in _overrides(job)}
     names = {}
@@ -143,7 +142,7 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
 
 
 def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
-    """Where this run is or will be. Raises ConfigError for a path that cannot be one."""
+    """The folder of this run, existing or not. Raises ConfigError for an impossible path."""
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
     if job.mode == RunMode.MULTIRUN:
@@ -156,7 +155,7 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
         links = stat.S_ISLNK(os.lstat(folder).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return folder
-    except (OSError, ValueError) as error:  # too long, or with a NUL
+    except (OSError, ValueError) as error:  # too long, or contains a NUL
         reason = getattr(error, "strerror", None) or error
         raise ConfigError.of("output_root", root, f"cannot be a folder: {reason}") from None
     if links:
@@ -165,5 +164,7 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
 
 
 if __name__ == "__main__":
-    # By its name: a launcher's workers cannot import what is called __main__ here.
-    importlib.import_module("cl_runner.train").main()
+    # Under its own name: the workers of a launcher cannot import `__main__`.
+    from cl_runner import train
+
+    train.main()

@@ -1,12 +1,12 @@
-"""Where Hydra looks for plugins: the sweeper and the launcher of cl-train (`cl_runner/sweep/`)."""
+"""The sweeper and the launcher of cl-train, where Hydra looks for plugins."""
 
 from cl_runner.jobs import in_turn
 from cl_runner.sweep import sweeper
 
 
 class Sweep(sweeper.Sweep):
-    """Hydra builds sweepers that are defined in this namespace, and no others."""
+    """Hydra only builds sweepers that are defined in this namespace."""
 
 
 class InTurn(in_turn.InTurn):
-    """So it does launchers."""
+    """The same holds for launchers."""

@@ -1,4 +1,4 @@
-"""Faults that turn a strategy into fine-tuning, to be planted into runs: the alarm hears each."""
+"""Faults that turn a strategy into fine-tuning, planted to check that the alarm notices each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Target = Callable[..., Any]
 
 
 class TheStudent:
-    """A teacher that is the network under training itself, by another name."""
+    """A teacher that is really the network in training."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
@@ -37,7 +37,7 @@ class TheStudent:
 
 
 def taught_by_itself(target: Any) -> Target:
-    """The strategy, whose teacher is the network under training."""
+    """The strategy, with the network in training as its teacher."""
 
     @wraps(target)
     def faulty(network: nn.Module, **settings: Any) -> Any:
@@ -52,7 +52,7 @@ def taught_by_itself(target: Any) -> Target:
 def with_changed(
     term: str, change: Callable[[Tensor], Tensor]
 ) -> Callable[[type[Strategy]], Target]:
-    """The strategy with another tensor in the place of one term."""
+    """The strategy with one term of its objective changed."""
 
     def planted(target: type[Strategy]) -> Target:
         class Faulty(target):  # type: ignore[valid-type, misc]
@@ -66,7 +66,7 @@ def with_changed(
 
 
 def after_each_task(act: Callable[[Any], object]) -> Callable[[type[Strategy]], Target]:
-    """The strategy with something done to what it remembers at the end of a task."""
+    """The strategy with `act` applied to it at the end of each task."""
 
     def planted(target: type[Strategy]) -> Target:
         class Faulty(target):  # type: ignore[valid-type, misc]
@@ -80,7 +80,7 @@ def after_each_task(act: Callable[[Any], object]) -> Callable[[type[Strategy]], 
 
 
 def anchored_where_it_is(target: type[Strategy]) -> Target:
-    """EWC whose θ* follows θ."""
+    """EWC with a θ* that follows θ."""
 
     class Faulty(target):  # type: ignore[valid-type, misc]
         def objective(self, batch: Batch) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ def anchored_where_it_is(target: type[Strategy]) -> Target:
 
 @wraps(adam)
 def of_copies(parameters: Any, task: int, **settings: Any) -> torch.optim.Optimizer:
-    """Adam on copies of the weights from the second task on."""
+    """Adam, but from the second task on with copies of the weights."""
     if task == 0:
         return adam(parameters, task, **settings)
     return adam([p.detach().clone() for g in parameters for p in g["params"]], task, **settings)
@@ -102,7 +102,7 @@ def of_copies(parameters: Any, task: int, **settings: Any) -> torch.optim.Optimi
 
 @dataclass(frozen=True)
 class Fault:
-    """`plant` changes the strategy's class; `inert` is what must be reported at each later task."""
+    """`plant` changes the strategy's class. `inert` is what the alarm must name in later tasks."""
 
     name: str
     strategy: Any

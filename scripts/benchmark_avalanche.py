@@ -1,72 +1,37 @@
-"""Avalanche's side of the comparison: seconds for three tasks of split Fashion-MNIST.
-
-Runs in an environment of its own, made by `benchmark.py`; everything is Avalanche's default
-except that its logging and its metrics are off.
-"""
+"""Our strategies against Avalanche's, on three tasks of split Fashion-MNIST."""
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
 import sys
-import time
-from typing import Any
+from pathlib import Path
 
 import torch
-from avalanche.benchmarks import nc_benchmark
-from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.supervised import EWC, LwF, Naive, Replay
-from torch import nn
-from torchvision import datasets, transforms
+from interleaving import Ratio, interleaved
 
-EXTRA: dict[str, tuple[Any, dict[str, Any]]] = {
-    "naive": (Naive, {}),
-    "ewc": (EWC, {"ewc_lambda": 1.0}),
-    "lwf": (LwF, {"alpha": 1.0, "temperature": 2.0}),
-    "replay": (Replay, {"mem_size": 200}),
-}
+STRATEGIES = ("naive", "ewc", "lwf", "replay")
+HERE = Path(__file__).parent
 
 
-def main() -> None:
-    """Print the seconds of training."""
-    torch.set_num_threads(1)
-    normalise = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))]
-    )
-    train, test = (
-        datasets.FashionMNIST(os.environ["CL_DATA"], train=part) for part in (True, False)
-    )
-    benchmark = nc_benchmark(
-        train,
-        test,
-        n_experiences=5,
-        task_labels=False,
-        fixed_class_order=list(range(10)),
-        train_transform=normalise,
-        eval_transform=normalise,
-    )
-    network = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(784, 256),
-        nn.ReLU(),
-        nn.Linear(256, 128),
-        nn.ReLU(),
-        nn.Linear(128, 10),
-    )
-    build, settings = EXTRA[sys.argv[1]]
-    strategy = build(
-        model=network,
-        optimizer=torch.optim.Adam(network.parameters(), lr=1e-3, fused=True),
-        criterion=nn.CrossEntropyLoss(),
-        train_mb_size=100,
-        train_epochs=1,
-        evaluator=EvaluationPlugin(loggers=[]),
-        **settings,
-    )
-    start = time.perf_counter()
-    for experience in benchmark.train_stream[:3]:
-        strategy.train(experience)
-    print(time.perf_counter() - start)
+def install(folder: Path) -> Path:
+    """An environment with Avalanche that shares this environment's torch. Returns its Python."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        site = next((folder / "lib").glob("python*/site-packages"))
+        (site / "shared.pth").write_text(str(Path(torch.__file__).parent.parent))
+        subprocess.run([python, "-m", "pip", "install", "-q", "avalanche-lib==0.6.0"], check=True)
+    return python
 
 
-if __name__ == "__main__":
-    main()
+def against(python: Path, strategy: str) -> Ratio:
+    """Ours, with evaluation / theirs, without. One epoch per task."""
+
+    def seconds(*command: str) -> float:
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return float(json.loads(done.stdout.splitlines()[-1]))
+
+    ours = [sys.executable, str(HERE / "benchmark_avalanche_ours.py"), strategy]
+    theirs = [str(python), "-W", "ignore", str(HERE / "benchmark_avalanche_theirs.py"), strategy]
+    return interleaved(lambda: seconds(*ours), lambda: seconds(*theirs), pairs=5)

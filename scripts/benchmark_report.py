@@ -1,4 +1,4 @@
-"""How long `cl-report` takes over 500 runs: 100 settings of five seeds. The goal is 10 s."""
+"""How long `cl-report` takes for 500 runs: 100 settings with five seeds each. The goal is 10 s."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY = ["strategy=lwf", "epochs=1", "model.widths=[8]", "dataset.validation_frac
 
 
 def main() -> None:
-    """Train one run, write 500 like it with other settings and numbers, report on them."""
+    """Train one run, write 500 variations with other settings and numbers, report on them."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "runs"
         train = [sys.executable, "-m", "cl_runner.train", *TINY, f"output_root={place}", "name=one"]
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def spread_out(run: Path, folder: Path) -> None:
-    """Copies of a run, each with the settings and the seed of its point, and numbers about it."""
+    """Write copies of a run, each with its own setting, seed and accuracy."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     results = read.results(run).document()
     draw = random.Random(0)

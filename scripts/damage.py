@@ -1,4 +1,4 @@
-"""Damage to the files of folders, drawn by a seed: bytes, fields, and what bombs are made of."""
+"""Seeded damage to files: changed bytes, changed fields, decompression and alias bombs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for 
 
 
 def damaged(name: str, content: bytes, seed: int) -> bytes:
-    """The file's bytes with the damage of this seed."""
+    """The bytes of the file, damaged. The same seed gives the same damage."""
     draw = random.Random(f"{name} {seed}")
     kinds = [_flipped, _cut, _zeroed, _inserted, _first_flipped]
     if name.endswith((".json", ".jsonl", ".yaml")):
@@ -55,12 +55,12 @@ def _inserted(name: str, content: bytes, draw: random.Random) -> bytes:
 
 
 def _field(name: str, content: bytes, draw: random.Random) -> bytes:
-    """Another type in the place of one value, or a key left out."""
+    """One value replaced by one of another type, or one key removed."""
     lines = content.splitlines() if name.endswith(".jsonl") else [content]
     chosen = draw.randrange(len(lines))
     node = yaml.safe_load(content) if name.endswith(".yaml") else json.loads(lines[chosen])
-    there = list(places(node))
-    holder, key = draw.choice(there) if there else ([node], 0)
+    within = list(places(node))
+    holder, key = draw.choice(within) if within else ([node], 0)
     if isinstance(holder, dict) and draw.random() < 0.2:
         del holder[key]
     else:
@@ -72,9 +72,9 @@ def _field(name: str, content: bytes, draw: random.Random) -> bytes:
 
 
 def _surrogate(name: str, content: bytes, draw: random.Random) -> bytes:
-    """Half a character within a text."""
-    places = [n for n in range(len(content)) if content[n : n + 1] in (b'"', b"'")] or [0]
-    place = draw.choice(places) + 1
+    """Half a character inside a text."""
+    quotes = [n for n in range(len(content)) if content[n : n + 1] in (b'"', b"'")] or [0]
+    place = draw.choice(quotes) + 1
     return content[:place] + draw.choice([b"\\ud800", b"\xed\xa0\x80"]) + content[place:]
 
 
@@ -91,7 +91,7 @@ def _bomb(name: str, content: bytes, draw: random.Random) -> bytes:
 
 
 def places(node: Any) -> Any:
-    """Each value within, as its container and key."""
+    """The container and key of each value inside a node."""
     if isinstance(node, dict | list):
         for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
             yield node, key
@@ -99,7 +99,7 @@ def places(node: Any) -> Any:
 
 
 def bomb_of_arrays(size: int) -> bytes:
-    """A `predictions.npz` of a few kB whose array has so many bytes."""
+    """A `predictions.npz` of a few kB with an array of this many bytes."""
     packed = io.BytesIO()
     with (
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,

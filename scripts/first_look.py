@@ -1,4 +1,4 @@
-"""`make run`: five strategies on data that ships with scikit-learn, one table, one page."""
+"""`make run`: five strategies on data that ships with scikit-learn, in one table and one page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def main() -> None:
     name = time.strftime("first_look_%Y-%m-%d_%H-%M-%S")
     folder = Path("outputs/sweeps") / name
     print("5 tasks of 2 digits each, learned one after another by one network;")
-    print("all 10 digits compete at the end (class-incremental).\n", flush=True)
-    # Networks this small are fastest on one thread, and much slower on two of a busy machine.
+    print("at the end it must choose among all 10 digits (class-incremental).\n", flush=True)
+    # Networks this small are fastest on one thread, and much slower on two if the machine is busy.
     sweep = ["-m", f"strategy={STRATEGIES}", "threads=1", f"name={name}"]
     quiet = ["hydra/hydra_logging=none"]
     train = [sys.executable, "-m", "cl_runner.train", *sweep, *quiet]
@@ -29,9 +29,9 @@ def main() -> None:
     if trained.returncode != 0:
         sys.exit(trained.stderr)
     report = [sys.executable, "-m", "cl_runner.report.command", str(folder)]
-    told = subprocess.run(report, check=True, stdout=subprocess.PIPE, text=True).stdout
-    print(told.rpartition("\n\n")[0])
-    print(f"\nTo look at: {folder}/report/report.html")
+    output = subprocess.run(report, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(output.rpartition("\n\n")[0])
+    print(f"\nThe report: {folder}/report/report.html")
     print(NEXT)
 
 

@@ -1,10 +1,9 @@
-"""Damage each file of a run, a sweep and a search many times, and give it to all that reads it,
-in turn.
+"""Damage each file of a run, a sweep and a search many times, and let everything read it in turn.
 
-    python scripts/fuzz_folders.py [MUTATIONS]
+    python scripts/fuzz_folders.py [MUTATIONS [FILE...]]
 
-Prints a table: file, mutations, and how often each way to read it ended in which exit code. A
-traceback or a wait of more than 20 seconds is a fault of ours, shown with its seed.
+Prints a table: file, mutations, reader, exit code, and how often it came out. A traceback or a wait
+of more than 20 seconds is a bug; it is shown with its seed. FUZZ_SHOW=1 shows the traceback.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +26,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from damage import damaged
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from composing import composed
+from damage import OTHERS, damaged, places
 
-from cl_runner.config.paths import CONF
 from cl_runner.errors import RunError
 from cl_runner.jobs.job import Job, table
-from cl_runner.jobs.ledger import ledger
+from cl_runner.jobs.ledger import write_ledger
 from cl_runner.measures import MEASURES
 from cl_runner.report import command
 from cl_runner.report.render import drawings
@@ -44,12 +43,13 @@ from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import state_of
 from cl_runner.run_folder.resume import with_its_own_settings
 from cl_runner.search import space
+from cl_runner.search.search import Search
 from cl_runner.search.study import Study, kept_in
+from cl_runner.search.table import table as table_of_trials
 from cl_runner.sweep.plan import plan
-from cl_runner.training import reference, settings
+from cl_runner.training import reference
 from cl_runner.training.loop import Training
 from cl_runner.training.run import run
-from cl_runner.training.settings import Settings
 
 TINY = ("threads=1", "batch_size=400", "model.widths=[8]", "epochs=1")
 OF_CLASSES = (*TINY, "dataset.tasks=2", "dataset.validation_fraction=0.1", "strategy=rehearsal_kd",
@@ -63,24 +63,18 @@ Way = Callable[[Path], object]
 
 
 class Reached(Exception):
-    """The run would have gone on."""
-
-
-def composed(*words: str) -> tuple[Settings, dict[str, Any]]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("config", ["name=fuzz", *words]), resolve=True)
-    return settings.read(plain), plain
+    """The run would have continued its training."""
 
 
 def make(root: Path) -> Path:
-    """A folder that is a sweep, a suite and a search: two runs, and all files beside them."""
+    """Make a folder that is a sweep, a suite and a search of two runs."""
     torch.set_num_threads(1)
     for name, words in ((CLASSES, OF_CLASSES), (LINES, OF_REGRESSION)):
-        read_, plain = composed(*words)
+        settings, plain = composed(*words)
         names = dict.fromkeys(PARTS, "test")
-        run(read_, root / name, config=plain, names=names, overrides=words)
+        run(settings, root / name, config=plain, names=names, overrides=words)
     jobs = [Job(root / name, {"seed": "0"}, ["seed=0"], {}) for name in (CLASSES, LINES)]
-    (root / "sweep.json").write_text(ledger(root, jobs))
+    write_ledger(root, jobs)
     suite = suites.read(suites.names()[0])
     nothing: dict[tuple[str, int], Any] = {(r, s): None for r in suite.runs for s in suite.seeds}
     verdict = as_json(suite, [], judge(suite, nothing))
@@ -96,7 +90,7 @@ def make(root: Path) -> Path:
 
 
 def report(root: Path) -> object:
-    """Without figures, which take long and are drawn of what the tables say, too."""
+    """Without figures, which are slow and show the same numbers as the tables."""
     with (
         mock.patch.object(drawings, "of_section", lambda section: []),
         mock.patch.object(OfSuite, "drawings", lambda suite, runs: []),
@@ -107,15 +101,15 @@ def report(root: Path) -> object:
 
 
 def resume(root: Path) -> None:
-    """Until a run that did not end would train on."""
+    """Resume both runs, up to the point at which one would continue its training."""
     for name, words in ((CLASSES, OF_CLASSES), (LINES, OF_REGRESSION)):
         folder = root / name
         with_its_own_settings([f"resume={folder}"])
-        read_, plain = composed(*words)
+        settings, plain = composed(*words)
         with mock.patch.object(Training, "to_the_end", side_effect=Reached):
             try:
                 names = dict.fromkeys(PARTS, "test")
-                run(replace(read_, resume=str(folder)), folder, config=plain, names=names)
+                run(replace(settings, resume=str(folder)), folder, config=plain, names=names)
             except Reached:
                 assert not is_locked(folder)
 
@@ -127,20 +121,18 @@ def planned(root: Path) -> object:
 
 
 def compared(root: Path) -> object:
-    read_, _ = composed(*OF_CLASSES)
-    stream = read_.dataset.load(seed=read_.seed, scope=read_.ce_scope, device="cpu")
-    return reference.matrix_of(replace(read_, reference=str(root / CLASSES)), stream)
+    settings, _ = composed(*OF_CLASSES)
+    stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device="cpu")
+    return reference.matrix_of(replace(settings, reference=str(root / CLASSES)), stream)
 
 
 def search(root: Path) -> object:
     with kept_in(root):
-        found = space.read(SEARCHED)
-        study = Study(root, found, 0)
-        from cl_runner.search.search import Search
-        from cl_runner.search.table import table as told
-
-        jobs = Search(root, found, study, {}).jobs()
-        return study.next(3), jobs, told(study.trials(), list(found.searched), MEASURES["accuracy"])
+        searched = space.read(SEARCHED)
+        study = Study(root, searched, 0)
+        jobs = Search(root, searched, study, {}).jobs()
+        trials = table_of_trials(study.trials(), list(searched.searched), MEASURES["accuracy"])
+        return study.next(3), jobs, trials
 
 
 RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}
@@ -160,13 +152,9 @@ WAYS: dict[str, dict[str, Way]] = {
 
 
 def mutated(file: Path, seed: int) -> bytes:
-    """A checkpoint keeps a right digest: what is in it is changed."""
+    """The file's bytes, damaged. The contents of a checkpoint are changed under a valid digest."""
     if file.suffix != ".ckpt":
         return damaged(file.name, file.read_bytes(), seed)
-    import random
-
-    from damage import OTHERS, places
-
     manifest, archive = unpacked(file)
     state, draw = loaded(archive), random.Random(seed)
     holder, key = draw.choice([place for place in places(state) if place[1] != "git"])
@@ -179,7 +167,7 @@ def mutated(file: Path, seed: int) -> bytes:
 
 
 def outcomes(made: Path, name: str, seeds: range, root: Path) -> Iterator[tuple[str, str]]:
-    """For each seed, who read the file, and how it ended."""
+    """For each seed, who read the file and how that ended."""
     ways = list(WAYS[name].items())
     for seed in seeds:
         word, way = ways[seed % len(ways)]
@@ -202,13 +190,11 @@ def _ended(way: Way, root: Path, which: str) -> str:
         assert len(str(error)) < 3000, (which, str(error)[:500])
         return f"exit {error.exit_code}"
     except Exception as error:
-        import traceback
-
         print(f"{which}: {error!r}"[:300], file=sys.stderr)
         if os.environ.get("FUZZ_SHOW"):
             traceback.print_exc()
         return "traceback"
-    return "read or told"
+    return "read or reported"
 
 
 @contextmanager
@@ -232,8 +218,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = make(Path(folder) / "made")
         for name in wanted:
-            found = Counter(outcomes(made, name, range(count), Path(folder) / "work"))
-            for (word, ended), times in sorted(found.items()):
+            counts = Counter(outcomes(made, name, range(count), Path(folder) / "work"))
+            for (word, ended), times in sorted(counts.items()):
                 print(f"| {name} | {count} | {word} | {ended} | {times} |", flush=True)
 
 

@@ -1,17 +1,16 @@
 """The kill campaign: runs killed with SIGKILL at every crash point, continued, and compared.
 
-Crash points are found by what a run does: before and after each call to the operating system that
-changes a file of its folder (and half-way through each write), before and after each optimizer
-step and each hook of the strategy, each Fisher estimate, memory update and evaluation, and the
-making of the results. (The short form kills at three points of each run; at all others of two runs
-it copies the folder, as a kill would leave it.) After every kill the run is continued; at the end
-weights, buffers, teacher, Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and
-results.json (without its seconds and its peak of memory) must have the bytes of a run that nobody
-killed.
+Crash points follow from what a run does. They are before and after each system call that changes a
+file in its folder, half-way through each write, and before and after each optimizer step, hook of
+the strategy, Fisher estimate, memory update, evaluation and composition of the results. The short
+form kills at three points of each run; at all other points of two runs it copies the folder as a
+kill would leave it. After every kill the run is continued. In the end weights, buffers, teacher,
+Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json (without its
+seconds and peak memory) must have the bytes of a run that was never killed.
 
-    python scripts/kill_campaign.py                     # the short form, which is part of the tests
-    python scripts/kill_campaign.py --long              # every point, every strategy; random times
-    python scripts/kill_campaign.py --sabotage          # is any item of the state left out noticed?
+    python scripts/kill_campaign.py                # the short form, which is part of the tests
+    python scripts/kill_campaign.py --long         # larger runs, every point, and random times
+    python scripts/kill_campaign.py --sabotage     # does it notice if part of the state is lost?
 """
 
 from __future__ import annotations
@@ -65,12 +64,15 @@ OPTIMIZERS = {
     "adam": ["optimizer=adam"],
     "sgd": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "evaluate_every=epoch"],
 }
-EVERYWHERE = {("rehearsal_kd", "adam"), ("ewc", "sgd")}  # in the short form; three points elsewhere
+EVERYWHERE = {
+    ("rehearsal_kd", "adam"),
+    ("ewc", "sgd"),
+}  # in the short form; the others at three points
 
 
 @dataclass
 class Tally:
-    """What came of the kills at one strategy with one optimizer."""
+    """The outcome of the kills for one strategy with one optimizer."""
 
     points: int
     kills: int = 0
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--sabotage", action="store_true", help="only the test of the test")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # fsync costs nothing there
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where fsync is free
     with tempfile.TemporaryDirectory(dir=in_memory) as name:
         folder = Path(name)
         if arguments.sabotage:
@@ -95,7 +97,7 @@ def main() -> None:
 
 
 def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
-    """One line a strategy and optimizer; whether nothing differed."""
+    """Print one line per strategy and optimizer; whether nothing differed."""
     start, kills, mismatches = time.monotonic(), 0, 0
     print(
         f"{'strategy':22}{'optimizer':11}{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
@@ -127,8 +129,11 @@ def tiny(own: list[str]) -> list[str]:
 
 
 def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: bool) -> Tally:
-    """Kill at (some of) the enumerated points, then in chains at random times; everywhere: and go
-    on from what a kill at each other point leaves."""
+    """Kill at the enumerated points, then in chains at random times.
+
+    points: the number of crash points to draw; None for all. everywhere: also continue from what a
+    kill at each other point would leave.
+    """
     folder.mkdir()
     recorder = Recorder(folder / "whole", folder / "left") if everywhere else None
     begun = time.monotonic()
@@ -153,26 +158,26 @@ def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: 
         compare(case, run, whole, what, tally)
         tally.kills += len(left.points) - 1  # `compare` counts one
     for chain in range(chains):
-        run, killed_there = folder / f"chain-{chain}", 0
-        while killed_there < 12:
+        run, in_chain = folder / f"chain-{chain}", 0
+        while in_chain < 12:
             after = draw.uniform(0, seconds)
             ended = attempt(case, run, Killer(), kill_after=after)
             if ended.error:
                 tally.mismatches.append(f"{case.name}, chain {chain}: {ended.error}")
             if ended.signal is None:
                 break
-            killed_there += 1
-            tally.kills += 1
-        tally.kills -= 1 if killed_there else 0  # `compare` counts one
-        if killed_there:
-            compare(case, run, whole, f"{case.name}, chain {chain}", tally, killed_there)
+            in_chain += 1
+        if in_chain:
+            tally.kills += in_chain - 1  # `compare` counts one
+            compare(case, run, whole, f"{case.name}, chain {chain}", tally, in_chain)
     return tally
 
 
 def compare(
     case: Case, run: Path, whole: dict[str, str], what: str, tally: Tally, times: int = 1
 ) -> None:
-    """Continue the killed run to its end and compare it with the whole one."""
+    """Continue the killed run to its end and compare it with the whole one. times: how often it
+    was killed."""
     tally.kills += 1
     ended = attempt(case, run, Killer())
     different = ended.error or differences(whole, run)
@@ -181,7 +186,7 @@ def compare(
     if different:
         tally.mismatches.append(f"{what}: {different}")
     if redone > EVERY:
-        tally.mismatches.append(f"{what}: {redone:g} steps were done again for a kill")
+        tally.mismatches.append(f"{what}: {redone:g} steps per kill were repeated")
 
 
 if __name__ == "__main__":

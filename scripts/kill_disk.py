@@ -1,4 +1,4 @@
-"""Crash points at the calls to the operating system by which a process changes a folder's files."""
+"""Crash points at the system calls with which a process changes the files of a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Point = Callable[[str], None]
-"""What is told the name of each crash point as it is reached."""
+"""Called with the name of each crash point that is reached."""
 
 
 def around(call: Callable[..., Any], name: str, point: Point) -> Callable[..., Any]:
@@ -24,8 +24,8 @@ def around(call: Callable[..., Any], name: str, point: Point) -> Callable[..., A
 
 
 class Disk:
-    """The calls by which a process changes the files of one folder, with a crash point at each:
-    before it, after it, and half-way through a write."""
+    """The system calls with which a process changes the files of one folder, with crash points
+    before and after each, and half-way through each write."""
 
     def __init__(self, folder: Path, point: Point) -> None:
         self.folder, self.point = os.path.abspath(folder), point
@@ -33,7 +33,7 @@ class Disk:
         self.opened: set[int] = set()  # descriptors of files in the folder
 
     def watch(self) -> None:
-        """From here on, for this whole process."""
+        """Replace them in this process from here on."""
         for name in ("replace", "unlink", "mkdir"):
             setattr(os, name, self.of_path(getattr(os, name), name))
         for name in ("fsync", "ftruncate"):

@@ -1,4 +1,4 @@
-"""Crash points: one attempt at a run in a forked process, killed at a given point or time."""
+"""One attempt at a run in a forked process, which is killed at a crash point or after a time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
+from composing import composed
 from kill_disk import Disk, around
-from omegaconf import OmegaConf
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
-from cl_runner.config.paths import CONF
 from cl_runner.evaluation.accuracy import Accuracy
 from cl_runner.run_folder import read as reading
 from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
@@ -36,23 +34,23 @@ from cl_runner.strategies.parts.memory import Memory
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.training import results
 from cl_runner.training.run import run
-from cl_runner.training.settings import Settings, read
+from cl_runner.training.settings import Settings
 
 NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
 Patch = Callable[[], None]
 HOOKS = [name for name, value in vars(Strategy).items() if isfunction(value) and name[0] != "_"]
-"""The contract between the loop and a strategy: whatever changes its state happens in these."""
+"""The contract between the loop and a strategy, whose state changes only in these."""
 STATE: list[tuple[Any, str]] = [
     (Accuracy, "after_task"), (Accuracy, "within_task"), (ewc, "fisher_diagonal"),
     (Memory, "learn"), (Memory, "insert"), (memory, "balanced_quotas"), (results, "compose"),
     (Checkpoints, "load"), (Checkpoints, "prune"),
 ]  # fmt: skip
-"""What else changes the state of a run, or is long enough to be killed in the middle of."""
+"""What else changes the state of a run, or takes long enough to be interrupted."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run to be killed: what it is told to do."""
+    """One run to be killed: its settings."""
 
     name: str
     settings: Settings
@@ -68,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a forked process ended, and the crash points that it passed."""
+    """How a forked process ended, and which crash points it passed."""
 
     code: int | None
     signal: int | None
@@ -77,22 +75,19 @@ class Attempt:
 
 
 def prepared(name: str, overrides: list[str]) -> Case:
-    """Compose and check the settings once; the attempts share them."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config: Any = OmegaConf.to_container(
-            compose("config", [*overrides, "name=unused"]), resolve=True
-        )
-    case = Case(name, replace(read(config), resume="auto"), config)
+    """Compose and check the settings once, for all attempts."""
+    settings, config = composed(*overrides)
+    case = Case(name, replace(settings, resume="auto"), config)
     data: Any = case.settings.dataset
     data.load = cache(data.load)
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
-        case.run(Path(folder))  # so that the attempts have imports and data behind them
+        case.run(Path(folder))  # loads modules and data, which the forked attempts share
     return case
 
 
 class Killer:
-    """Counts crash points and kills this process at one of them (None: at none); watch: called
-    at each."""
+    """Counts crash points and kills this process at one of them, or at none. watch: called at each
+    point."""
 
     def __init__(self, at: int | None = None, watch: Callable[[], None] | None = None) -> None:
         self.at, self.watch = at, watch
@@ -108,8 +103,8 @@ class Killer:
     def arm(self, folder: Path, strategy: Any) -> None:
         """Put crash points around everything that this run does to its files and its state.
 
-        folder: of the run; strategy: its class. Weights change in an optimizer's step, and files by
-        calls to the operating system, whoever makes them: neither needs to be known by name.
+        folder: of the run. strategy: its class. Weights change only in optimizer steps, and files
+        only in system calls, so the code that makes them need not be known by name.
         """
         register_optimizer_step_pre_hook(lambda *_: self.point("before optimizer step"))
         register_optimizer_step_post_hook(lambda *_: self.point("after optimizer step"))
@@ -168,14 +163,14 @@ def _run_and_exit(
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """A digest of each thing that must come out the same."""
+    """A digest of everything that must be the same in the end."""
     (checkpoint,) = (folder / "checkpoint").iterdir()
     _, archive = unpacked(checkpoint)
     state = torch.load(io.BytesIO(archive), weights_only=True)
     summary = reading.results(folder).document()
-    for timed in (state["cost"], summary["cost"]):
-        del timed["seconds"], timed["peak_memory_bytes"]
-    things: dict[str, Any] = {
+    for cost in (state["cost"], summary["cost"]):
+        del cost["seconds"], cost["peak_memory_bytes"]
+    parts: dict[str, Any] = {
         **{f"strategy.{key}": value for key, value in state.pop("strategy").items()},
         **state,
         "metrics.jsonl": (folder / "metrics.jsonl").read_bytes(),
@@ -184,17 +179,17 @@ def fingerprint(folder: Path) -> dict[str, str]:
         "status": reading.status(folder).status,
         "files": sorted(p.name for p in folder.rglob("*")),
     }
-    return {name: hashlib.sha256(_bytes(thing)).hexdigest() for name, thing in things.items()}
+    return {name: hashlib.sha256(_bytes(part)).hexdigest() for name, part in parts.items()}
 
 
 def differences(whole: dict[str, str], folder: Path) -> str:
-    """The things in this run folder that are not as in the whole run, named; empty if none."""
-    found = fingerprint(folder)
-    return ", ".join(name for name in whole | found if found.get(name) != whole.get(name))
+    """Names of what differs between this run folder and the whole run; empty if nothing does."""
+    here = fingerprint(folder)
+    return ", ".join(name for name in whole | here if here.get(name) != whole.get(name))
 
 
 def _bytes(thing: Any) -> bytes:
-    """All bits of tensors and plain values, however nested."""
+    """All bits of tensors and plain values, at any depth."""
     if isinstance(thing, torch.Tensor):
         return f"{thing.dtype}{list(thing.shape)}".encode() + thing.contiguous().numpy().tobytes()
     if isinstance(thing, dict):

@@ -1,4 +1,4 @@
-"""The test of the test: with any item of the state left out, the comparison must fail."""
+"""The test of the campaign: if any item of the state is left out, the comparison must fail."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from cl_runner.run_folder.checkpoint import Checkpoints, State
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
 from cl_runner.training.loop import Training
 
-KILL_AT_STEP = 11  # in the third task, a step after a checkpoint, which is between logged lines
-KILL_AFTER_A_LINE = 9  # in the third task, a step after a checkpoint, when a line was logged
+KILL_AT_STEP = 11  # in the third task, one step after a checkpoint, between two logged lines
+KILL_AFTER_A_LINE = 9  # in the third task, one step after a checkpoint, just after a logged line
 
 
 class Planted(RehearsalKD):
-    """Uses every kind of state: torch's own generator, a term that is alive only as a task
-    begins (known to the alarm's watch alone) and a term that never is (an alarm a task)."""
+    """Uses every kind of state: torch's own generator, a term that has a gradient only at the
+    beginning of a task (which only the alarm's watch remembers), and one that never has (one alarm
+    per task)."""
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = super().objective(batch)
@@ -36,7 +37,7 @@ class Planted(RehearsalKD):
 STRATEGY_ITEMS: dict[str, Callable[[str], bool]] = {
     "weights": lambda k: k.startswith("network.body.") and k.endswith(("weight", "bias")),
     "rows of the classifier": lambda k: "network.classifier.weights" in k,
-    "which rows are born": lambda k: k == "network.classifier._extra_state",
+    "rows that exist": lambda k: k == "network.classifier._extra_state",
     "BatchNorm's statistics": lambda k: k.startswith("network.") and "running" in k,
     "teacher": lambda k: k.startswith("teacher."),
     "memory: pictures": lambda k: k == "memory.images",
@@ -51,7 +52,7 @@ ITEMS = ["position", "optimizer", "generators", "watch", "means", "evaluator", "
 
 
 def sabotage(folder: Path, common: list[str]) -> bool:
-    """Print one line for each item left out; whether the comparison noticed every one."""
+    """Print one line per item left out; whether the comparison noticed every one."""
     memory = ["strategy=rehearsal_kd", "strategy.buffer_size=30", "strategy.replay_batch_size=10"]
     kd = prepared("planted", [*common, *memory])
     planted = replace(kd.settings.strategy, target=Planted)
@@ -73,8 +74,7 @@ def sabotage(folder: Path, common: list[str]) -> bool:
         step = KILL_AFTER_A_LINE if patch is leaving_out_the_offset else KILL_AT_STEP
         killed = folder / f"{case.name} killed at step {step}"
         if not killed.exists():
-            at = steps[case.name][step]  # the point at which the next step begins
-            attempt(case, killed, Killer(at))
+            attempt(case, killed, Killer(steps[case.name][step]))  # where the next step begins
         shutil.copytree(killed, folder / item)
         different = attempt(case, folder / item, Killer(), patch=patch).error
         different = different or differences(whole[case.name], folder / item)
@@ -86,7 +86,7 @@ def sabotage(folder: Path, common: list[str]) -> bool:
 
 
 def _whole(case: Case, folder: Path) -> tuple[dict[str, str], list[int]]:
-    """The run that nobody kills, and the crash points at which its steps begin."""
+    """The fingerprint of a run that is never killed, and the crash points where its steps begin."""
     ended = attempt(case, folder / case.name, Killer())
     assert ended.code == 0
     steps = [number for number, name in enumerate(ended.points, 1) if name == "before objective"]
@@ -94,7 +94,7 @@ def _whole(case: Case, folder: Path) -> tuple[dict[str, str], list[int]]:
 
 
 def leaving_out(item: str) -> Patch:
-    """Continue with this part of the state as a fresh run has it."""
+    """Continue with this part of the state as in a fresh run."""
 
     def change(saved: State, fresh: State) -> None:
         saved[item] = fresh[item]
@@ -103,7 +103,7 @@ def leaving_out(item: str) -> Patch:
 
 
 def leaving_out_of_strategy(chosen: Callable[[str], bool]) -> Patch:
-    """The same for some entries of the strategy's state."""
+    """Continue with some entries of the strategy's state as in a fresh run."""
 
     def change(saved: State, fresh: State) -> None:
         keys = [key for key in saved["strategy"] if chosen(key)]
@@ -124,13 +124,13 @@ def _before_putting_back(change: Callable[[State, State], None]) -> None:
 
 
 def leaving_out_the_offset() -> None:
-    """Continue after all lines that are there, those to be logged again among them."""
+    """Continue after all lines of metrics.jsonl, even those that will be logged again."""
     load = Checkpoints.load
 
     def sabotaged(self: Checkpoints) -> tuple[State | None, list[str]]:
         saved, warnings = load(self)
-        there = (self.folder.parent / "metrics.jsonl").read_bytes()
-        other = {"metrics_size": len(there), "metrics_sha256": hashlib.sha256(there).hexdigest()}
-        return None if saved is None else {**saved, **other}, warnings
+        lines = (self.folder.parent / "metrics.jsonl").read_bytes()
+        offset = {"metrics_size": len(lines), "metrics_sha256": hashlib.sha256(lines).hexdigest()}
+        return None if saved is None else {**saved, **offset}, warnings
 
     Checkpoints.load = sabotaged  # type: ignore[method-assign]

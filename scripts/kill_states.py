@@ -1,7 +1,7 @@
-"""What a kill at each crash point leaves on the disk, kept while one run goes through all of them.
+"""What a kill at each crash point would leave on disk, recorded in a single run.
 
-A continued run is a function of the bytes that it finds, so points that leave the same bytes share
-one continuation.
+How a run continues depends only on the bytes in its folder, so crash points that leave the same
+bytes share one continuation.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Left:
-    """What some crash points leave: a copy of the run folder, and the steps taken by then."""
+    """A copy of the run folder, and the points that leave it so: point → steps taken by then."""
 
     folder: Path
     points: dict[int, int]
 
     def put(self, run: Path) -> None:
-        """Make the run folder as a kill at these points leaves it: perhaps there is none."""
+        """Restore the run folder, if there was one at these points."""
         if self.folder.exists():
             shutil.copytree(self.folder, run)
 
 
 class Recorder:
-    """Called at each crash point, copies the run folder if it is not as at an earlier one."""
+    """Called at each crash point; copies the run folder unless it is as at an earlier point."""
 
     def __init__(self, run: Path, kept: Path) -> None:
         self.run, self.steps, self.kept = run, run.with_suffix(".steps"), kept
@@ -47,7 +47,7 @@ class Recorder:
             points.write(json.dumps([folder.name, self.steps.stat().st_size]) + "\n")
 
     def left(self, without: list[int]) -> list[Left]:
-        """The states, once the run is over; those points counted from 1 are left out."""
+        """The recorded states after the run. without: points to leave out, counted from 1."""
         points: dict[str, dict[int, int]] = defaultdict(dict)
         lines = (self.kept / "points").read_text().splitlines()
         for number, (name, steps) in enumerate(map(json.loads, lines), 1):

@@ -1,11 +1,11 @@
-"""Whether this checkout computes what another commit computes, byte for byte, on this machine.
+"""Does this checkout compute the same as another commit, byte for byte, on this machine?
 
     python scripts/same_results.py COMMIT
 
-Clones the commit, then runs a tiny run of every strategy in every scenario, and of every option
-that changes what is computed, there and here. Compares `metrics.jsonl`, `predictions.npz` and the
-SHA-256 of the final weights, prints one line per run, and exits with 1 if any differs. There are
-no golden files: another processor gives other last bits.
+Clones the commit, then trains tiny runs with both: every strategy in every scenario, and every
+option that changes what is computed. Compares `metrics.jsonl`, `predictions.npz` and the SHA-256 of
+the final weights, prints one line per run, and exits with 1 if any differs. There are no golden
+files, because another processor gives other last bits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TINY = ("threads=1", "epochs=2", "batch_size=50", "model.widths=[16]", "log_ever
 SCENARIOS = ("class_incremental", "task_incremental", "domain_incremental")
 LINES = ("experiment=regression", "dataset.samples=30")
 PHASE = "@PHASE@"
-"""Stands for the class of a phase, which is not in the same file at every commit."""
+"""Stands for the class of a phase, whose module depends on the commit."""
 PHASES = (
     f"later_phases=[{{_target_:{PHASE},epochs:1,layers:head,weight_decay:null}},"
     f"{{_target_:{PHASE},epochs:1,layers:all,weight_decay:0.01}}]"
@@ -84,19 +84,19 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 def cases(root: Path) -> dict[str, tuple[str, ...]]:
-    """The words of each run, by its name. root: the checkout whose strategies are meant."""
+    """The words of each run, by its name. root: the checkout whose strategies are run."""
     strategies = sorted(file.stem for file in (root / "conf" / "strategy").glob("*.yaml"))
-    found: dict[str, tuple[str, ...]] = {}
+    named: dict[str, tuple[str, ...]] = {}
     for strategy in strategies:
         for scenario in SCENARIOS:
             words = (f"strategy={strategy}", f"dataset.scenario={scenario}")
-            found[f"{strategy}, {scenario}"] = words
-        found[f"{strategy}, regression"] = (*LINES, f"strategy={strategy}")
-    return found | OPTIONS
+            named[f"{strategy}, {scenario}"] = words
+        named[f"{strategy}, regression"] = (*LINES, f"strategy={strategy}")
+    return named | OPTIONS
 
 
 def words_of(options: tuple[str, ...], number: int) -> list[str]:
-    """The command line of a run. A word with `~` takes one of the tiny settings away."""
+    """The command line of a run. A word with `~` removes one of the tiny settings."""
     gone = {word[1:] for word in options if word.startswith("~")}
     given = [word for word in options if not word.startswith("~")]
     keys = gone | {word.partition("=")[0] for word in given}
@@ -105,11 +105,11 @@ def words_of(options: tuple[str, ...], number: int) -> list[str]:
 
 
 def run_all(root: str, folder: str) -> None:
-    """Run every case with the code in `root`, which is on the path, in forks of this process."""
+    """Run every case in a fork of this process, with the code in `root`, which is on its path."""
     from cl_runner import train
 
     os.chdir(folder)
-    importlib.import_module("torch._dynamo")  # which every optimizer imports: once, here
+    importlib.import_module("torch._dynamo")  # once for all: every optimizer imports it
     places = ("cl_runner.training.settings", "cl_runner.phases")
     there = next(place for place in places if _is_there(place))
     for number, options in enumerate(cases(HERE).values()):
@@ -127,8 +127,8 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _run_one(main: Any, words: list[str], told: Path) -> None:
-    with told.open("w") as file:
+def _run_one(main: Any, words: list[str], output: Path) -> None:
+    with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["cl-train", *words]
@@ -139,28 +139,28 @@ def _run_one(main: Any, words: list[str], told: Path) -> None:
 
 def compared(here: Path, there: Path, number: int) -> str:
     """`same`, or what differs."""
-    sides = [found_in(folder, number) for folder in (here, there)]
+    sides = [digests(folder, number) for folder in (here, there)]
     if not all(sides):
-        told = [(folder / f"{number:03}.out").read_text().strip() for folder in (here, there)]
-        lines = [text.splitlines()[-1] if text else "nothing" for text in told]
+        outputs = [(folder / f"{number:03}.out").read_text().strip() for folder in (here, there)]
+        lines = [text.splitlines()[-1] if text else "nothing" for text in outputs]
         which = "here" if not sides[0] else "there"
         return f"FAILED {which}: {lines[0]}" if lines[0] == lines[1] else f"FAILED: {lines}"
     differ = [name for name in sides[0] if sides[0][name] != sides[1][name]]
     return f"DIFFERS in {', '.join(differ)}" if differ else "same"
 
 
-def found_in(folder: Path, number: int) -> dict[str, str]:
-    """Digests of what a run left; empty if it did not end."""
+def digests(folder: Path, number: int) -> dict[str, str]:
+    """Digests of what a run wrote; empty if it is not complete."""
     run = folder / f"{number:03}"
     if not (run / "results.json").exists():
         return {}
     files = ("metrics.jsonl", "predictions.npz")
-    found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
-    return found | {"final weights": weights(max(run.glob("checkpoint/*.ckpt")))}
+    written = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
+    return written | {"final weights": weights(max(run.glob("checkpoint/*.ckpt")))}
 
 
 def weights(checkpoint: Path) -> str:
-    """SHA-256 of the network in a checkpoint: a line with a digest, a manifest, a torch archive."""
+    """SHA-256 of the network in a checkpoint, which is a digest, a manifest and a torch archive."""
     archive = checkpoint.read_bytes().split(b"\n", 2)[2]
     state = torch.load(io.BytesIO(archive), weights_only=True)["strategy"]
     digest = hashlib.sha256()
@@ -189,12 +189,12 @@ def main() -> None:
             sides.append(subprocess.Popen(command, env=environment))
         ended = [side.wait() for side in sides]
         names = list(cases(HERE))
-        told = [compared(folders[0], folders[1], number) for number in range(len(names))]
-    for name, said in zip(names, told, strict=True):
-        print(f"{name}: {said}")
-    same = told.count("same")
-    print(f"{same} of {len(told)} runs are the same as at {commit}")
-    sys.exit(any(ended) or same < len(told))
+        verdicts = [compared(folders[0], folders[1], number) for number in range(len(names))]
+    for name, verdict in zip(names, verdicts, strict=True):
+        print(f"{name}: {verdict}")
+    same = verdicts.count("same")
+    print(f"{same} of {len(verdicts)} runs are the same as at {commit}")
+    sys.exit(any(ended) or same < len(verdicts))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ FLAGS = (
 
 
 class Browser:
-    """One page. Commands are answered in order; what the page complains of is kept."""
+    """One page. Commands are answered in order; the page's errors are kept."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self.to_browser, self.from_browser = to_browser, from_browser
@@ -77,20 +77,20 @@ class Browser:
         return message
 
     def _note(self, event: dict[str, Any]) -> None:
-        told = event.get("params", {})
+        details = event.get("params", {})
         if event.get("method") == "Page.loadEventFired":
             self.loaded = True
         elif event.get("method") == "Log.entryAdded":
-            self.complaints.append(told["entry"]["text"])
+            self.complaints.append(details["entry"]["text"])
         elif event.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(told["exceptionDetails"]["text"])
+            self.complaints.append(details["exceptionDetails"]["text"])
         elif event.get("method") == "Runtime.consoleAPICalled":
-            self.complaints.append(str(told["args"]))
+            self.complaints.append(str(details["args"]))
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """A browser of its own; `profile`: an empty folder for it."""
+    """A new browser. profile: an empty folder for it."""
     assert CHROMIUM is not None
     # It reads commands from descriptor 3 and answers on 4; ours are far from those.
     to_theirs, from_theirs = os.pipe(), os.pipe()

@@ -1,4 +1,4 @@
-"""The fixtures that tests share: `cl-train` in its forms, W&B without an account, no figures."""
+"""Shared fixtures: ways to run `cl-train`, W&B without an account, no figures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ pytest_plugins = ["skipped"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that in the end no worker waits for another that has just begun one."""
+    """The longest first, so that no worker has to wait in the end for one that started it late."""
     items.sort(key=lambda item: "test_kill_campaign" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)
 def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`cl-train` turns this off for its process, which the next test may share."""
+    """`cl-train` turns propagation off in its process, which may also run the next test."""
     monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
 
 
@@ -42,7 +42,7 @@ def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
-    """W&B reads its variables when it is first used; so it is, for this test and after it."""
+    """W&B only reads its variables when first used: reset it before and after this test."""
     import wandb
 
     wandb.teardown()
@@ -52,7 +52,7 @@ def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a report whose words alone are looked at: drawing takes a second."""
+    """For tests that only read a report's words: drawing takes a second."""
     from cl_runner.report.render import drawings  # and matplotlib, which most tests do without
     from cl_runner.report.suites import OfSuite
 
@@ -103,9 +103,9 @@ def cl_train_here(
 
 @pytest.fixture
 def cl_train_beside(tmp_path: Path) -> Callable[..., int]:
-    """The same in a forked process, which can be sent signals: returns its number at once.
+    """The same in a forked process, which can be sent signals. Returns its process id at once.
 
-    What it prints is in the files `stdout` and `stderr`; it calls `first` before all else.
+    Its output is in the files `stdout` and `stderr`. It calls `first` before anything else.
     """
 
     def call(*arguments: str, first: Callable[[], object] = lambda: None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ log = logging.getLogger("cl_runner")
 
 
 class Leaky(Finetune):
-    """Says all that it knows, wherever it can."""
+    """Logs and raises all that it knows."""
 
     def __init__(self, network, *, api_key: str, endpoint: str, extra: dict) -> None:
         super().__init__(network)
@@ -60,7 +59,7 @@ IMPORTED_ONCE = (
     "cl_runner.report.best",
     "cl_runner.search.search",
 )
-"""What takes long, so that the processes forked from here need not."""
+"""Slow imports, done once for the processes that are forked from here."""
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2", "threads=1",
         "dataset.validation_fraction=0.2")  # fmt: skip
 WHO = (
@@ -74,54 +73,38 @@ LEAKY = (*TINY, *WHO)
 
 @dataclass
 class Called:
-    """The folder in which all commands were called, and what each said."""
+    """The folder in which all commands were called, and what each printed."""
 
     folder: Path
     codes: dict[str, int] = field(default_factory=dict)
     printed: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, name: str, main: Callable[[], object], *words: str) -> None:
-        """`main` as a command with these words, in a process of its own."""
-        out = self.folder.parent / f"{name}.printed"
+        """`main` as a command with these words, in its own process."""
+        printed = self.folder.parent / name
+        printed.mkdir()
+
+        def command() -> None:
+            try:
+                main()
+            finally:
+                sys.modules["wandb"].teardown()
+
         process = fork()
         if process == 0:
-            _do(self.folder, main, [name, *words], out)
+            run_and_exit(self.folder, [name, *words], command, printed)
         self.codes[name] = exit_code(process)
-        self.printed[name] = out.read_text()
-
-
-def _do(folder: Path, main: Callable[[], object], words: list[str], out: Path) -> None:
-    code = 70
-    try:
-        os.chdir(folder)
-        with out.open("w") as file:
-            for number, name in ((1, "stdout"), (2, "stderr")):
-                os.dup2(file.fileno(), number)
-                setattr(sys, name, open(number, "w", buffering=1, closefd=False))  # noqa: SIM115
-        sys.argv = words
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].teardown()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # as Python would
-        code = 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        texts = [(printed / stream).read_text() for stream in ("stdout", "stderr")]
+        self.printed[name] = "".join(texts)
 
 
 class Forked:
-    """A child of `cl-search` or `cl-reproduce`, forked from here, which has imported torch."""
+    """A child of `cl-search` or `cl-reproduce`, forked from here, where torch is imported."""
 
-    def __init__(self, words: list[str], told: Path) -> None:
+    def __init__(self, words: list[str], printed: Path) -> None:
         self.number = fork()
         if self.number == 0:
-            run_and_exit(told, ["cl-train", *words])
+            run_and_exit(printed, ["cl-train", *words])
 
     def wait(self, seconds: float | None = None) -> int:
         return exit_code(self.number)

@@ -85,7 +85,7 @@ class _InfiniteGradient(torch.autograd.Function):
 
 
 class Failing(Strategy):
-    """Fine-tuning that meets `fault` at the second task's third step, or when it predicts."""
+    """Fine-tuning with a `fault` at the second task's third step, or when it predicts."""
 
     def __init__(self, network: Network, *, fault: str) -> None:
         super().__init__(network)

@@ -1,4 +1,4 @@
-"""What a command says when it fails: one line, taken apart into what it has to say."""
+"""The line that a command prints when it fails, split into its parts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SHOWN = 80  # characters of a value that are shown
 
 @dataclass(frozen=True)
 class Problem:
-    """`config error: KEY=VALUE: ALLOWED. Hint: HINT`; without a hint it is empty."""
+    """`config error: KEY=VALUE: ALLOWED. Hint: HINT`."""
 
     key: str
-    value: str | None  # of a setting that is left out
+    value: str | None  # None: the line has no value
     allowed: str
-    hint: str
+    hint: str  # empty: the line has no hint
 
 
 def only_line(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line that a command printed, all of it to stderr, as it ended with this code."""
+    """The only line that a command printed, to stderr, when it ended with this code."""
     assert done.returncode == code, done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
@@ -47,8 +47,8 @@ def problem_of(line: str) -> Problem:
 
 
 def is_about(line: str, arguments: Sequence[str]) -> Problem:
-    """Assert that a line is about one of these arguments, or the command line, and not only that
-    it is wrong; return its parts."""
+    """Assert that a line is about one of these arguments, or the command line, and says what is
+    allowed. Returns its parts."""
     found = problem_of(line)
     keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
     assert found.key in keys | {"command line"}, line
@@ -59,9 +59,9 @@ def is_about(line: str, arguments: Sequence[str]) -> Problem:
 def check_problem(line: str, arguments: Sequence[str], setting: str, words: str) -> Problem:
     """Assert that a line names what was typed, what is allowed, and the remedy.
 
-    setting: KEY=VALUE; the value of one of the arguments may be left out, `…` ends one that is cut;
-    KEY alone for one that has no value. words: part of what is allowed; from `Hint: ` on, how the
-    remedy begins; a whole remedy may stand alone.
+    setting: KEY=VALUE, or only KEY for a line without a value. The value of an argument may be left
+    out; `…` ends a value that is cut off. words: part of what is allowed, then `Hint: ` and the
+    start of the remedy; or only a whole remedy.
     """
     found = problem_of(line)
     key, has_value, value = setting.partition("=")
@@ -81,7 +81,7 @@ def check_problem(line: str, arguments: Sequence[str], setting: str, words: str)
 
 
 def _ways_to_show(value: str, key: str, arguments: Sequence[str]) -> set[str]:
-    """A value as it was typed, as YAML reads it, and as a path; cut to what is shown."""
+    """A value as typed, as YAML reads it, and as a path, cut off as in messages."""
     typed = dict(argument.lstrip("+~").partition("=")[::2] for argument in arguments)
     given = [value, *([typed[key]] if key in typed else [])]
     read = [str(_of_yaml(text)) for text in given]

@@ -19,8 +19,8 @@ from torch.optim.optimizer import (
 class Step:
     """One step. Tensors are in the order of the optimizer's groups and their parameters."""
 
-    parameters: list[Tensor]  # themselves
-    known: int  # of how many the optimizer had a state before
+    parameters: list[Tensor]  # the optimizer's own, not copies
+    known: int  # how many of them had a state before
     settings: dict[str, Any]  # of its first group: lr, weight_decay, …
     before: list[Tensor]
     gradients: list[Tensor | None]
@@ -29,7 +29,7 @@ class Step:
 
 @contextmanager
 def optimizer_steps() -> Iterator[list[Step]]:
-    """All steps that any optimizer of this process takes inside, in turn."""
+    """All steps that any optimizer of this process takes while entered, in order."""
     steps: list[Step] = []
 
     def begin(optimizer: Optimizer, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Run folders with known numbers, for the tests of what reads them."""
+"""Run folders with known numbers, for tests of code that reads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_folder(
     memory: int = 0,
     **settings: Any,
 ) -> Path:
-    """A run of two tasks as it is left on the disk, with this last row of its matrix."""
+    """The folder of a run of two tasks, with this last row of its matrix."""
     folder.mkdir(parents=True)
     old, new = accuracy
     config = {
@@ -76,5 +76,5 @@ def document(**known: Any) -> dict[str, Any]:
 
 
 def outcome(**known: Any) -> Results:
-    """The same as whoever reads it gets it."""
+    """The same as `read.results` returns it."""
     return Results.model_validate(document(**known))

@@ -1,32 +1,37 @@
-"""Forked processes: commands that can be sent signals, and waiting for what they bring about."""
+"""Forked processes: run a command, wait for its end or for what it does."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from cl_runner.train import main
+from cl_runner import train
 
 
 def fork() -> int:
-    """`os.fork` without the warning that newer Pythons give where there are threads."""
+    """`os.fork` without the warning about threads that newer Pythons give."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
-def run_and_exit(folder: Path, command: list[str]) -> None:
-    """What a forked process does: `cl-train` in this folder, its words in `stdout` and `stderr`."""
-    code = 70  # of what raises
+def run_and_exit(
+    folder: Path,
+    command: list[str],
+    main: Callable[[], object] = train.main,
+    printed: Path | None = None,
+) -> None:
+    """In a forked process: run the command in this folder and exit with its code, 1 if it raises.
+    printed: the folder for its output, the files `stdout` and `stderr`; `folder` by default."""
+    code = 1
     try:
         os.chdir(folder)
         for number, name in ((1, "stdout"), (2, "stderr")):
-            stream = open(folder / name, "w")  # noqa: SIM115
+            stream = open((printed or folder) / name, "w")  # noqa: SIM115
             os.dup2(stream.fileno(), number)
             setattr(sys, name, stream)
         sys.argv = command
@@ -36,7 +41,7 @@ def run_and_exit(folder: Path, command: list[str]) -> None:
         except SystemExit as stop:
             code = int(stop.code or 0)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # as Python would
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -44,12 +49,12 @@ def run_and_exit(folder: Path, command: list[str]) -> None:
 
 
 def exit_code(child: int) -> int:
-    """Wait for a forked process; a signal that ended it counts negatively."""
+    """Wait for a forked process. Its exit code, negative if a signal ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def until(condition: Callable[[], object], child: int, seconds: float = 120.0) -> None:
-    """Wait for what a child process of ours is to bring about; fail if it ends before, or never."""
+    """Wait until a child process has done something. Fail if it ends before, or takes too long."""
     end = time.monotonic() + seconds
     over = None
     while not condition():

@@ -1,4 +1,4 @@
-"""Runs in the test's own process, and the state that one ends with."""
+"""Runs in the test's own process, and their final state."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def composed(*overrides: str) -> Settings:
 
 
 def run_here(folder: Path, *overrides: str) -> dict:
-    """One run in this process; what its `results.json` holds."""
+    """Run in this process. Returns the content of `results.json`."""
     run(composed("threads=1", *overrides), folder, config={}, names=NAMES)
     results: dict = json.loads((folder / "results.json").read_text())
     return results
 
 
 def trained(folder: Path, *overrides: str) -> Strategy:
-    """The strategy with which the complete run of these settings ended, in evaluation mode."""
+    """The strategy at the end of the complete run with these settings, in evaluation mode."""
     strategy = build_strategy(composed(*overrides))
     strategy.load_state_dict(final_state(folder)["strategy"])
     return strategy.eval()
@@ -50,7 +50,7 @@ def logged(folder: Path) -> list[dict[str, Any]]:
 
 
 def final_state(folder: Path) -> dict[str, Any]:
-    """What the one checkpoint of a complete run holds."""
+    """The content of the only checkpoint of a complete run."""
     (file,) = (folder / "checkpoint").glob("*.ckpt")
     state: dict[str, Any] = torch.load(io.BytesIO(unpacked(file)[1]), weights_only=True)
     return state

@@ -1,4 +1,4 @@
-"""`pytest --skipped-before`: only what the last run skipped, for want of an extra or of data."""
+"""`pytest --skipped-before`: only the tests that the last run skipped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ skipped: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "only what the last run skipped, for want of an extra, of data, of a browser"
-    parser.addoption("--skipped-before", action="store_true", help=told)
+    text = "only the tests that the last run skipped, without an extra, data or a browser"
+    parser.addoption("--skipped-before", action="store_true", help=text)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,6 +28,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     cache = getattr(session.config, "cache", None)  # -p no:cacheprovider
-    of_worker = hasattr(session.config, "workerinput")  # pytest-xdist's, which sees but a part
+    of_worker = hasattr(session.config, "workerinput")  # pytest-xdist's workers see only a part
     if cache is not None and not of_worker:
         cache.set(IN_CACHE, skipped)

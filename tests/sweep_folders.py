@@ -1,4 +1,4 @@
-"""What a sweep leaves and prints, for the tests of all that runs many jobs."""
+"""What a sweep writes and prints, for tests of whatever runs many jobs."""
 
 from __future__ import annotations
 

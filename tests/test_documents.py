@@ -1,4 +1,4 @@
-"""What the documents say is true: commands run, examples work, the wheel stands alone."""
+"""What the documents say is true: commands run, examples work, the wheel works by itself."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def readme_commands() -> list[str]:
 
 
 def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) -> None:
-    """Each in this process, which spares the seconds of importing torch; but for those that only
-    a shell understands."""
+    """Each in this process, which saves the seconds of importing torch, except those that need a
+    shell."""
     commands = readme_commands()
     assert len(commands) >= 9 and any("-m" in c for c in commands)
     for command in commands:

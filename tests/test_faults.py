@@ -129,7 +129,7 @@ DATA = [
 
 @pytest.mark.parametrize(("fault", "split", "words"), DATA, ids=[f"{d[0]}, {d[1]}" for d in DATA])
 def test_data_that_cannot_be(fault, split, words, cl_train_here, tmp_path: Path) -> None:
-    """Exit code 4 before training: which split, which sample or class; no folder."""
+    """Exit code 4 before training, with the split and the sample or class; no folder."""
     source = ["dataset.source._target_=faulty.Source", f"+dataset.source.fault={fault}",
               f"+dataset.source.split={split}"]  # fmt: skip
     line = only_line(cl_train_here(*TINY, *TRUST, *source), 4)
@@ -146,7 +146,7 @@ def test_data_that_cannot_be(fault, split, words, cl_train_here, tmp_path: Path)
     ],
 )
 def test_a_network_that_does_not_fit(target, shown, words, cl_train_here, tmp_path: Path) -> None:
-    """Exit code 2, both numbers or shapes named; no folder."""
+    """Exit code 2, with both numbers or shapes; no folder."""
     tiny = [t for t in TINY if "widths" not in t]
     done = cl_train_here(*tiny, *TRUST, "~model", f"+model._target_=faulty.{target}")
     found = problem_of(only_line(done, 2))
@@ -156,7 +156,7 @@ def test_a_network_that_does_not_fit(target, shown, words, cl_train_here, tmp_pa
 
 
 def test_a_last_batch_of_one_meets_batch_norm(cl_train_here, tmp_path: Path) -> None:
-    """Exit code 2 with the ways out; without BatchNorm, or with another size, it runs."""
+    """Exit code 2 with the remedies; without BatchNorm, or with another size, it runs."""
     cl_train_here(*TINY)
     sizes = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
     common = [*TINY[:1], *TINY[2:4], "name=bn", f"batch_size={sizes[1]['train'] - 1}"]
@@ -175,7 +175,7 @@ def test_a_batch_larger_than_a_task_is_one_batch(tmp_path: Path) -> None:
 
 
 def test_a_learning_rate_of_zero(cl_train_here, tmp_path: Path) -> None:
-    """Runs, with one warning a task; the weights stay as they were, bit for bit."""
+    """Runs, with one warning per task; the weights do not change, bit for bit."""
     arguments = (*TINY, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
     done = cl_train_here(*arguments)
     assert done.returncode == 0
@@ -198,10 +198,10 @@ def test_a_penalty_of_weight_zero_is_fine_tuning(tmp_path: Path) -> None:
 
 
 def test_a_penalty_past_the_stability_limit(cl_train_here, tmp_path: Path) -> None:
-    """Exit code 3 after the first task, with the largest weight that is stable; that one runs."""
+    """Exit code 3 after the first task, with the largest stable weight; that one runs."""
     sgd = ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "strategy=ewc"]
-    line = told_last(cl_train_here(*TINY, *sgd, "strategy.weight=1e12"), 3)
-    assert "before task 2" in line and "is past 3.8" in line
+    line = last_line(cl_train_here(*TINY, *sgd, "strategy.weight=1e12"), 3)
+    assert "before task 2" in line and "exceeds 3.8" in line
     largest = re.search(r"largest stable strategy.weight is ([\d.e+]+)", line)
     assert largest
     assert (tmp_path / "run" / "checkpoint").exists()
@@ -211,8 +211,8 @@ def test_a_penalty_past_the_stability_limit(cl_train_here, tmp_path: Path) -> No
         assert cl_train_here(*names, *sgd).returncode == code
 
 
-def told_last(done, code: int) -> str:
-    """The last line printed: those before it tell of tasks that were learned."""
+def last_line(done, code: int) -> str:
+    """The last line printed; the lines before it report learned tasks."""
     assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
     *before, last = done.stderr.strip().splitlines()
     assert all(line.startswith("task ") for line in before)
@@ -230,13 +230,13 @@ def told_last(done, code: int) -> str:
     ],
 )
 def test_training_that_cannot_go_on(fault, code, words, cl_train_here, tmp_path: Path) -> None:
-    """Stopped before the weights change; place named; the last good checkpoint is left as it
-    was and holds finite numbers alone; no accuracy is written for a dead model."""
+    """Stopped before the weights change, with the place. The last good checkpoint stays, and no
+    accuracy is written for a model that outputs NaN."""
     planted = ["strategy._target_=faulty.Failing", f"+strategy.fault={fault}"]
     with optimizer_steps() as steps:
         done = cl_train_here(*TINY, *TRUST, *planted, "checkpoint.every_n_steps=1")
     assert len(steps) == (10 if fault == "output NaN" else 7)
-    line = told_last(done, code)
+    line = last_line(done, code)
     assert words in line
     folder = tmp_path / "run"
     status = json.loads((folder / "status.json").read_text())
@@ -258,7 +258,7 @@ def test_the_largest_stable_weight_is_never_rounded_up(number: float) -> None:
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Durations are of the monotonic clock: none is negative."""
+    """Durations use the monotonic clock: none is negative."""
     backwards = itertools.count(2_000_000_000, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
     results = run_here(tmp_path / "run", *TINY[:3], "checkpoint.every_n_minutes=0.0001")

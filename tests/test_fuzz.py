@@ -1,4 +1,4 @@
-"""Any value in any setting: exit code 2 and one line, or a run that ends in order."""
+"""Any value in any setting: exit code 2 and one line, or a run that ends properly."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ numbers = st.one_of(
 )
 values = st.one_of(numbers, st.lists(numbers, max_size=3), st.sampled_from(["''", "null", "true"]))
 TAKES_AGES = {"epochs": 3, "strategy.buffer_size": 10**5}
-"""What is valid, and would only train longer or store more than a test may."""
+"""Larger values are valid, but would train longer or store more than a test may."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -88,7 +88,7 @@ def test_any_value_of_any_number(case: str) -> None:
 
 
 def called(arguments: list[str]) -> tuple[int, str]:
-    """Exit code and error output of `cl-train` in an empty folder, within this process."""
+    """Exit code and error output of `cl-train` in an empty folder, in this process."""
     here, printed = Path.cwd(), io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -119,7 +119,7 @@ BASES = (["strategy=ewc"], ["strategy=rehearsal_kd", "optimizer=sgd"], ["dataset
 
 
 def keys_of(node: object, prefix: str = "") -> list[str]:
-    """Every key of a configuration, those of nodes included."""
+    """Every key of a configuration, including those in nodes."""
     if not isinstance(node, dict):
         return []
     named = [(f"{prefix}{key}", value) for key, value in node.items()]
@@ -127,7 +127,7 @@ def keys_of(node: object, prefix: str = "") -> list[str]:
 
 
 def test_any_value_of_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused in one line, or a run could begin; the training itself is left out."""
+    """Refused in one line, or a run could start. Training itself is left out."""
 
     def begun(settings: Settings, *given: object, **named: object) -> None:
         build_strategy(settings)

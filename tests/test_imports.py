@@ -1,4 +1,4 @@
-"""The house: what each file may import. Read from the source, so that no import can hide."""
+"""What each file of the package may import, read from its source."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
     "text", "hidden", "errors", "lock", "randomness", "measures", "metrics", "machine", "terminal",
     "config", "data", "models", "strategies.parts", "strategies", "evaluation", "run_folder",
-    "tracking", "training", "jobs", "reproduce", "report.compare", "report.render", "report",
-    "wandb_mirror", "sweep", "search", "train",
+    "tracking", "training", "train", "jobs", "reproduce", "report.compare", "report.render",
+    "report", "wandb_mirror", "report.command", "sweep", "search",
 )  # fmt: skip
-"""From the ground up: a file imports from its own floor and from those below it."""
+"""From bottom to top: a file may import from its own floor and those below it."""
 
 
 def modules() -> dict[str, Path]:
-    found = {}
+    files = {}
     for file in PACKAGE.rglob("*.py"):
         name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
-        found[name.removesuffix("__init__").rstrip(".")] = file
-    return found
+        files[name.removesuffix("__init__").rstrip(".")] = file
+    return files
 
 
 def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
-    """The modules of the package that a file imports, wherever in it, also for types alone."""
+    """The modules of the package that a file imports, anywhere in it, even if only for types."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -43,9 +43,9 @@ def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def floor(module: str) -> int:
-    """Of the longest name in FLOORS that the module is, or is below."""
-    fitting = [name for name in FLOORS if f"{module}.".startswith(f"{name}.")]
-    return FLOORS.index(max(fitting, key=len))
+    """The floor of the longest name in FLOORS that is the module or a package that contains it."""
+    names = [name for name in FLOORS if f"{module}.".startswith(f"{name}.")]
+    return FLOORS.index(max(names, key=len))
 
 
 def graph() -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""The registry of metrics: one entry is all that a metric needs, also for runs of the past."""
+"""The registry of metrics: a metric only needs an entry, also for runs that are older than it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OF_REALS = {"mse": [[0.01, None], [0.04, 0.02]]}
 
 
 def stored(folder: Path, node: dict) -> dict[str, float | None]:
-    """The metrics of a folder whose `results.json` holds this."""
+    """The metrics of a folder with this `results.json`."""
     (folder / "results.json").write_text(json.dumps(node))
     return read.results(folder).metrics
 
@@ -76,7 +76,7 @@ def test_a_metric_that_its_unit_forbids_is_damage(value, tmp_path: Path) -> None
 def worst_task(monkeypatch: pytest.MonkeyPatch) -> str:
     """A metric that was invented after the runs were made."""
     for name, entry in list(METRICS.items()):
-        monkeypatch.setitem(METRICS, name, entry)  # puts the registry back as it was
+        monkeypatch.setitem(METRICS, name, entry)  # restores the registry afterwards
     monkeypatch.setitem(METRICS, "worst_task", METRICS["forgetting"])
 
     @metric(SHARE, more_is_better=True)

@@ -1,4 +1,4 @@
-"""Short runs on the real data sets, each with a floor; they run where CL_DATA is set."""
+"""Short runs on the real data sets, each with a minimum accuracy. They run if CL_DATA is set."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_mnist_to_fashion_with_ewc(tmp_path: Path) -> None:
 def test_split_mnist_forgets_class_incrementally_but_not_with_the_task_given(
     tmp_path: Path,
 ) -> None:
-    """The gate of van de Ven & Tolias 2019: class-IL near 20 %, task-IL above 98 %."""
+    """As in van de Ven & Tolias 2019: class-IL near 20 %, task-IL above 98 %."""
     common = ("dataset=split_mnist", *QUICK, "strategy=lwf")
     class_il = run_here(tmp_path / "class", *common, "strategy.t_squared=false")
     task_il = run_here(tmp_path / "task", *common, "dataset.scenario=task_incremental")

@@ -1,4 +1,4 @@
-"""No secret stands in plain in any file that a command writes, nor in what it prints.
+"""No secret is in plain text in any file that a command writes, or in what it prints.
 
 All commands are called in one folder; then every byte below it is looked at, unpacked as well.
 """
@@ -41,7 +41,7 @@ from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 from cl_runner.hidden import digest, word_for
 from cl_runner.jobs import launchers
-from cl_runner.jobs.job import label
+from cl_runner.jobs.job import Job
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
 
 
 def contents(data: bytes) -> Iterator[bytes]:
-    """The bytes, and those of everything that is packed into them."""
+    """The bytes, and those of everything that is compressed in them."""
     yield data
     archive = data.find(b"PK\x03\x04")  # a checkpoint has two lines before it
     if archive >= 0:
@@ -92,12 +92,12 @@ def in_data_base(file: Path) -> bytes:
 
 
 def found_in(data: bytes) -> set[str]:
-    """The secrets that stand there, also as JSON, YAML or Python write them."""
+    """The secrets in the data."""
     return {secret for secret in SECRETS if secret.encode() in data}
 
 
 def test_what_is_packed_is_looked_into(tmp_path: Path) -> None:
-    """Else no leak would be seen."""
+    """Otherwise no leak would be found."""
     secret = NESTED.encode()
     np.savez_compressed(tmp_path / "x.npz", words=np.frombuffer(secret * 9, dtype=np.uint8))
     with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as base:
@@ -114,7 +114,7 @@ def test_what_is_packed_is_looked_into(tmp_path: Path) -> None:
 
 
 def test_each_command_did_what_it_is_called_for(called: Called) -> None:
-    """Else the rest would show nothing."""
+    """Otherwise the other tests would prove nothing."""
     expected = {"failed": 1, "sweep_fails": 1, "changed": 2, "other_search": 2}
     for name, code in called.codes.items():
         wanted = 2 if name in MISTAKES else expected.get(name, 0)
@@ -126,11 +126,11 @@ def test_each_command_did_what_it_is_called_for(called: Called) -> None:
 
 
 def test_secrets_are_told_apart_by_the_words_that_stand_for_them(called: Called) -> None:
-    """Jobs and trials of different ones are different, and a change is noticed and named."""
+    """Jobs and trials with different secrets differ, and a change is noticed and named."""
     words = [f"api_key=<masked:{digest(secret)}>" for secret in SWEPT]
     swept = called.folder / "outputs" / "sweeps" / "swept"
     jobs = json.loads((swept / "sweep.json").read_text())["jobs"]
-    assert [label(job["varied"]) for job in jobs] == words
+    assert [Job(swept, job["varied"], []).label for job in jobs] == words
     assert len({job["folder"] for job in jobs}) == len(list(swept.glob("0*"))) == 2
     for job, word in zip(jobs, words, strict=True):
         config = yaml.safe_load((swept / job["folder"] / "config.yaml").read_text())
@@ -143,7 +143,7 @@ def test_secrets_are_told_apart_by_the_words_that_stand_for_them(called: Called)
 
 
 def test_a_launcher_that_writes_command_lines_down_is_given_no_secret() -> None:
-    """Submitit's jobs are files. A variable's name is no secret."""
+    """Submitit writes jobs to files. The name of a variable is no secret."""
     slurm = OmegaConf.create(
         yaml.safe_load((CONF / "hydra" / "launcher" / "slurm.yaml").read_text())
     )

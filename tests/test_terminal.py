@@ -1,4 +1,4 @@
-"""What is printed, wherever it goes, changes neither what a command does nor its exit code."""
+"""Output, wherever it goes, changes neither what a command does nor its exit code."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TINY = ("epochs=1", "model.widths=[4]", "threads=1", "log_every=1000")
 COMMANDS = {"cl-train": train, "cl-report": report.main, "cl-reproduce": reproduce.main,
             "cl-search": search.main, "cl-data": prepare.main}  # fmt: skip
 WITHOUT_END = 120
-"""What Python's exit code becomes if it cannot flush stdout at its end."""
+"""Python's exit code if it cannot flush stdout at its end."""
 
 
 def closed(*numbers: int) -> Callable[[], None]:
-    """As a shell leaves them after `>&-`: Python then has None for the stream."""
+    """As after `>&-` in a shell: Python then has None for the stream."""
 
     def close() -> None:
         for number in numbers:
@@ -40,7 +40,7 @@ def closed(*numbers: int) -> Callable[[], None]:
 
 
 def led_to(opened: Callable[[], int], encoding: str = "utf-8") -> Callable[[], None]:
-    """Both streams as Python makes them for this descriptor and this locale."""
+    """Both streams as Python creates them for this descriptor and this locale."""
 
     def lead() -> None:
         descriptor = opened()
@@ -63,8 +63,8 @@ def pipe_without_reader() -> int:
     return writer
 
 
-def told() -> int:
-    return os.open("told", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def printed() -> int:
+    return os.open("printed", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 KINDS = {
@@ -73,8 +73,8 @@ KINDS = {
     "all closed": closed(0, 1, 2),
     "broken pipe": led_to(pipe_without_reader),
     "full disk": led_to(lambda: os.open("/dev/full", os.O_WRONLY)),
-    "ascii": led_to(told, "ascii"),
-    "latin-1": led_to(told, "latin-1"),
+    "ascii": led_to(printed, "ascii"),
+    "latin-1": led_to(printed, "latin-1"),
 }
 
 
@@ -85,7 +85,7 @@ def end_of(tmp_path: Path) -> Callable[..., int]:
     def call(kind: str, *command: str) -> int:
         child = fork()
         if child == 0:
-            code = 70  # of what raises
+            code = 70  # if it raises
             try:
                 os.chdir(tmp_path)
                 KINDS[kind]()
@@ -135,15 +135,15 @@ def test_other_commands_end_as_they_should(kind: str, end_of) -> None:
 
 def test_what_an_encoding_lacks_is_written_in_ascii(end_of, tmp_path: Path) -> None:
     assert end_of("ascii", "cl-train", "epochs=²") == 2
-    (line,) = (tmp_path / "told").read_text("ascii").splitlines()
+    (line,) = (tmp_path / "printed").read_text("ascii").splitlines()
     assert line.startswith("config error: command line=epochs=^2: ")
     assert end_of("latin-1", "cl-reproduce", "--list") == 0
-    assert "alpha and T" in (tmp_path / "told").read_text("latin-1")
+    assert "alpha and T" in (tmp_path / "printed").read_text("latin-1")
 
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Puts back the streams that a test or a command has put in the place of others."""
+    """Restores the streams that a test or a command has replaced."""
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, getattr(sys, name))
     return monkeypatch
@@ -157,8 +157,8 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_what_stands_for_a_character(
     encoding: str, written: bytes, tmp_path: Path, streams: pytest.MonkeyPatch
 ) -> None:
-    """In UTF-8 nothing changes; a byte that is no text (a file's name) is that byte again."""
-    file = tmp_path / "told"
+    """In UTF-8 nothing changes; a byte of a file name that is not text stays that byte."""
+    file = tmp_path / "printed"
     with file.open("w") as opened:
         opened.reconfigure(encoding=encoding)
         streams.setattr(sys, "stdout", opened)
@@ -168,14 +168,14 @@ def test_what_stands_for_a_character(
 
 
 def test_what_was_printed_before_stays_before(tmp_path: Path, streams: pytest.MonkeyPatch) -> None:
-    with (tmp_path / "told").open("w") as opened:
+    with (tmp_path / "printed").open("w") as opened:
         streams.setattr(sys, "stdout", opened)
         print("one")
-        for line in ("two", "three"):  # a command that another one calls asks for it again
+        for line in ("two", "three"):  # a command called by another one calls it again
             terminal.never_fail()
             print(line)
         sys.stdout.flush()
-    assert (tmp_path / "told").read_text() == "one\ntwo\nthree\n"
+    assert (tmp_path / "printed").read_text() == "one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize(("raised", "code", "line"), [
@@ -196,7 +196,7 @@ def test_an_error_ends_a_command_in_one_line(
 
 def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_path: Path) -> None:
     """The real command, as a shell starts it with all three closed: they lead to /dev/null, and
-    the files of the run are those of any other."""
+    the files of the run do not change."""
     look = (
         "import os, sys; from cl_runner import train; from cl_runner.training import run\n"
         "inner = run.run\n"
@@ -215,7 +215,7 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_p
 
 
 def test_a_report_and_a_suite_in_the_c_locale(cl_train_here, tmp_path: Path) -> None:
-    """Files of ours are UTF-8, whatever the locale says of files."""
+    """Our files are UTF-8, whatever the locale."""
     assert cl_train_here(*TINY, "name=one").returncode == 0
     c = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for module, *words in (("report", "outputs"), ("reproduce", "--list")):

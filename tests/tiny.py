@@ -56,7 +56,7 @@ def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = 
 
 
 def by_twos(network: Network) -> Network:
-    """The same; two rows of its classifier are born at a time."""
+    """The same network, with a classifier that grows by two rows at a time."""
     network.classifier.split([2] * (network.classes // 2))
     return network
 

@@ -1,4 +1,4 @@
-"""What W&B itself reads from the runs that it has written offline."""
+"""Offline W&B runs, read by W&B itself."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def _output(command: list[str]) -> str:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether it tells how the run ended, which W&B writes last."""
+    """Whether it contains how the run ended, which W&B writes last."""
     return '"exit_code"' in text or '"exit"' in text

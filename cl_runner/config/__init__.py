@@ -1,1 +1,1 @@
-"""Configuration: where it is, and what may be said in it."""
+"""Configuration: where it is, and what it may contain."""

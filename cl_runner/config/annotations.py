@@ -1,24 +1,32 @@
-"""Type annotations as the schema of settings, and in plain words."""
+"""Type annotations as the schema of settings, and how they are worded for a user."""
 
 from __future__ import annotations
 
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 UNIONS = (Union, UnionType)
+WORDS = {
+    float: "a number",
+    int: "an integer",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+}
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def is_node(hint: Any) -> bool:
     """Whether it is a class, or a `Factory[...]`, whose values are nodes with a `_target_`."""
-    found = get_origin(hint) or hint
+    kind = get_origin(hint) or hint
     plain = ("builtins", "typing", "types", "collections.abc")
-    return isinstance(found, type) and found.__module__ not in plain
+    return isinstance(kind, type) and kind.__module__ not in plain
 
 
 def named(hint: Any) -> bool:
-    """Whether its values have names: they choose a formula, not a number."""
+    """Whether its values have names, and so choose a formula rather than a number."""
     if hint is bool or get_origin(hint) is Literal:
         return True
     return get_origin(hint) in (Annotated, *UNIONS) and any(map(named, get_args(hint)))
@@ -28,31 +36,23 @@ def allowed(hint: Any) -> str:
     """A type annotation in plain words: `a number ≥ 0`, `one of all, seen, new`."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        described = [extra.description for extra in arguments[1:] if isinstance(extra, FieldInfo)]
-        if any(described):
-            return f"{allowed(arguments[0])} {described[-1]}"
-        limits = [_limit(m) for extra in arguments[1:] for m in _metadata(extra)]
-        return f"{allowed(arguments[0])} {' and '.join(filter(None, limits))}".rstrip()
+        return f"{allowed(arguments[0])} {_limits(arguments[1:])}".rstrip()
     if origin in UNIONS:
-        return " or ".join(allowed(argument) for argument in arguments)
+        return " or ".join(map(allowed, arguments))
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin is list:
         return f"a list, each {allowed(arguments[0])}"
     if is_node(hint):
         return f"a node with a _target_ that builds a {(arguments or [hint])[0].__name__}"
-    names = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
-    return names.get(hint, "null" if hint is type(None) else f"of type {hint}")
+    return WORDS.get(hint, f"of type {hint}")
 
 
-def _metadata(extra: Any) -> list[Any]:
-    return list(extra.metadata) if isinstance(extra, FieldInfo) else [extra]
-
-
-def _limit(constraint: Any) -> str:
-    words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    for attribute, word in words.items():
-        limit = getattr(constraint, attribute, None)
-        if limit is not None:
-            return f"{word} {limit}"
-    return ""
+def _limits(extras: tuple[Any, ...]) -> str:
+    """What the metadata of an annotation adds: its description, or `≥ 0 and < 1`."""
+    for extra in extras:
+        if isinstance(extra, FieldInfo) and extra.description:
+            return extra.description
+    constraints = [c for extra in extras for c in getattr(extra, "metadata", [extra])]
+    limits = [(s, getattr(c, name, None)) for c in constraints for name, s in SIGNS.items()]
+    return " and ".join(f"{sign} {limit}" for sign, limit in limits if limit is not None)

@@ -1,4 +1,4 @@
-"""From YAML nodes to validated objects. Every mistake of a user becomes one line.
+"""From YAML nodes to validated objects; every mistake becomes one line.
 
 A node with `_target_` is a call: its other keys are the keyword-only parameters of the target,
 whose annotations are made into a pydantic model. A target that also has positional parameters,
@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from cl_runner.config.annotations import UNIONS, allowed, is_node
-from cl_runner.config.factory import PLAIN, Factory, hints_of, path_of, refuse_other
+from cl_runner.config.factory import STRICT, Factory, hints_of, path_of, refuse_other
 from cl_runner.config.targets import find
 from cl_runner.errors import MISSING, ConfigError, Problem, nearest
 
@@ -27,10 +27,11 @@ from cl_runner.errors import MISSING, ConfigError, Problem, nearest
 def settings_of(
     target: Callable[..., Any], given: Mapping[str, Any], key: str, trusted: Sequence[str]
 ) -> dict[str, Any]:
-    """The settings of a target, validated, and what is below them built.
+    """The validated settings of a target, with the nodes below them built.
 
-    key: of their node, empty at the root; trusted: packages that may be imported. Raises
-    ConfigError with every problem."""
+    key: where their node stands, empty at the root; trusted: packages that may be imported.
+    Raises ConfigError with every problem.
+    """
     form = _form(target, key)
     try:
         return form.validate_python(given, context=(key, trusted))
@@ -40,28 +41,28 @@ def settings_of(
 
 
 def parameters(target: Callable[..., Any]) -> list[str]:
-    """The names of its settings: its keyword-only parameters."""
+    """The names of a target's settings: its keyword-only parameters."""
     declared = inspect.signature(target).parameters.values()
     return [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
 
 
 def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str]) -> Any:
-    """Call what the node describes, or make it a Factory if the run has to add something.
+    """Call what the node describes, or make it a Factory if the run has to pass something.
 
-    wanted: what it must be; Any: anything."""
-    target = find(str(node["_target_"]), _join(key, "_target_"), trusted)
+    wanted: the annotation that the result must fit.
+    """
+    target = find(str(node["_target_"]), f"{key}._target_", trusted)
     declared = inspect.signature(target).parameters.values()
     is_factory = any(p.kind is p.POSITIONAL_OR_KEYWORD for p in declared)
     product = get_args(wanted)[0] if get_origin(wanted) is Factory else wanted
     result = target if inspect.isclass(target) else hints_of(target, key).get("return")
-    if inspect.isclass(result):  # before all else: its settings are of no use if it is not
+    if inspect.isclass(result):  # first: of a wrong class the settings do not matter
         refuse_other(key, target, result, product)
     if wanted is not Any and is_factory != (get_origin(wanted) is Factory):
-        allowed = "must take its settings by keyword and nothing else"
-        if not is_factory:
-            by_position = "what the run passes to it, such as the network, by position"
-            allowed = f"must take {by_position}, and its settings by keyword"
-        raise ConfigError.of(key, path_of(target), allowed)
+        passed = "what the run passes to it, such as the network, by position"
+        others = "nothing else" if is_factory else passed
+        must = f"must take its settings by keyword and {others}"
+        raise ConfigError.of(key, path_of(target), must)
     given = {name: value for name, value in node.items() if name != "_target_"}
     settings = settings_of(target, given, key, trusted)
     factory: Factory[Any] = Factory(key, target, settings, product)
@@ -70,15 +71,15 @@ def _build(node: Mapping[str, Any], wanted: Any, key: str, trusted: Sequence[str
 
 @cache
 def _form(target: Callable[..., Any], key: str) -> TypeAdapter[dict[str, Any]]:
-    """Its settings as a pydantic model: all are needed, no others are allowed."""
+    """A target's settings as a pydantic model: all are required, no others are allowed."""
     hints = hints_of(target, key)
     fields = {name: _with_nodes(hints.get(name, Any)) for name in parameters(target)}
-    form = cast(Any, TypedDict)("form", fields)  # mypy knows it with literal fields only
-    return TypeAdapter(with_config({**PLAIN, "extra": "forbid"})(form))
+    form = cast(Any, TypedDict)("form", fields)  # mypy accepts only literal fields
+    return TypeAdapter(with_config({**STRICT, "extra": "forbid"})(form))
 
 
 def _with_nodes(hint: Any) -> Any:
-    """The annotation, where each class stands for a node with a `_target_` that builds it."""
+    """The annotation with each class replaced by a node with a `_target_` that builds it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any or is_node(hint):
         return Annotated[Any, PlainValidator(partial(_from_node, hint))]

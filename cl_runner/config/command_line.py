@@ -1,7 +1,7 @@
-"""Words of a command line as Hydra reads them: put in order, quoted, and read back.
+"""The words of a command line as Hydra reads them: sorted, quoted, and read back.
 
-A value is read twice: by the grammar of overrides, which takes off the quotes, and by OmegaConf,
-which puts values in the place of `${...}`. Names of folders may hold anything.
+A value is read twice: the grammar of overrides removes the quotes, then OmegaConf replaces
+`${...}`. The name of a folder may contain any character.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config.overrides import parsed
 from cl_runner.errors import ConfigError
 
-RESUME = "resume=FOLDER continues a run"
 _COMPLETION = re.compile("(install|uninstall|query)=(bash|zsh|fish)")
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
 def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags with their values, and overrides. Hydra takes overrides in one row only, so that
-    `epochs=2 --config-dir X seed=1` is no command for it. Ends the process with Hydra's usage for
-    a flag that is none, and raises ConfigError for what Hydra would fail on."""
-    found = get_args_parser().parse_intermixed_args(list(arguments))
-    overrides: list[str] = found.overrides
+    """Flags with their values, and overrides. Hydra needs the overrides side by side, and would
+    reject `epochs=2 --config-dir X seed=1`.
+
+    An unknown flag ends the process with Hydra's usage message. Raises ConfigError for what Hydra
+    would fail on.
+    """
+    words = get_args_parser().parse_intermixed_args(list(arguments))
+    overrides: list[str] = words.overrides
     tasks = ("run", "multirun", "cfg", "info", "shell_completion")
-    wanted = [f"--{task.replace('_', '-')}" for task in tasks if getattr(found, task)]
+    wanted = [f"--{task.replace('_', '-')}" for task in tasks if getattr(words, task)]
     if len(wanted) > 1:
-        raise ConfigError.of(
-            "command line", " ".join(wanted), "only one of these can be used at a time"
-        )
-    if found.experimental_rerun is not None:
+        allowed = "only one of these can be used at a time"
+        raise ConfigError.of("command line", " ".join(wanted), allowed)
+    if (rerun := words.experimental_rerun) is not None:
         allowed = "is not supported: Hydra would execute what it reads there"
-        raise ConfigError.of("--experimental-rerun", found.experimental_rerun, allowed, RESUME)
+        hint = "resume=FOLDER continues a run"
+        raise ConfigError.of("--experimental-rerun", rerun, allowed, hint)
     asked = [word for word in overrides if _COMPLETION.fullmatch(word)]
-    if found.shell_completion and len(asked) != 1:
-        allowed = (
-            "takes install=SHELL, uninstall=SHELL or query=SHELL, where SHELL is bash, zsh or fish"
-        )
+    if words.shell_completion and len(asked) != 1:
+        allowed = "takes install=, uninstall= or query=, followed by bash, zsh or fish"
         hint = 'eval "$(cl-train -sc install=bash)"'
         raise ConfigError.of("--shell-completion", " ".join(overrides), allowed, hint)
     flags, left = [], list(overrides)
@@ -55,7 +55,7 @@ def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def literal(text: str) -> str:
-    """The text as a node of OmegaConf's that means just this text."""
+    """The text escaped for OmegaConf, which then reads it without interpolation."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
@@ -70,20 +70,20 @@ def quoted(value: object) -> str:
 
 
 def typed(key: str, value: str | Path) -> str:
-    """What to type in a shell for this setting."""
+    """This setting as the user would type it in a shell."""
     bare = _PLAIN.fullmatch(str(value))
     return shlex.quote(f"{key}={value if bare else quoted(value)}")
 
 
 def text_of(override: str) -> str:
-    """The value of an override as text, quotes taken off. Empty if it is no override of one
-    value, which Hydra will say better."""
+    """The value of an override as text, without its quotes. Empty if it does not give one value;
+    Hydra then has the better message."""
     try:
-        (found,) = parsed([override])
-        if found.is_sweep_override() or found.is_delete():
+        (read,) = parsed([override])
+        if read.is_sweep_override() or read.is_delete():
             return ""
-        value = found.value()
-        text = value if isinstance(value, str) else found.get_value_string()
+        value = read.value()
+        text = value if isinstance(value, str) else read.get_value_string()
         return str(OmegaConf.create({"value": text}).value)
     except (ConfigError, OmegaConfBaseException):
         return ""

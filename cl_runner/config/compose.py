@@ -1,4 +1,4 @@
-"""What Hydra says of a command line, in one line: key, value, what is allowed, nearest name."""
+"""Hydra's errors about a command line as one line: key, value, what is allowed, nearest name."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config import masking, targets
+from cl_runner.config.identity import flat
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import MISSING, ConfigError, nearest
 
 
 def trust(config: DictConfig, given: Set[str]) -> None:
-    """Let the user's own packages be imported, if the command line, which gave these keys, says so.
+    """Let the user's own packages be imported if the command line asks for it.
 
-    Raises ConfigError if a file does."""
+    given: the keys on the command line. Raises ConfigError if a file asks for it.
+    """
     if not config.trusted_targets:
         return
     if "trusted_targets" not in given:
         allowed = "can only be given on the command line, never in a file"
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
-    if os.getcwd() not in sys.path:  # where a user's own package may be
+    if os.getcwd() not in sys.path:  # where the user's own package may be
         sys.path.append(os.getcwd())
     targets.trust(map(str, config.trusted_targets))
 
 
 def from_hydra(error: Exception) -> ConfigError:
-    """One line for what Hydra says in several: key, value, what is there, nearest name."""
+    """An error of Hydra's, often several lines long, as one line."""
     text = f"{error} {error.__cause__ or ''}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -43,54 +45,47 @@ def from_hydra(error: Exception) -> ConfigError:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown.group(1)
-        # As typed; what a sweep's preset gives Hydra repeats where it says how to append it.
-        typed = _typed(key)
-        typed += re.findall(rf"\+{re.escape(key)}=(\S*)", text)
-        if typed:  # else it stands in a file
-            deep = re.search(r"full_key: (\S+)", text)  # of a value with keys of its own
+        # As typed, or, from a sweep's preset, as Hydra repeats it to say how to append it.
+        typed = _typed(key) + re.findall(rf"\+{re.escape(key)}=(\S*)", text)
+        if typed:  # else a file gives it
+            deep = re.search(r"full_key: (\S+)", text)  # the value has keys of its own
             whole = deep.group(1) if deep else key
             lacks = "no such setting" if whole == key else f"no such setting: {whole}"
             return ConfigError.of(key, typed[0], lacks, nearest(whole, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
-        (told,) = masking.shown(["=".join(several.groups())])
-        key, _, values = told.partition("=")
+        (override,) = masking.shown(["=".join(several.groups())])
+        key, _, values = override.partition("=")
         hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values need a sweep", hint)
     return _of_a_value(error, text)
 
 
 def _of_a_value(error: Exception, text: str) -> ConfigError:
-    """The same for a value that cannot stand where it is put, or leads nowhere."""
+    """The same for a value of the wrong kind, or an interpolation that leads nowhere."""
     merged = re.search(r"Error merging override \S*?([\w./@]+)=", text)
     key = merged.group(1) if merged else getattr(error, "full_key", None)
-    said = str(error.__cause__) if merged else text
-    said = said.replace("DictConfig", "a node with keys").replace("ListConfig", "a list")
-    reason = " ".join(re.sub(r"(full_key|object_type|reference_type)[:=] ?\S*", "", said).split())
-    allowed = reason.rstrip(".")[:300]
+    reason = str(error.__cause__) if merged else text
+    reason = reason.replace("DictConfig", "a node with keys").replace("ListConfig", "a list")
+    reason = re.sub(r"(full_key|object_type|reference_type)[:=] ?\S*", "", reason)
+    reason = " ".join(reason.split()).rstrip(".")[:300]
     if not key:
-        return ConfigError.of("command line", MISSING, f"cannot be understood: {allowed}")
+        return ConfigError.of("command line", MISSING, f"cannot be understood: {reason}")
     value = (_typed(key) or [MISSING])[-1]
-    return ConfigError.of(key, value, f"cannot be {'taken' if merged else 'read'}: {allowed}")
+    return ConfigError.of(key, value, f"cannot be {'used' if merged else 'read'}: {reason}")
 
 
 def _typed(key: str) -> list[Any]:
-    """What the command line gives a key."""
+    """The values that the command line gives for a key."""
     return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
 
 
 def _known_keys() -> list[str]:
-    """Every key of the configuration that the chosen groups make, and the groups."""
+    """The groups, and every key of the configuration that the chosen options make up."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
         try:
             config = hydra.compose("config", groups)
         except (HydraException, OmegaConfBaseException):
             config = hydra.compose("config")
-    return [*_leaves(OmegaConf.to_container(config), ""), *GROUPS, "experiment", "sweep"]
-
-
-def _leaves(node: Any, prefix: str) -> list[str]:
-    if not isinstance(node, dict):
-        return [prefix]
-    return [k for n, v in node.items() for k in _leaves(v, f"{prefix}.{n}" if prefix else str(n))]
+    return [*dict(flat(OmegaConf.to_container(config))), *GROUPS, "experiment", "sweep"]

@@ -1,4 +1,4 @@
-"""Calls that the nodes of the settings describe, checked before and after they are made."""
+"""The calls that nodes of the settings describe, checked before and after they are made."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cl_runner.config.annotations import named
 from cl_runner.errors import ConfigError, first_line
 
-PLAIN = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-"""How values are validated: nothing is converted."""
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+"""How values are validated: none is converted to another type."""
 Built = TypeVar("Built")
 
 
 @dataclass(frozen=True)
 class Factory(Generic[Built]):
-    """A validated call that waits for what the run gives it."""
+    """A validated call that still lacks the arguments that the run passes by position."""
 
     key: str
     target: Callable[..., Any]
@@ -27,7 +27,7 @@ class Factory(Generic[Built]):
     product: Any  # the class or protocol of what it builds; Any: anything
 
     def __call__(self, *given: Any) -> Built:
-        """Raises ConfigError if it cannot be built from these settings, or is something else."""
+        """Make the call. Raises ConfigError if it fails or does not build a `product`."""
         try:
             inspect.signature(self.target).bind(*given, **self.settings)
         except TypeError as error:
@@ -44,10 +44,9 @@ class Factory(Generic[Built]):
         return built
 
     def conventions(self) -> dict[str, Any]:
-        """The settings that choose a formula, not a number: those with named values."""
+        """The settings with named values: they choose a formula, not a number."""
         hints = hints_of(self.target, self.key)
-        chosen = {k: v for k, v in self.settings.items() if named(hints.get(k))}
-        return {f"{self.key}.{name}": value for name, value in chosen.items()}
+        return {f"{self.key}.{k}": v for k, v in self.settings.items() if named(hints.get(k))}
 
 
 def path_of(target: Callable[..., Any]) -> str:
@@ -55,50 +54,56 @@ def path_of(target: Callable[..., Any]) -> str:
 
 
 def hints_of(target: Callable[..., Any], key: str) -> dict[str, Any]:
-    """The annotations of its parameters. Raises ConfigError if they cannot be read."""
+    """The annotations of a target's parameters. Raises ConfigError if they cannot be read.
+
+    key: of its node.
+    """
+    function = target.__init__ if inspect.isclass(target) else target
     try:
-        return get_type_hints(
-            target.__init__ if inspect.isclass(target) else target, None, None, True
-        )
+        return get_type_hints(function, include_extras=True)
     except (NameError, TypeError, SyntaxError, AttributeError) as error:
         allowed = f"has annotations that cannot be read ({first_line(error)})"
         raise ConfigError.of(key, path_of(target), allowed) from None
 
 
-def refuse_other(key: str, target: Callable[..., Any], found: Any, wanted: Any) -> None:
-    """Raise ConfigError unless what this target builds, or the class of it, is what is wanted."""
-    lacking = "" if wanted is Any else _lacking(found, wanted)
+def refuse_other(key: str, target: Callable[..., Any], candidate: Any, wanted: Any) -> None:
+    """Raise ConfigError unless what this target builds is what is wanted.
+
+    candidate: the object, or its class before it is built; wanted: a class, a protocol or Any.
+    """
+    lacking = "" if wanted is Any else _lacking(candidate, wanted)
     if lacking:
         raise ConfigError.of(key, path_of(target), lacking)
 
 
-def _lacking(found: Any, kind: Any) -> str:
-    """What an object or a class lacks to be of this kind, in words; empty for nothing."""
-    name = f"is not a {kind.__name__} ({kind.__module__})"
-    if inspect.isabstract(found):
-        return f"is abstract and lacks {', '.join(sorted(found.__abstractmethods__))}"
+def _lacking(candidate: Any, kind: Any) -> str:
+    """In words, why an object or a class is not of this kind; empty if it is."""
+    name, is_class = f"is not a {kind.__name__} ({kind.__module__})", inspect.isclass(candidate)
+    if inspect.isabstract(candidate):
+        return f"is abstract and lacks {', '.join(sorted(candidate.__abstractmethods__))}"
     if not getattr(kind, "_is_protocol", False):
-        fits = issubclass(found, kind) if inspect.isclass(found) else isinstance(found, kind)
+        fits = issubclass(candidate, kind) if is_class else isinstance(candidate, kind)
         return "" if fits else name
     for method, wanted in vars(kind).items():
         if inspect.isfunction(wanted) and not method.startswith("_"):
-            has = getattr(found, method, None)
+            has = getattr(candidate, method, None)
             if not callable(has):
                 return f"{name}: it has no {method}()"
-            if not inspect.isclass(found) and not _takes(has, wanted):
-                return f"{name}: its {method}() must take {_parameters(wanted)}"
-    if not inspect.isclass(found):  # those of a class may be set when it is called
+            if not is_class and not _takes(has, wanted):
+                names = list(inspect.signature(wanted).parameters)[1:]
+                return f"{name}: its {method}() must take {', '.join(names)}"
+    if not is_class:  # a class may set its attributes when it is called
         for attribute, hint in get_type_hints(kind).items():
-            value = getattr(found, attribute, None)
+            value = getattr(candidate, attribute, None)
             try:
-                TypeAdapter(hint, config=PLAIN).validate_python(value)
+                TypeAdapter(hint, config=STRICT).validate_python(value)
             except ValidationError:
                 return f"{name}: its {attribute} is {value!r}"
     return ""
 
 
 def _takes(method: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
-    """Whether it can be called as the method of the protocol is."""
+    """Whether a method can be called like the one of the protocol."""
     parameters = list(inspect.signature(wanted).parameters.values())[1:]
     named = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
     try:
@@ -106,7 +111,3 @@ def _takes(method: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _parameters(wanted: Callable[..., Any]) -> str:
-    return ", ".join(list(inspect.signature(wanted).parameters)[1:])

@@ -1,9 +1,9 @@
-"""Hydra's loader of configurations, with one rule: to Hydra itself speak the command line and our
-own `conf/`, no other file.
+"""Hydra's loader of configurations, with one rule: only the command line and our own `conf/` may
+set anything below `hydra.`.
 
-What stands below `hydra.` is built and called by Hydra before a run begins (callbacks, launchers,
-handlers of logs), and decides which files Hydra writes. A folder that is named with `--config-dir`
-may come from someone else.
+Hydra builds and calls what is there before a run begins (callbacks, launchers, log handlers),
+and it decides which files Hydra writes. A folder given with `--config-dir` may come from someone
+else.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
 
 
 def install() -> None:
-    """Let Hydra load by this rule."""
+    """Make Hydra use this loader."""
     hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
 
 
 class Loader(ConfigLoaderImpl):
-    """Refuses what a file that is not ours says to Hydra, and words that Hydra would fail on."""
+    """Refuses settings of Hydra in a file that is not ours, and overrides that Hydra fails on."""
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *given: Any, **named: Any
@@ -50,57 +50,52 @@ class Loader(ConfigLoaderImpl):
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         result = super()._load_single_config(default, repo)
-        # By its keys: `in` would look behind an interpolation, which may lead nowhere as yet.
-        told = isinstance(result.config, DictConfig) and "hydra" in list(result.config.keys())
+        # The list of keys: `in` alone would resolve an interpolation, perhaps too early.
+        sets_hydra = isinstance(result.config, DictConfig) and "hydra" in list(result.config.keys())
         for name in filter(None, (default.config_path, default.parent)):
-            found = repo.load_config(name) if repo.config_exists(name) else None
-            file = None if found is None else _file(found, name)
-            if found is None or file is None or Path(file).is_relative_to(CONF):
+            loaded = repo.load_config(name) if repo.config_exists(name) else None
+            file = None if loaded is None else _file(loaded, name)
+            if loaded is None or file is None or Path(file).is_relative_to(CONF):
                 continue
-            if told or any(_HYDRA.search(str(vars(d))) for d in found.defaults_list or []):
-                allowed = (
-                    "can only be set on the command line or in our own conf/, never in another file"
-                )
-                raise ConfigError.of(
-                    "hydra", Path(file), allowed, "give it on the command line: hydra/...=..."
-                )
+            if sets_hydra or any(_HYDRA.search(str(vars(d))) for d in loaded.defaults_list or []):
+                allowed = "can be set on the command line or in our own conf/, not in another file"
+                hint = "give it on the command line: hydra/...=..."
+                raise ConfigError.of("hydra", Path(file), allowed, hint)
         return result
 
 
-def _file(found: ConfigResult, name: str) -> str | None:
-    """The file that it was read from, with `..` followed; None if it is part of a package."""
-    scheme, _, folder = found.path.partition("://")
+def _file(loaded: ConfigResult, name: str) -> str | None:
+    """The file that it was read from, without `..`; None if it is part of a package."""
+    scheme, _, folder = loaded.path.partition("://")
     if scheme != "file":
         return None
     return os.path.normpath(os.path.join(folder, ConfigSource._normalize_file_name(name)))
 
 
 def _refuse_files(node: DictConfig) -> None:
-    """Raise ConfigError if Hydra would write settings as they are: secrets would be among them."""
-    own = "would make Hydra write all settings, secrets included"
+    """Raise ConfigError if Hydra would write settings with their secrets."""
+    allowed = "would make Hydra write all settings, secrets included"
     if OmegaConf.is_interpolation(node, "output_subdir") or node.output_subdir is not None:
-        said = node._get_node("output_subdir")
-        raise ConfigError.of(
-            "hydra.output_subdir", said, own, "config.yaml holds the same with secrets masked"
-        )
+        folder = node._get_node("output_subdir")
+        hint = "config.yaml holds the same with secrets masked"
+        raise ConfigError.of("hydra.output_subdir", folder, allowed, hint)
     logging = node.runtime.choices.get("hydra/job_logging")
     if logging not in WITHOUT_FILES:
-        raise ConfigError.of(
-            "hydra/job_logging", logging, own, "log.txt holds the same with secrets masked"
-        )
+        hint = "log.txt holds the same with secrets masked"
+        raise ConfigError.of("hydra/job_logging", logging, allowed, hint)
     sweeper = node.sweeper and node.sweeper._target_
     if sweeper != SWEEPER:
         hint = "leave it out; cl-train -m writes sweep.json with secrets masked"
-        raise ConfigError.of("hydra.sweeper", sweeper, own, hint)
+        raise ConfigError.of("hydra.sweeper", sweeper, allowed, hint)
 
 
 def _refuse_unusable(node: DictConfig) -> None:
-    """Raise ConfigError for what Hydra would fail on, or make a folder of before the settings are
-    checked."""
-    if node.run._get_node("dir") != ".":
+    """Raise ConfigError for what Hydra would fail on, and for a folder that it would create before
+    the settings are checked."""
+    if (folder := node.run._get_node("dir")) != ".":
         allowed = "would be created by Hydra before the settings are checked"
         hint = "choose the run folder with output_root=FOLDER name=NAME"
-        raise ConfigError.of("hydra.run.dir", node.run._get_node("dir"), allowed, hint)
+        raise ConfigError.of("hydra.run.dir", folder, allowed, hint)
     if not isinstance(node.verbose, bool | str | ListConfig):
         allowed = "must be true, false or the names of loggers"
         raise ConfigError.of("hydra.verbose", node.verbose, allowed)

@@ -1,6 +1,5 @@
-"""What is written and shown of settings: no secret and no value of the environment, but the words
-that stand for them. Whatever has to do with settings and is read by people, or kept in a file,
-comes from here."""
+"""Settings as they may be written and shown, with a word for each secret and each value of the
+environment. All settings that people read or a file keeps pass through here."""
 
 from __future__ import annotations
 
@@ -12,17 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from cl_runner.config.command_line import text_of
 from cl_runner.config.identity import free
-from cl_runner.config.overrides import key_of
+from cl_runner.config.overrides import parsed
 from cl_runner.config.traits import of_one_call
-from cl_runner.errors import RunError
+from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import (
     SHORTEST_SECRET,
     changed,
@@ -35,17 +32,17 @@ from cl_runner.hidden import (
 )
 
 SHORTEST_VALUE = 8
-"""Characters of a value of the environment; shorter ones are common words."""
+"""In characters: shorter values of the environment are common words, and are not masked."""
 
 
 def as_written(config: DictConfig) -> dict[str, Any]:
-    """The composed settings with `<masked:…>` for secrets, and `<env:NAME>` for what the
-    environment gives.
+    """The composed settings with `<masked:…>` for secrets and `<env:NAME>` for values of the
+    environment.
 
-    If any of that may not change while a run lasts, `environment` is a digest of it, so that a
-    change is noticed all the same.
+    `environment` is a digest of those values that a resumed run must keep, so that a change is
+    still noticed; it is left out where there are none.
     """
-    with _resolved_by({"oc.env": _named, "oc.decode": _decoded_unless_named}):
+    with _resolved_by({"oc.env": _word, "oc.decode": _decoded_unless_word}):
         plain = OmegaConf.to_container(config.copy(), resolve=True)
     assert isinstance(plain, dict)
     hidden = masks(config)
@@ -63,7 +60,7 @@ def as_written(config: DictConfig) -> dict[str, Any]:
 
 
 def masks(config: DictConfig) -> dict[str, str]:
-    """Values that no file may hold, wherever they come up, and what is written instead."""
+    """The values that no file may contain, each with the word that is written instead."""
     values: dict[str, str] = {}
 
     def recorded(name: str, *default: str | None) -> str | None:
@@ -78,19 +75,19 @@ def masks(config: DictConfig) -> dict[str, str]:
 
 
 def masks_of_secrets(config: DictConfig) -> dict[str, str]:
-    """The same without what is no secret by its name: of paths, for one, an error may tell."""
+    """The same for secrets only: an error message may show other values, such as paths."""
     plain = OmegaConf.to_container(config, resolve=True)
     return _words_for(secrets_in("", plain))
 
 
 def masks_of_words(overrides: Iterable[str]) -> dict[str, str]:
-    """The same of secrets that are typed, before anything is composed of them."""
+    """The same for the secrets typed on the command line, before settings are composed."""
     return _words_for(s for typed in overrides if names_one(typed) for s in _typed_secrets(typed))
 
 
 @contextmanager
 def hiding_secrets_of(overrides: Iterable[str]) -> Iterator[None]:
-    """What is raised meanwhile shows no secret that is typed."""
+    """Mask the typed secrets in any RunError that is raised inside."""
     try:
         yield
     except RunError as error:
@@ -110,16 +107,16 @@ def shown(overrides: Sequence[str]) -> list[str]:
 
 
 def kept_overrides(overrides: Sequence[str]) -> list[str]:
-    """What `overrides.yaml` holds: the command line's settings, `???` in a secret's place."""
+    """The content of `overrides.yaml`: the command line's settings with `???` for a secret."""
     return [
-        typed if typed == told else f"{typed.partition('=')[0]}=???"
-        for typed, told in zip(overrides, shown(overrides), strict=True)
+        typed if typed == masked_one else f"{typed.partition('=')[0]}=???"
+        for typed, masked_one in zip(overrides, shown(overrides), strict=True)
         if not of_one_call(typed)
     ]
 
 
-class OfHydra(logging.Filter):
-    """For what Hydra's launchers print: the command line of each job, as typed."""
+class MaskSecrets(logging.Filter):
+    """Masks what Hydra's launchers print: the command line of each job as it was typed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = masked(record.getMessage(), masks_of_words(sys.argv[1:])), None
@@ -130,10 +127,10 @@ def _words_for(secrets: Iterable[str]) -> dict[str, str]:
     return _in_every_form({secret: word_for(secret) for secret in secrets})
 
 
-def _in_every_form(found: Mapping[str, str]) -> dict[str, str]:
-    """Also as Python shows them, and each line of those that have several."""
+def _in_every_form(words: Mapping[str, str]) -> dict[str, str]:
+    """The values also as Python shows them, and each line of a value that has several."""
     every = {}
-    for value, word in found.items():
+    for value, word in words.items():
         for form in (value, repr(value)[1:-1], repr(f"'{value}")[2:-1], *value.splitlines()):
             if len(form) >= SHORTEST_SECRET:
                 every[form] = word
@@ -141,40 +138,37 @@ def _in_every_form(found: Mapping[str, str]) -> dict[str, str]:
 
 
 def _typed_secrets(override: str) -> Iterator[str]:
-    """What of an override that is of a secret is one; all that it says, where that is not clear."""
-    parser = OverridesParser.create()
+    """The secrets in an override whose setting is one; its whole value if that is not clear."""
     try:
-        parsed = parser.parse_override(override)
-        each = (
-            [f"{parsed.key_or_group}={word}" for word in parsed.sweep_string_iterator()]
-            if parsed.is_discrete_sweep()
-            else [override]
-        )
-        for one in each:
-            value = parser.parse_override(one).value()
-            node = OmegaConf.to_container(OmegaConf.create({"value": value}))
-            yield from secrets_in(key_of(one), node["value"])  # type: ignore[index, call-overload]
-            yield from (text_of(one), one.partition("=")[2].strip("'\""))
-    except (HydraException, OmegaConfBaseException):  # an interval, or no override at all
+        (read,) = parsed([override])
+        one_by_one = [override]
+        if read.is_choice_sweep():
+            one_by_one = [f"{read.key_or_group}={word}" for word in read.sweep_string_iterator()]
+        for one in parsed(one_by_one):
+            node = OmegaConf.to_container(OmegaConf.create({"value": one.value()}))
+            yield from secrets_in(one.key_or_group, node["value"])  # type: ignore[index, call-overload]
+            word = str(one.input_line)
+            yield from (text_of(word), word.partition("=")[2].strip("'\""))
+    except (ConfigError, OmegaConfBaseException):  # a range, or no override at all
         yield override.partition("=")[2]
 
 
 @contextmanager
 def _resolved_by(resolvers: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    own: dict[str, Callable[..., Any]] = {"oc.env": oc.env, "oc.decode": oc.decode}
+    """Replace these resolvers of OmegaConf's inside."""
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     try:
         yield
     finally:
-        for name in resolvers:
-            OmegaConf.register_new_resolver(name, own[name], replace=True)
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+        OmegaConf.register_new_resolver("oc.decode", oc.decode, replace=True)
 
 
-def _named(name: str, default: str | None = None) -> str:
+def _word(name: str, default: str | None = None) -> str:
     return f"<env:{name}>"
 
 
-def _decoded_unless_named(text: str | None, _parent_: Container, _node_: Node) -> Any:
-    named = text is not None and text.startswith("<env:")
-    return text if named else oc.decode(text, _parent_, _node_)
+def _decoded_unless_word(text: str | None, _parent_: Container, _node_: Node) -> Any:
+    is_word = text is not None and text.startswith("<env:")
+    return text if is_word else oc.decode(text, _parent_, _node_)

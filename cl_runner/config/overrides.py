@@ -1,4 +1,4 @@
-"""The words of a command line in Hydra's grammar: what Hydra itself would fail or hang on."""
+"""The words of a command line in Hydra's grammar, refusing what Hydra would fail or hang on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cl_runner.errors import ConfigError, first_line
 
 @dataclass(frozen=True)
 class Most:
-    """How many values lists may have in all; of what they are, and what to do instead."""
+    """The largest size of a list: how many of which things, and what to do instead."""
 
     number: int
     things: str
@@ -26,53 +26,51 @@ class Most:
 
 
 def parsed(words: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """What they say. loader: knows the options of a group, for `glob(*)`.
+    """The words as overrides. loader: lists the options of a group, which `glob(*)` needs.
 
-    Raises ConfigError for the first word that cannot be understood."""
+    Raises ConfigError for the first word that cannot be understood.
+    """
     parser = OverridesParser.create(config_loader=loader)
     return [_parsed(word, parser) for word in words]
 
 
 def refuse_no_option(overrides: Sequence[Override], loader: ConfigLoader) -> None:
-    """Raise ConfigError for a group that is given something else than the name of an option."""
+    """Raise ConfigError for a group whose value is not the name of an option."""
     for override in overrides:
         key = override.key_or_group
         if override.is_sweep_override():
-            continue  # its values are looked at one by one
+            continue  # its values are checked one by one later
         if not key:
             word = str(override.input_line)
             raise ConfigError.of("command line", word, "has no key", "key=value")
         value = override.value()
-        if _names_options(value) or isinstance(value, dict):
+        deletes_any = value is None and override.is_delete()
+        if _names_options(value) or isinstance(value, dict) or deletes_any:
             continue
-        if value is None and override.is_delete():
-            continue
-        options = loader.get_group_options(key)
-        if options:
-            said = str(override.input_line).partition("=")[2]
+        if options := loader.get_group_options(key):
             hint = f"known are {', '.join(sorted(options))}"
-            raise ConfigError.of(key, said, "must be the name of an option", hint)
+            raise ConfigError.of(key, _given(override), "must be the name of an option", hint)
 
 
 def values(override: Override, most: Most) -> list[str]:
-    """Each value of a list, as a word. Raises ConfigError, before they are listed, for none and for
-    too many."""
-    key, said = override.key_or_group, str(override.input_line).partition("=")[2]
-    found = override.value()
-    if isinstance(found, RangeSweep):
-        refuse_too_many(key, said, _count(found, key, said), most)
-    listed = list(override.sweep_string_iterator())
-    if not listed:
-        raise ConfigError.of(key, said, "has no values")
-    return listed
+    """Each value of a list, as a word. Raises ConfigError for an empty list and, before it is
+    made, for one that is too long."""
+    key, given = override.key_or_group, _given(override)
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        refuse_too_many(key, given, _length(value, key, given), most)
+    words = list(override.sweep_string_iterator())
+    if not words:
+        raise ConfigError.of(key, given, "has no values")
+    return words
 
 
-def refuse_too_many(key: str, said: str, count: int, most: Most) -> None:
-    """Raise ConfigError if a list, or the product of some, has more values than there may be."""
+def refuse_too_many(key: str, given: str, count: int, most: Most) -> None:
+    """Raise ConfigError if a list, or the product of several, has more values than allowed."""
     if count > most.number:
         size = f"{count:,}" if count < 10**15 else f"{Decimal(count):.0e}"
         allowed = f"would be {size} {most.things}, at most {most.number:,} are possible"
-        raise ConfigError.of(key, said, allowed, most.hint)
+        raise ConfigError.of(key, given, allowed, most.hint)
 
 
 def _parsed(word: str, parser: OverridesParser) -> Override:
@@ -85,11 +83,15 @@ def _parsed(word: str, parser: OverridesParser) -> Override:
         raise ConfigError.of("command line", word, "cannot be understood", hint) from None
     except RecursionError:
         allowed = "is nested too deeply"
-    except (ValueError, ArithmeticError) as error:  # of Python's own int()
+    except (ValueError, ArithmeticError) as error:  # raised by Python's int()
         many = "limit" in str(error)
         allowed = "has too many digits" if many else f"cannot be understood: {first_line(error)}"
-    key, _, said = word.partition("=")
-    raise ConfigError.of(key.lstrip("+~"), said, allowed)
+    raise ConfigError.of(key_of(word), word.partition("=")[2], allowed)
+
+
+def _given(override: Override) -> str:
+    """The value as typed."""
+    return str(override.input_line).partition("=")[2]
 
 
 def _names_options(value: object) -> bool:
@@ -97,22 +99,22 @@ def _names_options(value: object) -> bool:
     return bool(names) and all(isinstance(name, str) for name in names)
 
 
-def _count(found: RangeSweep, key: str, said: str) -> int:
+def _length(values: RangeSweep, key: str, given: str) -> int:
     """How many values a range has."""
-    start, stop, step = (Decimal(n or 0) for n in (found.start, found.stop, found.step))
+    start, stop, step = (Decimal(n or 0) for n in (values.start, values.stop, values.step))
     if not (start.is_finite() and stop.is_finite() and step.is_finite() and step):
         allowed = "must be range(start,stop,step) with numbers and a step other than 0"
-        raise ConfigError.of(key, said, allowed)
+        raise ConfigError.of(key, given, allowed)
     return max(0, math.ceil((stop - start) / step))
 
 
 def key_of(override: str) -> str:
-    """The setting that an override of the command line is about."""
+    """The setting that an override of the command line changes."""
     return override.lstrip("+~").partition("=")[0]
 
 
 def is_for_sweeps(override: str) -> bool:
-    """Whether it chooses what a sweep runs, or how: a preset of `conf/sweep/`, Hydra's own keys."""
+    """Whether it sets what a sweep runs or how: a preset of `conf/sweep/`, or Hydra's own keys."""
     return re.split(r"[./@]", key_of(override))[0] in ("sweep", "hydra")
 
 

@@ -1,4 +1,4 @@
-"""Where the shipped configuration is, and the groups that a run is composed of."""
+"""Where the shipped configuration is, and the groups that make up a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parents[1]
-"""The package."""
-# In a checkout conf/ is beside the package, in a wheel inside it.
+"""The folder of the package."""
+# In a checkout conf/ is beside the package; in a wheel it is inside.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
 
 
@@ -19,4 +19,4 @@ def _groups() -> tuple[str, ...]:
 
 
 GROUPS = _groups()
-"""The parts that compose a run, each a folder of options."""
+"""The groups that a run takes an option of, each a folder of `conf/`."""

@@ -1,4 +1,4 @@
-"""What settings are declared with: types, which say what is allowed, and traits."""
+"""The types that settings are declared with, which say what is allowed, and their traits."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from cl_runner.errors import ConfigError
 
 @dataclass(frozen=True)
 class Traits:
-    """What a setting is, beside the values that it allows. They stand in its annotation,
-    `Annotated[bool, Traits(changes_results=False)]`, and hold for the settings below it, too."""
+    """What a setting is, beyond the values that it allows. Part of its annotation,
+    `Annotated[bool, Traits(changes_results=False)]`; also holds for the settings below it."""
 
     changes_results: bool = True
-    """If not, a run can be continued with another value."""
+    """If False, a run can be continued with another value."""
     acts_in_first_task: bool = True
-    """If not, runs with different values share their first task."""
+    """If False, runs with different values share their first task."""
     adds_weights: bool = False
-    """They join later, but an optimizer that is kept has room for them from the start."""
+    """Weights that join later, for which an optimizer that is kept has room from the start."""
     per_task: bool = False
     """A list has one value per task; the last one repeats."""
     takes_time: bool = False
     """Runs with equal values take about equally long."""
     compared: bool = True
-    """Runs with different values are compared; if not, they are averaged. Also: can be searched."""
+    """Runs with different values are compared; if False, averaged, and it cannot be searched."""
     is_place: bool = False
     """Names a file or folder outside the run's own."""
     of_one_call: bool = False
-    """Belongs to one command; whoever continues the run types it again."""
+    """Belongs to one command, and has to be typed again to continue the run."""
     not_in_search: str = ""
-    """Why `cl-search` does not take it."""
+    """Why `cl-search` refuses it."""
 
     def __or__(self, other: Traits) -> Traits:
-        """What either of them says."""
-        stated = {f.name: getattr(self, f.name) for f in fields(self)}
-        defaults = {f.name: f.default for f in fields(self)}
-        return replace(other, **{k: v for k, v in stated.items() if v != defaults[k]})
+        """The traits that either of them states."""
+        values = {f: getattr(self, f.name) for f in fields(self)}
+        return replace(other, **{f.name: v for f, v in values.items() if v != f.default})
 
 
 NO_RESULT = Traits(changes_results=False)
 LATER = Traits(acts_in_first_task=False)
 PLACE = Traits(is_place=True)
 
-# 1e18 and its square are numbers in single precision, as are 1e-30 and what it divides.
+# In single precision 1e18 and its square are finite, as is what is divided by 1e-30.
 Real = Annotated[float, Field(ge=-1e18, le=1e18)]
 NonNegative = Annotated[float, Field(ge=0, le=1e18)]
 Positive = Annotated[float, Field(ge=1e-30, le=1e18)]
@@ -72,7 +71,7 @@ RunName = Annotated[
 ]
 Folder = Annotated[str, Field(min_length=1, description="that names a folder"), PLACE]
 DataRoot = Annotated[str, NO_RESULT | PLACE]
-"""The folder where data sets are."""
+"""The folder of the data sets."""
 BufferSize = Annotated[
     int, Field(ge=1, lt=2**31, description="≥ 1; to store nothing, use strategy=finetune")
 ]
@@ -80,12 +79,12 @@ BufferSize = Annotated[
 T = TypeVar("T")
 NonEmpty: TypeAlias = Annotated[list[T], Field(min_length=1)]
 PerTask: TypeAlias = T | Annotated[NonEmpty[T], Traits(per_task=True)]
-"""One value, or a list with one value per task, of which the last repeats. In a task only its own
-value acts."""
+"""One value, or a list with one value per task, of which the last repeats. A task sees only its own
+value."""
 
 
 def at_task(value: PerTask[T], task: int) -> T:
-    """The value at this task of a setting that may differ between tasks."""
+    """The value that a setting has at this task."""
     return value[min(task, len(value) - 1)] if isinstance(value, list) else value
 
 

@@ -1,7 +1,7 @@
-"""What a `_target_` may name: classes and functions that declare themselves one, and no others.
+"""What a `_target_` may name: only classes and functions that are declared to be targets.
 
-A configuration may come from someone else, and what it names is called. So nothing can be named
-that was not written to be: not a function that starts processes, nor a command of this package.
+A configuration may come from someone else, and what it names is called. So it cannot name a
+function that starts processes, or a command of this package.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ from cl_runner.errors import ConfigError, first_line
 T = TypeVar("T", bound=Callable[..., Any])
 _DECLARED: set[Callable[..., Any]] = set()
 _TRUSTED = {"cl_runner"}
-"""Packages that may be imported because a configuration names them."""
+"""Packages that may be imported when a configuration names them."""
 
 
-def target(found: T) -> T:
-    """Declare a function, or a class and all that are derived from it: `@target`."""
-    _DECLARED.add(found)
-    return found
+def target(declared: T) -> T:
+    """Declare a function, or a class with all its subclasses, to be a target: `@target`."""
+    _DECLARED.add(declared)
+    return declared
 
 
-def is_target(found: Callable[..., Any]) -> bool:
+def is_target(candidate: Callable[..., Any]) -> bool:
     """Whether it, or a class that it is derived from, is declared."""
-    lineage = found.__mro__ if isinstance(found, type) else [found]
-    return any(member in _DECLARED for member in lineage)
+    lineage = candidate.__mro__ if isinstance(candidate, type) else [candidate]
+    return not _DECLARED.isdisjoint(lineage)
 
 
 def trust(packages: Iterable[str]) -> None:
-    """Let these packages be imported in this process: the command line says so."""
+    """Let these packages be imported in this process, as the command line asks."""
     _TRUSTED.update(packages)
 
 
 def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
-    """The target at this dotted path. Raises ConfigError unless its package is trusted and it is
-    declared to be one. key: where it is named."""
+    """The target at this dotted path. key: the setting that names it.
+
+    Raises ConfigError unless its package is trusted and it is declared to be a target.
+    """
     package, _, _ = path.partition(".")
     if package not in trusted:
         could_be = package.isidentifier() and len(package) <= 80
@@ -55,15 +57,13 @@ def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere
         raise ConfigError.of(key, path, f"belongs to {target.__module__}, which is not trusted")
     if not is_target(target):
-        hint = (
-            "if it is yours, decorate it with @target (from cl_runner.config.targets import target)"
-        )
-        raise ConfigError.of(key, path, "is not declared as a target", hint)
+        how = "decorate it with @target (from cl_runner.config.targets import target)"
+        raise ConfigError.of(key, path, "is not declared as a target", f"if it is yours, {how}")
     return target
 
 
 def known(path: str) -> Callable[..., Any] | None:
-    """The target at this dotted path, to be looked at, not called; None if it is not trusted, is no
+    """The target at this dotted path, to read its annotations; None if it is not trusted, not a
     target or cannot be imported, for whatever reason."""
     try:
         return find(path, "", sorted(_TRUSTED))

@@ -1,17 +1,18 @@
-"""What the settings of a run are: asked of the annotations of its classes, where it stands."""
+"""The traits of the settings of a run, read from the annotations of its classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
+from operator import or_
 from typing import Any, TypeAlias, get_args
 
 import yaml
 
 from cl_runner.config.factory import hints_of
-from cl_runner.config.overrides import is_for_sweeps, key_of
+from cl_runner.config.overrides import is_for_sweeps, key_of, last_part
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.config.setting_types import LATER, Traits
 from cl_runner.config.targets import known
@@ -20,18 +21,18 @@ Config: TypeAlias = dict[str, Any]
 
 
 def traits(key: str, config: Config | None = None) -> Traits:
-    """What the setting at this key is.
+    """The traits of the setting at this key.
 
-    config: of the run, may come from someone else. It says what class each of its nodes is of;
-    where a class is not known, its settings are as `Traits()` says. Without it: what a key on the
-    command line is in whichever of our classes has it; all that have it agree.
+    config: of the run; may come from someone else. It names the class of each node; the settings
+    of an unknown class have the default traits. Without it, any class of ours that has the key is
+    asked; all of them agree.
     """
-    found, path, node = Traits(), "", config
+    its, path, node = Traits(), "", config
     targets: list[Callable[..., Any]] = [run_settings()]
     for name in key.split("."):
-        found |= next((named[name] for t in targets if name in (named := traits_of(t))), Traits())
-        if not found.changes_results:  # nor does anything below it; trackers are slow to import
-            return found
+        its |= next((own[name] for t in targets if name in (own := traits_of(t))), Traits())
+        if not its.changes_results:  # nor does anything below it; trackers are slow to import
+            return its
         path = f"{path}.{name}".lstrip(".")
         if config is None:
             group = path.partition(".")[0]
@@ -42,58 +43,56 @@ def traits(key: str, config: Config | None = None) -> Traits:
         target = known(str(node.get("_target_"))) if isinstance(node, dict) else None
         targets = [target] if target else []
         if getattr(target, "shares_first_task", False):
-            found |= LATER
-    return found
+            its |= LATER
+    return its
 
 
 def of_one_call(override: str) -> bool:
-    """Whether it belongs to one command, so that whoever continues the run types it again."""
+    """Whether it belongs to one command, and has to be typed again to continue the run."""
     return is_for_sweeps(override) or traits(key_of(override)).of_one_call
 
 
 def is_place(key: str) -> bool:
-    """Whether it names a file or folder outside the run's own. By its last name, which a class
-    that is not known may have, too."""
-    return key.rpartition(".")[2] in _places()
+    """Whether it names a file or folder outside the run's own. Only its last name counts, so that
+    this also holds for a class that is not known."""
+    return last_part(key) in _places()
 
 
 @cache
 def run_settings() -> type:
     """The class of the root node, which has no `_target_`."""
-    found: type = import_module("cl_runner.training.settings").Settings  # imports torch
-    return found
+    settings: type = import_module("cl_runner.training.settings").Settings  # imports torch
+    return settings
 
 
 @cache
 def traits_of(target: Callable[..., Any]) -> Mapping[str, Traits]:
-    """Those of each of its parameters; empty if its annotations cannot be read."""
+    """The traits of each parameter of a target; empty if its annotations cannot be read."""
     with suppress(Exception):
         return {name: _in(hint) for name, hint in hints_of(target, "").items()}
     return {}
 
 
 def _in(hint: Any) -> Traits:
-    """What a type annotation says, at whatever depth."""
-    found = Traits()
-    for part in get_args(hint):
-        found |= part if isinstance(part, Traits) else _in(part)
-    return found
+    """The traits in a type annotation, at any depth."""
+    parts = (part if isinstance(part, Traits) else _in(part) for part in get_args(hint))
+    return reduce(or_, parts, Traits())
 
 
 @cache
 def _places() -> frozenset[str]:
     groups = [group for group in GROUPS if traits(group).changes_results]
     targets = [run_settings(), *(target for group in groups for _, target in _shipped(group))]
-    named = [item for target in targets for item in traits_of(target).items()]
-    return frozenset(name for name, its in named if its.is_place)
+    every = [item for target in targets for item in traits_of(target).items()]
+    return frozenset(name for name, its in every if its.is_place)
 
 
 @cache
 def _shipped(group: str) -> list[tuple[str, Callable[..., Any]]]:
-    """Of the options of a group: at which key, what target."""
+    """The targets that the options of a group name, each with its key."""
     options = [yaml.safe_load(f.read_text("utf-8")) for f in (CONF / group).glob("*.yaml")]
-    found = dict.fromkeys(pair for option in options for pair in _targets(group, option))
-    return [(key, target) for key, path in found if (target := known(path)) is not None]
+    named = dict.fromkeys(pair for option in options for pair in _targets(group, option))
+    return [(key, target) for key, path in named if (target := known(path)) is not None]
 
 
 def _targets(key: str, node: Any) -> Iterator[tuple[str, str]]:

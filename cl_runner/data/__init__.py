@@ -1,1 +1,1 @@
-"""Data sets: where their bytes come from, and how they are cut into the tasks of a stream."""
+"""Data sets: where their bytes come from, and how they become the tasks of a stream."""

@@ -1,4 +1,4 @@
-"""From the samples of a cut to a stream of tasks, each checked to have what it needs."""
+"""From the samples of a cut to a stream of tasks, each checked for missing samples."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from cl_runner.randomness import generator
 
 @dataclass(frozen=True)
 class Cut:
-    """Pictures with the task and the class number that a cut gave them; task −1 is left out."""
+    """Pictures with their task and their class in the stream; those of task −1 are left out."""
 
     images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
-    labels: Tensor  # [M] int64, numbered by the stream; in regression the targets, float32
+    labels: Tensor  # [M] int64, as the stream numbers them; in regression the targets, float32
     tasks: Tensor  # [M] int64
-    groups: Tensor  # [M] int64: samples of a group stay on one side of the validation split
+    groups: Tensor  # [M] int64: a group stays on one side of the validation split
 
 
 def assemble(
@@ -37,14 +37,20 @@ def assemble(
     seed: int,
     device: str,
 ) -> Stream:
-    """The stream of this outline. Raises DataError for a task or class without samples."""
+    """The stream of this outline.
+
+    Raises DataError for a task or class without samples, ConfigError for a validation fraction
+    that holds out nothing of a task.
+    """
     pixels = pixels.to(device)
     training = _samples(train, pixels, device)
     testing = _samples(test, pixels, device)
     ranges = outline.ranges()
     competing = _competing(outline, ranges, scope, device)
+    ends = [classes.stop for classes in ranges]
     tasks, tests = [], []
     for index, classes in enumerate(ranges):
+        old = max(ends[:index], default=0)
         mine = torch.nonzero(train.tasks == index).flatten()
         kept, held_out = _split(train, mine, outline.likelihood, outline.validation_fraction)
         task = Task(
@@ -52,11 +58,11 @@ def assemble(
             name=outline.names[index],
             labels=outline.labels[index],
             classes=classes,
-            old=0 if index == 0 else max(r.stop for r in ranges[:index]),
-            seen=max(r.stop for r in ranges[: index + 1]),
+            old=old,
+            seen=max(old, classes.stop),
             born=outline.born(index, scope),
             candidates=_candidates(outline, ranges, index, scope),
-            old_groups=_old_groups(outline, ranges[:index]),
+            old_groups=_old_groups(outline, ranges[:index], old),
             competing=competing,
             train=training[kept.to(device)],
             validation=training[held_out.to(device)],
@@ -78,27 +84,21 @@ def _samples(cut: Cut, pixels: Preparation, device: str) -> Samples:
 
 
 def _candidates(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:
-    if outline.scenario == "class_incremental" and scope == "all":
-        return range(outline.classes)
-    if outline.scenario == "class_incremental" and scope == "seen":
-        return range(ranges[index].stop)
-    return ranges[index]
+    if outline.scenario != "class_incremental" or scope == "new":
+        return ranges[index]
+    return range(outline.classes if scope == "all" else ranges[index].stop)
 
 
-def _old_groups(outline: Outline, before: list[range]) -> list[range]:
-    """One softmax over all old classes, or one a task where only a task's own compete."""
-    if not before:
-        return []
-    if outline.scenario == "task_incremental":
+def _old_groups(outline: Outline, before: list[range], old: int) -> list[range]:
+    """One softmax over all old classes, or one per task where only a task's own compete."""
+    if not before or outline.scenario == "task_incremental":
         return before
-    return [range(max(r.stop for r in before))]
+    return [range(old)]
 
 
 def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str) -> Tensor | None:
-    """None where the classifier's own mask of classes not born yet says it all."""
-    if outline.shared:
-        return None
-    if outline.scenario == "class_incremental" and scope != "new":
+    """`Task.competing`; None where all classes that are born compete."""
+    if outline.shared or (outline.scenario == "class_incremental" and scope != "new"):
         return None
     refuse_too_large("dataset.tasks", len(ranges), 4 * outline.classes**2)
     table = torch.full((outline.classes, outline.classes), -math.inf)
@@ -110,9 +110,9 @@ def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str)
 def _split(
     cut: Cut, index: Tensor, likelihood: Likelihood, fraction: float
 ) -> tuple[Tensor, Tensor]:
-    """Kept and held-out samples: of each class whole groups, to `fraction` of its samples.
+    """Kept and held-out samples: whole groups, which make up `fraction` of each class.
 
-    The same split whatever the seed, so that runs of several seeds are selected on the same data.
+    The split does not depend on the seed, so runs with other seeds are selected on the same data.
     """
     if fraction == 0:
         return index, index[:0]
@@ -129,7 +129,7 @@ def _split(
 
 
 def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
-    """Raise ConfigError if of some task nothing is held out, with the smallest fraction that
+    """Raise ConfigError if nothing is held out of some task. The hint is the smallest fraction that
     holds out a sample of each."""
     without = [task for task in tasks if len(task.validation) == 0]
     if not without:
@@ -146,10 +146,9 @@ def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
 def _check_samples(task: Task, kind: str, samples: Samples) -> None:
     """Raise DataError unless there is a sample of each class."""
     present = set(task.likelihood.kinds(samples.y).unique().tolist())
-    missing = [
-        label for c, label in zip(task.classes, task.labels, strict=True) if c not in present
-    ]
+    labels = zip(task.classes, task.labels, strict=True)
+    missing = [str(label) for number, label in labels if number not in present]
     if missing:
-        of_class = f" of class {', '.join(map(str, missing))}" if len(task.labels) > 1 else ""
+        of_class = f" of class {', '.join(missing)}" if len(task.labels) > 1 else ""
         place = f"task {task.index + 1} ({task.name})"
         raise DataError(f"data error: {place} has no {kind} sample{of_class}")

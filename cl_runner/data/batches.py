@@ -19,21 +19,23 @@ from cl_runner.randomness import Key, generator
 
 @dataclass(frozen=True)
 class Batch:
-    """What a strategy's objective is a function of."""
+    """The arguments of a strategy's objective."""
 
     x: Tensor  # [B, C, H, W] float32, as the network sees them
     y: Tensor  # [B] int64; in regression float32
     task: Task  # the task being learned, also for replayed samples
-    position: tuple[Key, ...]  # (seed, task, epoch, step): any draw is a function of it
-    index: Tensor  # [B] int64, the samples' numbers in the stream, also for replayed samples
+    position: tuple[Key, ...]  # (seed, task, epoch, step), which fixes every draw
+    index: Tensor  # [B] int64, numbers of the samples in the stream
     raw: Tensor  # [B, C, H, W] as stored, before normalisation and augmentation
-    columns: Mapping[str, Tensor] = field(default_factory=dict)  # [B, …] kept with replayed samples
+    columns: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # [B, …], stored with replayed samples
 
 
 def batches(
     samples: Samples, task: Task, *, epoch: int, batch_size: int, first_step: int = 0
 ) -> Iterator[Batch]:
-    """The batches of one epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
+    """The batches of an epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
     position = (task.seed, task.index, epoch)
     order = torch.randperm(len(samples), generator=generator(*position, "order"))
     shuffled = samples.index[order.to(samples.index.device)]

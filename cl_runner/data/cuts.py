@@ -30,10 +30,10 @@ from cl_runner.randomness import generator
 
 @target
 class ByClass:
-    """One data set, each task some of its classes (split MNIST and its kin).
+    """One data set, of which each task has some classes (split MNIST and the like).
 
-    `class_order` is the order in which the classes appear: `numeric`, `random` (drawn from the
-    seed) or a list of the data set's own labels. Classes beyond the last task are left out.
+    `class_order`: `numeric`, `random` (drawn from the seed) or a list of the data set's own labels.
+    Classes beyond the last task are left out.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ByClass:
         root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
-        # Not PerTask: all values act at once, in the shape of the head.
+        # Not PerTask: all values act at once, as they set the shape of the head.
         classes_per_task: PositiveInt | NonEmpty[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         validation_fraction: Fraction,
@@ -73,17 +73,15 @@ class ByClass:
             return self.class_order
         if self.class_order == "numeric":
             return list(range(self.source.classes))
-        order: list[int] = torch.randperm(
-            self.source.classes, generator=generator(seed, "class order")
-        ).tolist()
+        draw = generator(seed, "class order")
+        order: list[int] = torch.randperm(self.source.classes, generator=draw).tolist()
         return order
 
     def _cut(self, split: Split, outline: Outline) -> Cut:
         task_of = torch.full((self.source.classes,), -1)
         number_of = torch.zeros(self.source.classes, dtype=torch.int64)
-        for task, (labels, numbers) in enumerate(
-            zip(outline.labels, outline.ranges(), strict=True)
-        ):
+        for task, numbers in enumerate(outline.ranges()):
+            labels = outline.labels[task]
             task_of[labels] = task
             number_of[labels] = torch.tensor(numbers)
         return Cut(split.images, number_of[split.labels], task_of[split.labels], _groups(split))
@@ -136,7 +134,7 @@ class ByPermutation:
 
 @target
 class BySource:
-    """Several data sets with pictures and classes of the same number, one a task."""
+    """Several data sets, one per task, which agree in shape and number of classes."""
 
     def __init__(
         self,
@@ -169,7 +167,7 @@ class BySource:
 
 
 def _one_after_another(splits: list[Split], outline: Outline) -> Cut:
-    """Each split is a task; its labels move up to where the stream numbers them."""
+    """Each split as a task, with its labels moved to the numbers that the stream gives them."""
     starts = [numbers.start for numbers in outline.ranges()]
     return Cut(
         torch.cat([split.images for split in splits]),
@@ -186,7 +184,7 @@ def _groups(split: Split) -> Tensor:
 def _sizes(
     tasks: int, classes_per_task: int | list[int], source: Source, scenario: Scenario
 ) -> list[int]:
-    """Classes of each task. Raises ConfigError if the data set has not so many."""
+    """Number of classes of each task. Raises ConfigError if the data set has fewer in all."""
     at_most_one_a_task("classes_per_task", classes_per_task, tasks)
     sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]
     if sum(sizes) > source.classes:

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 grey 8 × 8 pictures that come with the package."""
+"""scikit-learn's handwritten digits: 1,797 grey 8 × 8 pictures, part of that package."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cl_runner.randomness import generator
 class Digits:
     """UCI's optical recognition of handwritten digits (Alpaydin & Kaynak 1998), test part.
 
-    The table is read where scikit-learn keeps it: importing scikit-learn takes over a second,
-    the run itself less. One fifth, the same for every seed, is the test split.
+    The table is read without importing scikit-learn, which takes longer than a small run. The test
+    split is one fifth, the same for every seed.
     """
 
     name = "digits"
@@ -31,9 +31,8 @@ class Digits:
         package = find_spec("sklearn")
         if package is None or package.origin is None:
             raise DataError("data error: digits needs scikit-learn; run: pip install scikit-learn")
-        table = np.loadtxt(
-            Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=","
-        )
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        table = np.loadtxt(file, delimiter=",")
         images = torch.from_numpy(table[:, :64] * 255 / 16).round().to(torch.uint8)
         labels = torch.from_numpy(table[:, 64]).long()
         order = torch.randperm(len(labels), generator=generator("digits"))

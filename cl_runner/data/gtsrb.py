@@ -1,4 +1,4 @@
-"""GTSRB: 26,640 + 12,630 colour pictures of 43 German traffic signs, brought to 32 × 32."""
+"""GTSRB: 26,640 + 12,630 colour pictures of 43 German traffic signs, resized to 32 × 32."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 SIZE = 32
 PICTURES = {"train": 26_640, "test": 12_630}
 PPM = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
-"""The header of a picture: width, height, and three bytes a pixel."""
+"""The header of a picture: its width and height; three bytes per pixel follow."""
 
 
 @target
 class GTSRB:
     """The German traffic sign recognition benchmark (Stallkamp et al. 2012).
 
-    Training pictures come in tracks of about 30 frames of one sign, nearly alike; a track is the
-    first number of the file name, and a group of the validation split. Decoding takes some twenty
+    Training pictures come in tracks: about 30 nearly equal frames of one sign. The first number of
+    a file's name is its track, which is a group in the validation split. Decoding takes some twenty
     seconds, so it is done once (`pictures.py`).
     """
 
@@ -66,8 +66,11 @@ def list_samples(root: str, split: Literal["train", "test"]) -> list[tuple[str, 
 
 
 def picture(path: str) -> Image:
-    """One picture, as large as it is. All of these have one form, so it is read here: a decoder of
-    any picture would take a damaged header for another size, or for one of gigabytes."""
+    """One picture at its own size.
+
+    All files have the same form, which is checked here: a general decoder would accept a damaged
+    header as another size, even one of gigabytes. Raises DataError.
+    """
     from PIL import Image
 
     try:

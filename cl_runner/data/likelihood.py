@@ -1,8 +1,8 @@
-"""What the outputs of a network say of a target: p(y | x), of classes or of real numbers.
+"""The likelihood p(y | x) that a network's outputs define: of classes, or of real numbers.
 
-All that depends on which of the two it is stands here; everything else asks its stream's outline,
-its task or its network for the likelihood. B samples, C outputs of the network. `candidates` are
-the outputs that compete for a sample, which a real number, with its one output, has no use for.
+Everything that depends on the kind of target is here. Other code asks its outline, its task or its
+network for the likelihood. B samples, C outputs of the network. `candidates` are the outputs that
+compete for a sample; real numbers have one output and ignore them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 
 class Likelihood(ABC):
-    """p(y | x). Has no state: one object serves all tasks."""
+    """p(y | x). Without state: one object serves all tasks."""
 
-    measure: ClassVar[str]  # the name in `measures.py` of how well y is predicted
+    measure: ClassVar[str]  # how well y is predicted: a name in `measures.py`
     inputs: ClassVar[torch.dtype]  # of samples as they are stored
     targets: ClassVar[torch.dtype]
 
@@ -27,16 +27,16 @@ class Likelihood(ABC):
     def loss(self, outputs: Tensor, y: Tensor, competing: Tensor | None) -> Tensor:
         """Mean over the batch of −log p(y | x), up to a constant. outputs: [B, C], y: [B].
 
-        competing: [C, C], its row y is added to the outputs of a sample; None: all compete.
+        competing: [C, C], whose row y is added to the outputs of a sample; None: all compete.
         """
 
     @abstractmethod
     def distillation(
         self, student: Tensor, teacher: Tensor, groups: Sequence[range], T: float, t_squared: bool
     ) -> Tensor:
-        """How far the student's p is from the teacher's, mean over the batch. Outputs: [B, C].
+        """Distance of the student's p from the teacher's, mean over the batch. Outputs: [B, C].
 
-        groups: the outputs that compete among themselves.
+        groups: the outputs that compete with each other.
         """
 
     @abstractmethod
@@ -49,16 +49,16 @@ class Likelihood(ABC):
 
     @abstractmethod
     def support(self, outputs: Tensor, candidates: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Values of y with their probabilities, both [B], over which the expectation of a squared
-        gradient of log p(y | x) is a sum. outputs: [B, C]."""
+        """Values of y with their probabilities, both [B]. Weighted by them, a sum over these values
+        is the expectation of the squared gradient of log p(y | x). outputs: [B, C]."""
 
     @abstractmethod
     def kinds(self, y: Tensor) -> Tensor:
-        """[B]: equal for targets of one kind, of which a split or a memory keeps a fair share."""
+        """[B]: the kind of each target. A split or a memory keeps a fair share of each kind."""
 
     @abstractmethod
     def is_certain(self, candidates: range) -> bool:
-        """Whether p(y | x) is one whatever the outputs are, so that there is nothing to learn."""
+        """Whether p(y | x) is 1 for any outputs, so that there is nothing to learn."""
 
 
 class Categorical(Likelihood):
@@ -110,7 +110,7 @@ class Categorical(Likelihood):
         return y
 
     def is_certain(self, candidates: range) -> bool:
-        """One class alone is always predicted."""
+        """A single class is always predicted."""
         return len(candidates) == 1
 
 
@@ -128,8 +128,8 @@ class Gaussian(Likelihood):
     def distillation(
         self, student: Tensor, teacher: Tensor, groups: Sequence[range], T: float, t_squared: bool
     ) -> Tensor:
-        """Mean squared difference of the two outputs, to which that of classes tends for large T
-        (Hinton et al. 2015, section 2.1)."""
+        """Mean squared difference of the outputs, which distillation of classes approaches for
+        large T (Hinton et al. 2015, section 2.1)."""
         return F.mse_loss(student, teacher)
 
     def log_p(self, outputs: Tensor, y: Tensor, candidates: range) -> Tensor:
@@ -140,12 +140,12 @@ class Gaussian(Likelihood):
         return outputs[:, 0] + self.deviation * noise
 
     def support(self, outputs: Tensor, candidates: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """One y at the distance of the standard deviation stands for all, as the squared gradient
-        is proportional to (y − f(x))²."""
+        """One y, a standard deviation away, stands for all: the squared gradient is proportional to
+        (y − f(x))²."""
         yield outputs[:, 0] + self.deviation, torch.ones_like(outputs[:, 0])
 
     def kinds(self, y: Tensor) -> Tensor:
-        """All real numbers are of one kind."""
+        """Real numbers are all of one kind."""
         return torch.zeros_like(y)
 
     def is_certain(self, candidates: range) -> bool:

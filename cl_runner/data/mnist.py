@@ -18,7 +18,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class FourFiles:
-    """A data set in MNIST's form: four files, known by their digests."""
+    """A data set in MNIST's format: four files with known digests."""
 
     name: str
     torchvision_class: str  # also the name of the folder
@@ -28,14 +28,14 @@ class FourFiles:
 
     def load(self, root: str) -> tuple[Split, Split]:
         self.check(root)
-        from torchvision import datasets  # here: importing it takes seconds, and digits do without
+        from torchvision import datasets  # not at the top: takes seconds, and digits do not need it
 
         read = getattr(datasets, self.torchvision_class)
-        train, test = (read(root, train=train) for train in (True, False))
+        train, test = read(root, train=True), read(root, train=False)
         return Split(train.data[:, None], train.targets), Split(test.data[:, None], test.targets)
 
     def check(self, root: str) -> None:
-        """Raise DataError unless the four extracted files are there with the published bytes."""
+        """Raise DataError unless the four extracted files have the published bytes."""
         for file, digest in zip(FILES, self.sha256, strict=True):
             verify(self.folder(root) / file, digest, remedy(self.name, root))
 

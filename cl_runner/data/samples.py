@@ -1,4 +1,4 @@
-"""Samples of a stream as tensors, and what the network sees of them.
+"""Samples of a stream as tensors, and how they are prepared for the network.
 
 Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
 [C, H, W] one picture.
@@ -23,13 +23,13 @@ from cl_runner.randomness import Key, draws, seed_of
 
 
 class Preparation(Protocol):
-    """What the network sees of stored samples: `Pixels` for pictures; in regression, themselves."""
+    """From stored samples to the input of the network: `Pixels`; in regression the identity."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """As the network sees them, without augmentation."""
+        """The network's input, without augmentation."""
 
     def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
-        """As it sees those of these ids in training, at this position."""
+        """The same in training, augmented by the samples' ids and the position."""
 
     def to(self, device: str) -> Preparation:
         """The same on this device."""
@@ -37,12 +37,12 @@ class Preparation(Protocol):
 
 @target
 class Pixels:
-    """From stored uint8 pictures to what the network sees: (pixel / 255 − mean) / std.
+    """From stored uint8 pictures to the network's input: (pixel / 255 − mean) / std.
 
-    `mean` and `std` have one value a colour; with `per_picture` they are those of each picture
-    itself, over all its pixels and colours, so dark and bright ones look alike. `crop_padding`
-    pixels of zero padding, then a random crop back to size; `flip` mirrors one half of the
-    pictures: both act on training samples alone.
+    `mean` and `std` have one value per colour. With `per_picture` they are those of each picture,
+    over all its pixels and colours, so that dark and bright ones look alike. `crop_padding`: zeros
+    are added at each side, then a random crop restores the size. `flip` mirrors a random half of
+    the pictures. Both act only on training samples.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Pixels:
         self.per_picture = per_picture
 
     def fitting(self, shape: tuple[int, int, int]) -> Pixels:
-        """Itself. Raises ConfigError if it cannot be for pictures of this shape [C, H, W]."""
+        """Itself. Raises ConfigError if it does not fit pictures of this shape [C, H, W]."""
         channels, *sides = shape
         values = len(self.shift)
         if values not in (1, channels):
@@ -87,25 +87,24 @@ class Pixels:
         """images: [B, C, H, W] uint8. Returns float32 of the same shape."""
         if self.per_picture:
             std, mean = torch.std_mean(images.float(), dim=(1, 2, 3), keepdim=True)
-            return (images - mean) / std.clamp(min=1)  # a picture of one colour has no deviation
+            return (images - mean) / std.clamp(min=1)  # the deviation of a plain picture is 0
         return images.float().mul_(self.scale).add_(self.shift)
 
     def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
-        """As `__call__` after the random crop and flip of each sample `ids` at this position."""
+        """As `__call__`, after a random crop and flip that depend on the id and the position."""
         if self.crop_padding == 0 and not self.flip:
             return self(images)
         chance = draws(seed_of(*position, "augmentation"), ids, 3)
         if self.crop_padding > 0:
             images = _crop(images, self.crop_padding, chance)
         if self.flip:
-            images = torch.where(
-                (chance[:, 2] % 2 == 1)[:, None, None, None], images.flip(-1), images
-            )
+            mirrored = chance[:, 2, None, None, None] % 2 == 1
+            images = torch.where(mirrored, images.flip(-1), images)
         return self(images)
 
 
 def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
-    """Each picture shifted by up to `padding` pixels either way, zeros at the border."""
+    """Each picture shifted by up to `padding` pixels in each direction; zeros fill the border."""
     height, width = images.shape[-2:]
     padded = F.pad(images, [padding] * 4)
     steps = chance[:, :2] % (2 * padding + 1)
@@ -118,10 +117,10 @@ def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of a stream: an index into its pictures, so parts and unions copy nothing."""
+    """Some samples of a stream, as an index into its pictures: parts and unions copy nothing."""
 
     images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
-    labels: Tensor  # [M] int64, numbered as the stream numbers them; in regression float32
+    labels: Tensor  # [M] int64, as the stream numbers them; in regression the targets, float32
     index: Tensor  # [N] int64
     pixels: Preparation
 
@@ -136,7 +135,7 @@ class Samples:
 
     @property
     def raw(self) -> Tensor:
-        """[N, C, H, W], as stored: uint8, in regression float32."""
+        """[N, C, H, W] as stored: uint8; in regression float32."""
         return self.images[self.index]
 
     @property
@@ -150,12 +149,12 @@ class Samples:
         return self.labels[self.index]
 
     def chunks(self, size: int) -> Iterator[Samples]:
-        """The samples in order, `size` at a time: for passes that do not train."""
+        """The samples in order, `size` at a time, for passes that do not train."""
         return (self[start : start + size] for start in range(0, len(self), size))
 
 
 def digest_of(*parts: Samples) -> str:
-    """SHA-256 of these samples as they are stored, in their order, with their labels."""
+    """SHA-256 of these samples and their labels as stored, in their order."""
     digest = hashlib.sha256()
     for samples in parts:
         for tensor in (samples.raw, samples.y):

@@ -1,4 +1,4 @@
-"""What a data set must give, and the checks that every data set passes when it is read."""
+"""What a data set must provide, and the checks that it passes when it is read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Split:
     """The training or the test part of a data set."""
 
     images: Tensor  # [N, C, H, W] uint8
-    labels: Tensor  # [N] int64, the data set's own numbering, 0 … classes − 1
-    groups: Tensor | None = None  # [N] int64: samples too alike to be on both sides of a split
+    labels: Tensor  # [N] int64, 0 … classes − 1 as the data set numbers them
+    groups: Tensor | None = None  # [N] int64: similar samples, to be kept on one side of a split
 
 
 class Source(Protocol):
-    """A data set of labelled pictures; it is loaded after all settings have been checked."""
+    """A data set of labelled pictures, loaded after all settings have been checked."""
 
     name: str
     classes: int
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 def read(source: Source, root: str) -> tuple[Split, Split]:
-    """Load a source and check what it gave: counts, types, label range, picture shape."""
+    """Load a source and check its counts, types, labels and picture shape. Raises DataError."""
     splits = source.load(root)
     for kind, split in zip(("training", "test"), splits, strict=True):
         where = f"data error: {source.name}, {kind} split: "
@@ -61,20 +61,20 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
 
 
 def remedy(name: str, root: str) -> str:
-    """How a user gets a data set that is not there or is damaged."""
+    """The command that replaces a data set that is missing or damaged."""
     return f"run: cl-data prepare {name} --root {root}"
 
 
 def verify(path: Path, sha256: str, advice: str) -> None:
-    """Raise DataError, naming the file, unless it is there with exactly these bytes."""
+    """Raise DataError, which names the file, unless it exists with exactly these bytes."""
     if not path.is_file():
         raise DataError(f"data error: {path} is missing; {advice}")
     if path.stat().st_size == 0:
         raise DataError(f"data error: {path} is empty; {advice}")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         raise DataError(
             f"data error: {path} is damaged "
-            f"(SHA-256 {found[:12]}…, expected {sha256[:12]}…); {advice}"
+            f"(SHA-256 {digest[:12]}…, expected {sha256[:12]}…); {advice}"
         )

@@ -1,7 +1,7 @@
-"""A stream of tasks: what is known of it before its data is read, and what a strategy sees of it.
+"""A stream of tasks: its outline, known before data is read, and the tasks as a strategy sees them.
 
-Classes are numbered in the order in which the stream shows them, so that the classes seen
-before a task are the slice [0, old). C is the number of classes of the whole stream.
+Classes are numbered in the order in which the stream shows them, so that the classes seen before a
+task are the slice [0, old). C is the number of classes of the whole stream.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Scope = Literal["all", "seen", "new"]
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a stream before its data is read."""
+    """What is known about a stream before its data is read."""
 
     scenario: Scenario | Literal["regression"]
     names: list[str]  # of the tasks
@@ -33,12 +33,12 @@ class Outline:
 
     @property
     def likelihood(self) -> Likelihood:
-        """Whether targets are classes or real numbers, and all that follows from it."""
+        """Whether targets are classes or real numbers, and everything that depends on it."""
         return GAUSSIAN if self.scenario == "regression" else CATEGORICAL
 
     @property
     def matrix(self) -> str:
-        """The matrix of `results.json` that metrics are read off."""
+        """The matrix of `results.json` that metrics are computed from."""
         own = self.scenario == "task_incremental"
         return "accuracy_task_il" if own else self.likelihood.measure
 
@@ -49,7 +49,7 @@ class Outline:
 
     @property
     def classes(self) -> int:
-        """Outputs of the network: all classes, or those of one task if tasks share them."""
+        """Number of outputs of the network: all classes, or those of one task where tasks share."""
         if self.shared:
             return len(self.labels[0])
         return sum(len(labels) for labels in self.labels)
@@ -62,14 +62,14 @@ class Outline:
         return [range(start, end) for start, end in pairwise(ends)]
 
     def born(self, index: int, scope: Scope) -> range:
-        """The classes whose rows of the classifier are drawn when this task begins: its own, or all
-        at once where all compete from the start."""
+        """The classes whose rows in the classifier are drawn when this task begins: its own, or all
+        of them at the first task where all compete from the start."""
         if scope == "all" or self.shared:
             return range(self.classes) if index == 0 else range(0)
         return self.ranges()[index]
 
     def births(self, scope: Scope) -> list[int]:
-        """How many rows are drawn together, in their order."""
+        """The sizes of the groups of rows that are drawn together, in their order."""
         born = [self.born(index, scope) for index in range(len(self.labels))]
         return [len(rows) for rows in born if len(rows) > 0]
 
@@ -84,21 +84,21 @@ class Task:
     classes: range  # the classes of this task, as the stream numbers them
     old: int  # classes seen before this task: the slice [0, old)
     seen: int  # classes seen when this task ends: the slice [0, seen)
-    born: range  # classes whose classifier rows are initialised when this task begins
+    born: range  # classes whose rows in the classifier are drawn when this task begins
     candidates: range  # classes that compete for a sample of this task
     old_groups: list[range]  # old classes, grouped by which compete with each other
     competing: Tensor | None  # [C, C]: row = label, 0 where a class competes, −∞ elsewhere
     train: Samples
     validation: Samples
     seed: int
-    likelihood: Likelihood  # of targets that are classes, or real numbers
+    likelihood: Likelihood  # of classes, or of real numbers
 
     @property
     def first(self) -> bool:
         return self.index == 0
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A fresh generator for one purpose at this task, the same whenever it is asked for."""
+        """A fresh generator for one purpose at this task; the same at each call."""
         return generator(self.seed, self.index, purpose)
 
     def random_training_samples(self, count: int | None, purpose: str) -> Samples:
@@ -109,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Stream:
-    """The tasks in the order in which they are learned, and their test samples."""
+    """The tasks in the order of learning, and their test samples."""
 
     outline: Outline
     tasks: list[Task]

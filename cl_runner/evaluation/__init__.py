@@ -1,1 +1,1 @@
-"""What a strategy gets right: the only readers of test data."""
+"""What a strategy predicts and how well. Only this package reads test data."""

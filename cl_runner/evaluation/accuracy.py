@@ -1,4 +1,4 @@
-"""Classes: the evaluator of accuracies, by both rules of which classes compete."""
+"""Classification: accuracies, under both rules for which classes compete."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.evaluation.predict import Predictions, predict
-from cl_runner.metrics import Matrix, Records, values
+from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
 
 
 class Accuracy(Evaluator):
-    """The share of samples whose class is predicted, among all classes seen so far and among the
-    task's own; the scenario says by which rule a run is measured."""
+    """The share of samples whose class is predicted correctly, once among all classes seen so far
+    and once among the classes of the task. The scenario decides which of the two is reported."""
 
     measure = "accuracy"
-    kept = ("among_seen", "among_own", "untrained", "before", "predictions")
+    kept = (*Evaluator.kept, "among_seen", "among_own", "untrained", "before", "predictions")
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)
@@ -29,13 +29,13 @@ class Accuracy(Evaluator):
         self.among_own: Matrix = []
         self.untrained: list[float] = []
         self.before: list[float | None] = []
-        self.predictions: dict[str, Tensor] = {}  # after each task on each so far, class numbers
+        self.predictions: dict[str, Tensor] = {}  # class numbers, for each element of the matrices
 
     def on(self, strategy: Strategy, samples: Samples, tested: Task, learned: Task) -> float:
         return self._accuracy(predict(strategy, samples, tested, learned.seen))
 
     def before_task(self, strategy: Strategy, task: Task) -> None:
-        """Where tasks share classes: the accuracy on a task that has not been learned yet."""
+        """Where tasks share classes, measure the accuracy on a task before it is learned."""
         if not self.outline.shared:
             return
         if task.first:
@@ -48,7 +48,6 @@ class Accuracy(Evaluator):
         return self.add_point(task, row)
 
     def after_task(self, strategy: Strategy, task: Task) -> list[float]:
-        """A row of each matrix; returns the accuracies by the scenario's own rule."""
         row = [predict(strategy, self.test[t.index], t, task.seen) for t in self.so_far(task)]
         for number, result in enumerate(row, start=1):
             key = f"after_task_{task.index + 1}_on_task_{number}"
@@ -60,28 +59,15 @@ class Accuracy(Evaluator):
         return self.add_point(task, [self._accuracy(r) for r in row])
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
-        R = self.among_own if self.outline.matrix == "accuracy_task_il" else self.among_seen
-        inside = self.evaluated_within
-        records = Records(
-            R=R,
-            sizes=[len(samples) for samples in self.test],
-            curve=self.curve if inside else None,
-            before=self.before or None,
-            untrained=self.untrained or None,
-            reference=reference,
-        )
         return {
             "accuracy": self.among_seen,
             "accuracy_task_il": None if self.outline.shared else self.among_own,
             "accuracy_validation": self.validation or None,
             "accuracy_reference": reference,
-            "accuracy_curve": [{"task": t, "accuracy": row} for t, row in self.curve]
-            if inside
-            else None,
+            "accuracy_curve": self.curve_within(),
             "accuracy_before_learning": self.before or None,
             "accuracy_untrained": self.untrained or None,
             "metrics_are_of": self.outline.matrix,
-            **values(records),
         }
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -97,5 +83,5 @@ class Accuracy(Evaluator):
 
 
 def _compact(classes: Tensor) -> Tensor:
-    """Class numbers in two bytes each: a run of many tasks keeps very many of them."""
+    """Class numbers in two bytes each: a run of many tasks stores very many of them."""
     return classes.to("cpu", torch.int16)

@@ -1,4 +1,4 @@
-"""Which evaluator a stream has: its likelihood says what is measured."""
+"""Which evaluator a stream needs: its likelihood decides what is measured."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ EVALUATORS: dict[str, type[Evaluator]] = {
 
 
 def evaluator_of(stream: Stream) -> Evaluator:
-    """A fresh evaluator for this stream."""
+    """A new evaluator for this stream."""
     return EVALUATORS[stream.outline.likelihood.measure](stream)

@@ -1,4 +1,4 @@
-"""What a strategy predicts of the test samples of a task."""
+"""What a strategy predicts for the samples of a task."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CHUNK = 1000  # samples at a time
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of the samples of one task, in the stream's class numbering; all [N] int64."""
+    """For the samples of one task, in the stream's class numbers; all [N] int64."""
 
     labels: Tensor
-    among_seen: Tensor  # the most likely of all classes seen so far
-    among_own: Tensor  # the most likely of the task's own classes
+    among_seen: Tensor  # the most likely among all classes seen so far
+    among_own: Tensor  # the most likely among the classes of the task
 
     @property
     def accuracy(self) -> float:
@@ -34,7 +34,7 @@ class Predictions:
 
 
 def predict(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Predictions:
-    """The predicted classes of samples of `task` when `seen` classes are known; see `outputs`."""
+    """The predicted classes of samples of `task`, when `seen` classes are known; see `outputs`."""
     scores = outputs(strategy, samples, task, seen)
     own = scores[:, task.classes.start : task.classes.stop]
     return Predictions(samples.y, scores.argmax(1), own.argmax(1) + task.classes.start)
@@ -45,13 +45,13 @@ def outputs(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Tens
     """The first `seen` outputs for samples of `task`, [N, seen].
 
     Runs in evaluation mode and leaves mode, buffers and generators as they were. Raises Diverged
-    when an output is not finite: the argmax of NaNs is class 0, and a dead model looks fine.
+    if an output is not finite: the argmax of NaNs is class 0, so a dead model would look fine.
     """
     with evaluation_mode(strategy):
         chunks = [strategy.predict(chunk.x)[:, :seen] for chunk in samples.chunks(CHUNK)]
-    found = torch.cat(chunks)
-    wrong = torch.nonzero(~torch.isfinite(found).all(1)).flatten()
+    result = torch.cat(chunks)
+    wrong = torch.nonzero(~torch.isfinite(result).all(1)).flatten()
     if len(wrong) > 0:
         place = f"sample {int(wrong[0])} of task {task.index + 1}"
         raise Diverged(f"diverged: the output for {place} is not finite")
-    return found
+    return result

@@ -1,11 +1,8 @@
-"""Real numbers: the evaluator of squared errors.
-
-M[t][k] is the mean squared error on task k's test targets after learning task t, None above the
-diagonal; T is the number of tasks. A metric that does not apply is None, never 0 or NaN.
-"""
+"""Regression: mean squared errors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,28 +14,24 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.evaluation.predict import outputs
-from cl_runner.metrics import Matrix, Records
-from cl_runner.metrics import values as metrics_of
+from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
 
 
 class SquaredError(Evaluator):
-    """All tasks are predicted at each evaluation, those to come too, so that the function can be
-    drawn over the whole range (`fits`, in `predictions.npz`)."""
+    """The mean squared error on a task's test targets. Each evaluation also predicts later tasks,
+    so that the function can be drawn over the whole range (`fits`, in `predictions.npz`)."""
 
     measure = "mse"
-    kept = ("mse", "fits")
+    kept = (*Evaluator.kept, "mse", "fits")
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)
         self.mse: Matrix = []
-        self.fits: list[Tensor] = []  # at each point of the curve, [N] over the tests of all tasks
+        self.fits: list[Tensor] = []  # at each point of the curve, [N] over all test samples
 
     def on(self, strategy: Strategy, samples: Samples, tested: Task, learned: Task) -> float:
         return _mse(_values(strategy, samples, tested), samples)
-
-    def before_task(self, strategy: Strategy, task: Task) -> None:
-        """Nothing is measured before a task."""
 
     def within_task(self, strategy: Strategy, task: Task) -> list[float]:
         fits = [_values(strategy, self.test[t.index], t) for t in self.tasks]
@@ -53,18 +46,15 @@ class SquaredError(Evaluator):
         return row
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
-        inside = self.evaluated_within
-        curve = [{"task": t, "mse": row} for t, row in self.curve]
         return {
             "mse": self.mse,
             "mse_validation": self.validation or None,
-            "mse_curve": curve if inside else None,
+            "mse_curve": self.curve_within(),
             "metrics_are_of": self.outline.matrix,
-            **metrics_of(Records(M=self.mse)),
         }
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """What `predictions.npz` holds: the data, and `fits` [evaluations, N] at `inputs` [N]."""
+        """The data, and `fits` [evaluations, N] at `inputs` [N]."""
         train = [task.train for task in self.tasks]
         return {
             "inputs": _flat(s.raw for s in self.test),
@@ -79,7 +69,7 @@ class SquaredError(Evaluator):
 
 
 def _values(strategy: Strategy, samples: Samples, task: Task) -> Tensor:
-    """f(x) of samples of a task, [N]."""
+    """f(x) for samples of a task, [N]."""
     return outputs(strategy, samples, task, seen=1)[:, 0]
 
 
@@ -87,6 +77,6 @@ def _mse(values: Tensor, samples: Samples) -> float:
     return F.mse_loss(values.double(), samples.y.double()).item()
 
 
-def _flat(tensors: Any) -> np.ndarray[Any, Any]:
+def _flat(tensors: Iterable[Tensor]) -> np.ndarray[Any, Any]:
     flat: np.ndarray[Any, Any] = torch.cat([t.flatten() for t in tensors]).cpu().numpy()
     return flat

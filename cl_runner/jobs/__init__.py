@@ -1,1 +1,1 @@
-"""Many runs, one engine: what a job is, how jobs are started, what became of each."""
+"""Many runs: what a job is, how jobs are started, and how each ended."""

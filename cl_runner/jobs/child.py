@@ -1,11 +1,10 @@
-"""`cl-train` in a child process: begun, waited for, asked what went wrong.
+"""`cl-train` in a child process: start it, wait for it, read why it failed.
 
-The child is forked from a process that has imported torch and nothing else, which spares seconds.
+The child is forked from a server process that has imported torch, which saves seconds.
 """
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -17,48 +16,51 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock, Thread
 
-_ENDS = Lock()
-"""Whoever begins a process through multiprocessing asks for the end of all others, and the end can
-be read once: the later of two threads that read it is given 255."""
+from cl_runner import train
+
+_EXIT_CODES = Lock()
+"""Starting a process makes multiprocessing collect the exit codes of all others. Each can be
+collected only once: of two threads that try, the later one gets 255."""
 
 
 class Child:
-    """One `cl-train WORDS`. May be used in any thread."""
+    """One `cl-train WORDS`. May be used from any thread."""
 
     def __init__(self, words: Sequence[str], printed: Path) -> None:
-        """Begin it; what it prints is in the files `stdout` and `stderr` of `printed`."""
-        os.environ["OMP_NUM_THREADS"] = "1"  # children stand side by side, one core each
+        """Start it. Its output goes to the files `stdout` and `stderr` in `printed`."""
+        os.environ["OMP_NUM_THREADS"] = "1"  # children run side by side, one core each
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(["cl_runner.training.run"])
         self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), printed))
-        # Ctrl-C reaches the server, too, which would print where in torch's import it was. Starting
-        # the tracker unblocks the signal again, so that comes first.
+        # Ctrl-C also reaches the server, which would print a traceback from importing torch.
+        # Starting the tracker unblocks the signal again, so start it first.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _ENDS:
+            with _EXIT_CODES:
                 self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit code; None if it is still at work after so long (None: as long as it takes)."""
+        """The exit code; None if it is still running after that time. Without a time, wait for
+        the end."""
         wait([self.process.sentinel], seconds)
-        with _ENDS:
+        with _EXIT_CODES:
             self.process.join(0)
             return self.process.exitcode
 
     def interrupt(self) -> None:
-        """Let the run save its state and end, as does the death of this process, however it comes:
-        no child is left at work that nobody waits for."""
+        """Ask the run to save its state and end. The same happens if this process dies in any
+        way: no child keeps running that nobody waits for."""
         self.process.terminate()
 
 
 def complaint(printed: Path) -> str:
     """The line that says why a child failed."""
     file = printed / "stderr"
-    lines = (file.read_text("utf-8") if file.exists() else "").strip().splitlines() or ["no word"]
-    return next((line for line in lines if " error: " in line), lines[-1])
+    lines = file.read_text("utf-8").strip().splitlines() if file.exists() else []
+    return next((line for line in lines if " error: " in line), (lines or ["no message"])[-1])
 
 
 def _cl_train(words: list[str], printed: Path) -> None:
@@ -66,17 +68,17 @@ def _cl_train(words: list[str], printed: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         with (printed / name).open("w") as file:
             os.dup2(file.fileno(), number)
-        setattr(sys, name, None)  # made anew for this descriptor by `terminal`
+        setattr(sys, name, None)  # `terminal` opens it again for this descriptor
     parent = multiprocessing.parent_process()
     assert parent is not None
     end_with(parent.sentinel)
     sys.argv = ["cl-train", *words]
-    importlib.import_module("cl_runner.train").main()  # a command, by its name
+    train.main()
 
 
 def end_with(parent: int) -> None:
-    """From now on this process is asked to save and end when its parent ends, which closes this
-    descriptor."""
+    """From now on, ask this process to save and end when its parent ends. parent: a descriptor
+    that becomes readable then."""
 
     def follow() -> None:
         wait([parent])

@@ -1,7 +1,7 @@
-"""The default launcher: jobs one after another, each in a child process of its own.
+"""The default launcher: jobs one after another, each in its own child process.
 
-What ends a job's process ends no other job, and nothing that a job leaves in memory reaches the
-next. The child is forked from the sweep, which has imported all that takes long.
+If a job's process dies, the other jobs still run, and nothing that a job leaves in memory reaches
+the next. The child is forked from the sweep, which has done the slow imports.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from cl_runner.training.signals import Signals
 
 log = logging.getLogger(__name__)
 NEEDED = ("cl_runner.training.run", "torch._dynamo")
-"""What each job imports, which takes seconds (the second with its optimizer): once, here."""
+"""Slow imports that every job needs (the second comes with its optimizer); done once, here."""
 
 
 class InTurn(Launcher):
-    """As Hydra's own launcher does it, but in a child."""
+    """Like Hydra's own launcher, but each job runs in a child process."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -50,7 +50,7 @@ class InTurn(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> list[JobReturn]:
-        """Run the jobs. Raises Interrupted, and begins no later one, if one was asked to stop."""
+        """Run the jobs. If one was asked to stop, raise Interrupted and start no other."""
         for module in NEEDED:
             importlib.import_module(module)
         setup_globals()
@@ -64,10 +64,10 @@ class InTurn(Launcher):
     def _outcome(self, overrides: list[str], number: int) -> JobReturn:
         log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
         code = in_child(lambda: self._job(overrides, number))
-        told = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-        if code != 0:  # why is in the job's folder
-            told.status, told.return_value = JobStatus.FAILED, RunError(f"ended with {code}")
-        return told
+        outcome = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        if code != 0:  # the job's folder says why
+            outcome.status, outcome.return_value = JobStatus.FAILED, RunError(f"ended with {code}")
+        return outcome
 
     def _job(self, overrides: list[str], number: int) -> int:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
@@ -84,16 +84,14 @@ class InTurn(Launcher):
 
 
 def in_child(job: Callable[[], int]) -> int:
-    """The exit code of a forked process that does this; a signal that ended it counts negatively.
+    """Run the job in a forked process. Returns its exit code, negative if a signal ended it.
 
-    Signals to this process reach the child, which saves its state and ends; Interrupted is raised
-    then. So it does if this process dies.
+    Signals to this process are passed on to the child, which saves its state and ends; then
+    Interrupted is raised. The child also saves and ends if this process dies.
     """
-    forwarded = mmap.mmap(-1, 1)  # shared with the child: how many signals came from here
-    lives, alive = os.pipe()  # the end of this process closes the pipe
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # else the child would say it again
-            stream.flush()
+    forwarded = mmap.mmap(-1, 1)  # shared with the child: how many signals were passed on
+    lives, alive = os.pipe()  # closed when this process ends
+    _flush()  # otherwise the child would print it again
     try:
         with _forwarding(forwarded) as (child, received):
             if child == 0:
@@ -101,8 +99,9 @@ def in_child(job: Callable[[], int]) -> int:
                 end_with(lives)
                 Signals.forwarded = forwarded
                 _do_and_exit(job)
-            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # its number stays taken until
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])  # here: no stranger is sent any
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        # Until here the child keeps its process id, so no signal can reach another process.
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         os.close(lives)
         os.close(alive)
@@ -116,8 +115,8 @@ def in_child(job: Callable[[], int]) -> int:
 
 @contextmanager
 def _forwarding(forwarded: mmap.mmap) -> Iterator[tuple[int, list[signal.Signals]]]:
-    """Fork; while this is entered, signals are passed on to the child. Gives its number, in the
-    child itself 0, and the signals so far."""
+    """Fork, and pass signals on to the child while entered. Gives its process id (0 in the child
+    itself) and the list of signals received so far."""
     received: list[signal.Signals] = []
     child = 0
 
@@ -127,10 +126,10 @@ def _forwarding(forwarded: mmap.mmap) -> Iterator[tuple[int, list[signal.Signals
         os.kill(child, number)
 
     before: dict[signal.Signals, Any] = {}
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)  # until it is known to whom
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)  # until the child exists
     try:
         with warnings.catch_warnings():
-            # Newer Pythons warn of threads, which numpy's libraries have, and which they prepare.
+            # Newer Pythons warn about threads. Those of numpy's libraries are prepared for a fork.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child != 0 and threading.current_thread() is threading.main_thread():
@@ -145,7 +144,7 @@ def _forwarding(forwarded: mmap.mmap) -> Iterator[tuple[int, list[signal.Signals
 
 
 def _do_and_exit(job: Callable[[], int]) -> None:
-    """Nothing that the parent has yet to do, such as its `finally`, may be done here."""
+    """Never return: what the parent has yet to do, such as its `finally`, must not run here."""
     code = 1
     try:
         code = job()
@@ -153,13 +152,17 @@ def _do_and_exit(job: Callable[[], int]) -> None:
         code = EXIT_CODES[stop.number]
     except KeyboardInterrupt:
         code = EXIT_CODES[signal.SIGINT]
-    except SystemExit:  # of the job, and in its folder, as is an error of its own
+    except SystemExit:  # raised by the job, whose folder says why
         pass
     except BaseException as error:
         with suppress(OSError, AttributeError):
             print(f"launcher error: {first_line(error)}", file=sys.stderr)
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # nobody may be reading any more
-                stream.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads it any more
+            stream.flush()

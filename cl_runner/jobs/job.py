@@ -1,9 +1,10 @@
-"""A job: one run among many. What it is called, where it is, how far it has come."""
+"""A job: one run among many. Its name, its folder, its state."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,64 +20,61 @@ from cl_runner.run_folder.read import DAMAGED, DONE, state_of
 from cl_runner.text import aligned
 
 FIRST_TASKS = "first_tasks"
-"""The folder beside the jobs in which first tasks are kept for those that share them."""
+"""The folder, next to the jobs, that keeps first tasks for the jobs that share them."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep, a search or a suite: settings as on the command line, and a folder."""
+    """A run of a sweep, a search or a suite."""
 
     folder: Path
-    varied: Mapping[str, str]  # the settings in which the jobs differ, secrets masked
-    overrides: Sequence[str]
-    config: Config = field(default_factory=dict)  # as it is written down, where it was composed
+    varied: Mapping[str, str]  # the settings that differ between jobs, secrets masked
+    overrides: Sequence[str]  # as on the command line
+    config: Config = field(default_factory=dict)  # as written to files; empty if not composed
 
     @property
     def label(self) -> str:
-        return label(self.varied)
+        """What tells it from the other jobs: `alpha=0.5, T=2`."""
+        return ", ".join(f"{last_part(key)}={value}" for key, value in self.varied.items())
 
     @property
     def state(self) -> str:
         return state_of(self.folder)
 
     def stamp(self) -> int:
-        """Changes whenever somebody begins or ends to work on it."""
+        """Changes whenever a process starts or stops working on the job."""
         file = self.folder / "status.json"
         return file.stat().st_mtime_ns if file.exists() else 0
-
-
-def label(varied: Mapping[str, str]) -> str:
-    """What a job is known by: `alpha=0.5, T=2`."""
-    return ", ".join(f"{last_part(key)}={value}" for key, value in varied.items())
 
 
 def jobs_of(
     points: Sequence[Sequence[str]], configs: Sequence[Config], title: str, folder: Path
 ) -> list[Job]:
-    """Points with equal settings are one job; one that is in the folder keeps its name, whatever
-    its number was. A name is a number, the experiment and a digest of the settings."""
+    """One job for all points with equal settings. A job that is already in the folder keeps its
+    name, whatever its number was."""
     varying = varied_keys(points)
-    found: dict[str, Job] = {}
+    jobs: dict[str, Job] = {}
     for point, config in zip(points, configs, strict=True):
         digest = settings_digest(config)[:8]
-        if digest in found:
+        if digest in jobs:
             continue
-        named = job_folder(folder, len(found), title, digest)
         values = dict(override.partition("=")[::2] for override in shown(point))
         varied = {key: values[key] for key in varying if key in values}
-        found[digest] = Job(named, varied, point, config)
-    return list(found.values())
+        place = job_folder(folder, len(jobs), title, digest)
+        jobs[digest] = Job(place, varied, point, config)
+    return list(jobs.values())
 
 
 def job_folder(folder: Path, number: int, title: str, digest: str) -> Path:
-    """The job's folder in that of the sweep: the one that is there for these settings, or a new
-    one. digest: of the settings, 8 characters."""
-    there = next(iter(sorted(folder.glob(f"*_{digest}"))), None)
-    return there or folder / f"{number:03}_{plain_name(title)}_{digest}"
+    """The job's folder below that of the sweep: the existing one for these settings, or a new one.
+    digest: 8 characters of the settings' digest."""
+    new = folder / f"{number:03}_{plain_name(title)}_{digest}"
+    return min(folder.glob(f"*_{digest}"), default=new)
 
 
 def command(job: Job, settings: Mapping[str, object]) -> list[str]:
-    """The job's own command line: with these settings, in its folder, continued if it was begun."""
+    """The job's own command line, with these settings: runs in its folder, and continues there if
+    it was started before."""
     place = {"output_root": job.folder.parent, "name": job.folder.name, "resume": "auto"}
     ours = {**place, **settings}
     kept = [override for override in job.overrides if key_of(override) not in ours]
@@ -84,8 +82,8 @@ def command(job: Job, settings: Mapping[str, object]) -> list[str]:
 
 
 def composed_command(job: Job, shared: bool) -> list[str]:
-    """The same for a job whose settings were composed: the threads that it was composed with, a
-    name for the tracker. shared: whether others have the same first task."""
+    """The same for a job whose settings were composed: also sets the threads and a name for the
+    tracker. shared: whether other jobs have the same first task."""
     settings: dict[str, object] = {"threads": job.config["threads"]}
     if shared and job.config["first_task_cache"] is None:
         settings["first_task_cache"] = job.folder.parent / FIRST_TASKS
@@ -95,7 +93,7 @@ def composed_command(job: Job, shared: bool) -> list[str]:
 
 
 def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:
-    """The keys that do not have the same value at all points, in the order of the command line."""
+    """The keys with more than one value, in the order of the command line."""
     values: dict[str, set[str]] = {}
     for point in points:
         for override in point:
@@ -104,33 +102,32 @@ def varied_keys(points: Sequence[Sequence[str]]) -> list[str]:
     return [key for key, seen in values.items() if len(seen) > 1]
 
 
-def sweep_name(title: str, configs: Iterable[Config]) -> str:
-    """The same for the same set of jobs, in whatever order they are given."""
-    digests = sorted({settings_digest(config) for config in configs})
-    return f"{plain_name(title)}_{hashlib.sha256(repr(digests).encode()).hexdigest()[:8]}"
+def digest_of(parts: Iterable[str]) -> str:
+    """8 characters, the same for the same parts in any order."""
+    return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:8]
 
 
 def plain_name(title: str) -> str:
-    """Fit for a folder's name on every file system."""
+    """Usable as a folder's name on every file system."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", title)[:60]
 
 
 def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
-    """One line per job: its settings, what became of it, its folder, its error in one line."""
+    """One line per job: folder, settings, state, error. Then how many jobs are in each state."""
     done_before = {job.folder for job in skipped}
-    rows, counts = [], dict[str, int]()
+    rows, counts = [], Counter[str]()
     for job in jobs:
         state = "skipped" if job.folder in done_before else job.state
         word = "done" if state == DONE else state
-        counts[word] = counts.get(word, 0) + 1
+        counts[word] += 1
         rows.append([job.folder.name, *job.varied.values(), word, _complaint(job.folder, state)])
-    keys = [last_part(key) for key in (jobs[0].varied if jobs else ())]
-    told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{told}"
+    keys = [last_part(key) for key in jobs[0].varied]
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{summary}"
 
 
 def _complaint(folder: Path, state: str) -> str:
-    """The first line of what went wrong."""
+    """The error in one line."""
     if state not in ("failed", DAMAGED):
         return ""
     try:

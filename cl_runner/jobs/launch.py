@@ -1,4 +1,4 @@
-"""Jobs side by side, each `cl-train` in a child process of this one."""
+"""Jobs side by side, each a `cl-train` in a child process."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ class Ended:
 
 
 class Children:
-    """Of one command: none is begun once it stops."""
+    """The children of one command. None is started once the command is stopping."""
 
     stopping = False
 
     def run(
         self, words: Sequence[str], meanwhile: Callable[[Child], object] = lambda child: None
     ) -> Ended:
-        """`cl-train WORDS` to its end. meanwhile: called a few times a second until then."""
+        """Run `cl-train WORDS` to its end. meanwhile: called a few times a second until then, and
+        once after it. Raises CancelledError once the command is stopping."""
         if self.stopping:
             raise CancelledError
         with TemporaryDirectory() as folder:
@@ -50,11 +51,11 @@ class Children:
 def side_by_side(
     jobs: Iterator[T], work: Callable[[T, Children], Outcome], at_a_time: int
 ) -> Iterator[tuple[T, Outcome]]:
-    """Work on jobs in threads, so many at a time, and give each with its outcome when it ends.
+    """Work on jobs in threads, and yield each with its outcome when it ends.
 
-    A job is asked for when there is a thread for it. After an interruption or an error, whether in
-    the work or in the caller, none is begun, and those under way end first: Ctrl-C reaches the
-    children too, which save their state.
+    The next job is taken only when a thread is free. After an interruption or an error, in the work
+    or in the caller, no job is started, and the running ones end first: Ctrl-C reaches the children
+    too, which save their state.
     """
     children = Children()
     under_way: dict[Future[Outcome], T] = {}

@@ -1,4 +1,4 @@
-"""What is known to go wrong with Hydra's launchers, said or set right before it does."""
+"""Known problems of Hydra's launchers, reported or prevented before they occur."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from omegaconf import DictConfig
 
 from cl_runner.errors import ConfigError
 from cl_runner.hidden import names_one
+from cl_runner.jobs import ray_cluster
 
 EXTRAS = {"joblib": "local", "submitit": "slurm", "ray": "ray"}
 
 
 def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
-    """Raise ConfigError for a launcher that is not installed, or whose queue is not there; and for
-    a secret among the overrides, if it is one that writes them down."""
+    """Raise ConfigError for a launcher that is not installed or has no queue on this machine, and
+    for a secret in the overrides of a launcher that writes them to files."""
     target = str(launcher.get("_target_"))
     secret = next(filter(names_one, overrides), None)
     if "submitit" in target and secret is not None:
@@ -32,38 +33,33 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
             remedy = f"pip install 'cl-runner[{extra}]'"
             raise ConfigError.of("hydra/launcher", extra, "is not installed", remedy)
     if target.endswith("submitit_launcher.SlurmLauncher") and which("sbatch") is None:
+        allowed = "sbatch was not found on this machine"
         remedy = "run the command on the cluster's login node"
-        raise ConfigError.of(
-            "hydra/launcher", "slurm", "sbatch was not found on this machine", remedy
-        )
+        raise ConfigError.of("hydra/launcher", "slurm", allowed, remedy)
 
 
 def connect(launcher: DictConfig) -> None:
-    """Raise ConfigError where no Ray cluster answers, or none that has what a job asks for."""
+    """Raise ConfigError if no Ray cluster answers, or it lacks what a job asks for."""
     if "ray" in launcher:
-        from cl_runner.jobs import ray_cluster
-
         ray_cluster.connect(launcher.ray)
 
 
 def disconnect(launcher: DictConfig) -> None:
-    """Stop what Ray still runs of ours: jobs handed over go on when the launcher breaks."""
+    """Stop our jobs on Ray: they continue when the launcher breaks."""
     if "ray" in launcher:
-        from cl_runner.jobs import ray_cluster
-
         ray_cluster.disconnect()
 
 
 def at_a_time(launcher: DictConfig) -> int | None:
-    """How many jobs to hand over at once: submitit's local executor starts all that it gets."""
+    """How many jobs to submit at once: submitit's local executor starts all of them together."""
     local = str(launcher.get("_target_")).endswith("submitit_launcher.LocalLauncher")
     return os.cpu_count() if local else None
 
 
 @dataclass(frozen=True)
 class Here:
-    """A job in the folder where the sweep was started, with its place of the data: a worker of a
-    cluster has those of the shell that started the cluster."""
+    """Runs a job in the folder where the sweep was started, with the sweep's `CL_DATA`: a cluster's
+    worker has the folder and variables of the shell that started the cluster."""
 
     job: TaskFunction
     folder: str = field(default_factory=os.getcwd)

@@ -6,29 +6,19 @@ import json
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cl_runner.config.masking import kept_overrides
 from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read, schemas
+from cl_runner.run_folder.files import write
 from cl_runner.run_folder.plain import Damaged
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """name: of the sweep. id: of its summary in W&B; None where there is no `sweep.json`."""
-
-    name: str
-    id: str | None
-    jobs: list[Job]
-
-
-def ledger(folder: Path, jobs: Sequence[Job]) -> str:
-    """`sweep.json`: what belongs to the sweep, for whoever reads its folder later. Its `id` stays
-    as it is in the folder."""
+def write_ledger(folder: Path, jobs: Sequence[Job]) -> None:
+    """Write `sweep.json`; an existing id is kept. Raises StorageError."""
     known = None
-    with suppress(Damaged):  # everything but the id is known
+    with suppress(Damaged):  # only the id is lost
         known = read.ledger(folder).id
     listed = [
         schemas.Job(
@@ -39,11 +29,10 @@ def ledger(folder: Path, jobs: Sequence[Job]) -> str:
         for job in jobs
     ]
     sweep = schemas.Ledger(sweep=folder.name, id=known or secrets.token_hex(4), jobs=listed)
-    return json.dumps(sweep.model_dump(), indent=1)
+    write(folder / "sweep.json", json.dumps(sweep.model_dump(), indent=1))
 
 
-def read_ledger(folder: Path) -> Ledger:
-    """The sweep.json of this folder; a sweep without jobs where there is none. Raises Damaged."""
-    written = read.ledger(folder)
-    jobs = [Job(folder / job.folder, job.varied, job.overrides) for job in written.jobs]
-    return Ledger(written.sweep, written.id, jobs)
+def jobs_in(folder: Path) -> list[Job]:
+    """The jobs listed in `sweep.json`; none if the file is missing. Raises Damaged."""
+    listed = read.ledger(folder).jobs
+    return [Job(folder / job.folder, job.varied, job.overrides) for job in listed]

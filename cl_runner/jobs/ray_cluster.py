@@ -1,6 +1,6 @@
-"""A Ray cluster that answers and has what the jobs ask for, or one line that says what is amiss.
+"""Connect to a Ray cluster, or say in one line what is wrong with it.
 
-Ray itself waits two minutes for an address at which nobody is, and for ever for a GPU that no node
+Ray itself waits two minutes for an address where nobody answers, and forever for a GPU that no node
 has.
 """
 
@@ -22,7 +22,7 @@ SECONDS = 10.0
 
 def connect(settings: DictConfig) -> None:
     """Start or find the cluster. settings: `init` and `remote`, the arguments of ray.init and
-    ray.remote. Raises ConfigError if it does not answer or no node has what a job asks for."""
+    ray.remote. Raises ConfigError if it does not answer, or if no node has what a job asks for."""
     plain: Any = OmegaConf.to_container(settings, resolve=True)
     init, remote = plain["init"], plain["remote"]
     init["address"] = str(init.get("address") or "local")
@@ -30,7 +30,7 @@ def connect(settings: DictConfig) -> None:
     import ray
 
     if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             ray.init(**init)
         except Exception as error:
@@ -46,14 +46,14 @@ def connect(settings: DictConfig) -> None:
 
 
 def disconnect() -> None:
-    """Let go of the cluster; jobs of ours that still run there are killed, a local one ends."""
+    """Disconnect. Our jobs that still run there are killed; a local cluster is stopped."""
     import ray
 
     ray.shutdown()
 
 
 def _reachable(init: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an address that is none or at which nobody listens."""
+    """Raise ConfigError for an address that is not valid or where nobody listens."""
     address = init["address"]
     if address == "local":
         return
@@ -64,7 +64,7 @@ def _reachable(init: Mapping[str, Any]) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():  # jobs do not get through ray://
+    if not host or "/" in host or not port.isdecimal():  # jobs do not work over ray://
         remedy = "run the command on a node of the cluster"
         allowed = "must be local, auto or HOST:PORT"
         raise ConfigError.of(f"{KEY}.init.address", address, allowed, remedy)
@@ -87,8 +87,6 @@ def _has(remote: Mapping[str, Any], nodes: list[dict[str, float]]) -> None:
     for key, (name, amount) in asked.items():
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if (amount or 0) > most:
-            allowed = f"no node of the cluster has more than {most:g} {name}"
-            raise ConfigError.of(
-                f"{KEY}.remote.{key}", amount, f"{allowed}; Ray would wait forever"
-            )
+            allowed = f"no node has more than {most:g} {name}; Ray would wait forever"
+            raise ConfigError.of(f"{KEY}.remote.{key}", amount, allowed)
         nodes = [node for node in nodes if node.get(name, 0.0) >= (amount or 0)]

@@ -1,10 +1,10 @@
 """The classifier of a network: a linear layer whose rows are born group by group.
 
-It has a row for every class of the stream, in one parameter for each group of rows that are born
-together. A class not seen yet has a row of zeros and its output is −∞; its row is drawn when its
-task begins. So shapes never change, and each group has optimizer state of its own. Rows that
-compete for no sample of a step, and that no term touches, are left alone by that step: by gradient,
-momentum and weight decay alike. It all behaves as separate heads would.
+It has a row for every class of the stream. Rows that are born together share a parameter, so that
+shapes never change and each group has its own optimizer state. Before its task begins, a class has
+a row of zeros and an output of −∞; then its row is drawn. A step changes no rows that compete for
+none of its samples and that no term touches: no gradient, momentum or weight decay acts on them.
+So it behaves like separate heads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NewRows = Annotated[Literal["zero", "default", "kaiming_normal"], LATER]
 
 
 class GrowingClassifier(nn.Module):
-    """A linear layer whose rows are born group by group. Made with all rows in one group."""
+    """A linear layer whose rows are born group by group; at first one group has all rows."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class GrowingClassifier(nn.Module):
         self.split([classes])
 
     def split(self, sizes: Sequence[int]) -> None:
-        """Rows that are born together, so many each: a parameter of its own for each group."""
+        """Set the number of rows in each group, all unborn. Each group is its own parameter."""
         self.sizes = list(sizes)
-        self.born = 0  # groups
+        self.born = 0  # number of groups
         self.weights = nn.ParameterList(torch.zeros(n, self.features) for n in sizes)
         self.biases = nn.ParameterList(torch.zeros(n) for n in sizes)
 
@@ -56,16 +56,16 @@ class GrowingClassifier(nn.Module):
         return torch.cat(list(self.biases))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C]; −∞ for classes not born yet, whose parameters take no part."""
+        """[B, C]; −∞ for classes not born yet, whose parameters are not used."""
         unborn, like = sum(self.sizes[self.born :]), self.weights[0]
-        # list(...) first: a slice of a ParameterList makes parameters of its own.
+        # list(...) first: a slice of a ParameterList makes new parameters.
         weights = [*list(self.weights)[: self.born], like.new_zeros(unborn, self.features)]
         biases = [*list(self.biases)[: self.born], like.new_full((unborn,), -math.inf)]
         return F.linear(features, torch.cat(weights), torch.cat(biases))
 
     @torch.no_grad()
     def grow(self, born: range, how: NewRows) -> None:
-        """Give birth to the next group, which are these classes; to none if there are none."""
+        """Draw the rows of the next group, which must be these classes; none if there are none."""
         if len(born) == 0:
             return
         start, size = sum(self.sizes[: self.born]), self.sizes[self.born]
@@ -79,11 +79,11 @@ class GrowingClassifier(nn.Module):
         self.born += 1
 
     def leave_alone_what_rests(self, all_compete: bool) -> None:
-        """After the backward pass: no gradient instead of one of zero for rows that are not born
-        yet and, unless `all_compete`, for groups of rows that nothing has touched.
+        """After the backward pass, remove the gradients of unborn rows and, unless `all_compete`,
+        of groups whose gradient is zero.
 
-        An optimizer acts on a gradient of zero too: with its momentum, with its weight decay, and
-        Adam turns the smallest decay into steps as large as any other.
+        An optimizer acts on a gradient of zero too, by momentum and weight decay, and Adam turns
+        the smallest decay into full steps.
         """
         groups = list(zip(self.weights, self.biases, strict=True))
         resting = groups[self.born :]
@@ -94,7 +94,7 @@ class GrowingClassifier(nn.Module):
 
 
 def _untouched(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Those whose gradient is zero, or that have none; the device is asked once."""
+    """The groups with a gradient of zero, found with a single transfer from the device."""
     learning = [g for g in groups if g[0].grad is not None and g[1].grad is not None]
     if not learning:
         return []
@@ -103,7 +103,7 @@ def _untouched(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Te
 
 
 def kaiming_normal_init(module: nn.Module) -> None:
-    """He et al. 2015: gain of ReLU for convolutions, gain 1 for linear layers; zero biases."""
+    """He et al. 2015: ReLU's gain for convolutions, gain 1 for linear layers; biases are zero."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         convolution = isinstance(module, nn.Conv2d)
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if convolution else "linear")

@@ -1,4 +1,4 @@
-"""Two small convolutional networks: the one of experiment 1, and a leaky one for colour."""
+"""Two small convolutional networks: one for grey pictures, and a leaky one for colour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cnn(
     new_rows: NewRows,
     inserted_layer: InsertedLayer,
 ) -> Network:
-    """[conv 3×3 → ReLU] a channel count → max-pool 2 → linear → ReLU → classifier."""
+    """[conv 3×3 → ReLU] per channel count → max-pool 2 → linear → ReLU → classifier."""
     inputs, height, width = shape
     layers: list[nn.Module] = []
     for outputs in channels:
@@ -53,9 +53,9 @@ def cnn_leaky(
     init: Init,
     new_rows: NewRows,
 ) -> Network:
-    """[conv 3×3 → leaky ReLU → max-pool 2] a channel count → linear → leaky ReLU → classifier.
+    """[conv 3×3 → leaky ReLU → max-pool 2] per channel count → linear → leaky ReLU → classifier.
 
-    `dropout`: the share of the hidden layer's outputs that is dropped in training.
+    `dropout`: the share of the hidden layer's outputs that are dropped in training.
     """
     inputs, height, width = shape
     if min(height, width) < 2 ** len(channels):
@@ -63,11 +63,8 @@ def cnn_leaky(
         raise ConfigError.of("channels", channels, allowed, "use fewer channels")
     layers: list[nn.Module] = []
     for outputs in channels:
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-            nn.LeakyReLU(negative_slope),
-            nn.MaxPool2d(2),
-        ]
+        conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        layers += [conv, nn.LeakyReLU(negative_slope), nn.MaxPool2d(2)]
         inputs, height, width = outputs, height // 2, width // 2
     flat = inputs * height * width
     layers += [nn.Flatten(), nn.Linear(flat, hidden), nn.LeakyReLU(negative_slope)]

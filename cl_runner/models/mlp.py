@@ -36,17 +36,15 @@ def mlp(
 ) -> Network:
     """Flattened picture → [linear → (BatchNorm) → activation] for each width → classifier.
 
-    `freeze_statistics`: BatchNorm keeps the first task's; `inserted_layer`: see `network.py`.
+    `freeze_statistics` and `inserted_layer`: see `network.py`.
     """
     if inserted_layer == "identity" and activation in ("tanh", "leaky_relu"):
-        allowed = (
-            f"does not work after {activation}: the inserted ReLU would cut off its negative values"
-        )
+        allowed = f"does not work after {activation}: the inserted ReLU would cut negative values"
         raise ConfigError.of("inserted_layer", inserted_layer, allowed, "activation=relu")
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = prod(shape)
     for width in widths:
-        # BatchNorm takes a bias away again: its gradient is noise, of which Adam makes steps.
+        # BatchNorm removes a bias: its gradient would be noise, which Adam turns into steps.
         layers.append(nn.Linear(inputs, width, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm1d(width))

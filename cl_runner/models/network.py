@@ -1,12 +1,12 @@
 """A network: a body that computes features, and a growing classifier (`classifier.py`).
 
-Two things may change when the second task begins: a hidden layer may be inserted before the
-classifier, drawn as torch draws it or the identity (which changes nothing at first, as features
-behind a ReLU are not negative); BatchNorm's statistics may be frozen at those of the first task.
-Without that they move in every step of later tasks, also where the head alone learns.
+Two things may change when the second task begins. A hidden layer may be inserted before the
+classifier: random, or the identity, which changes nothing at first because features behind a ReLU
+are not negative. And BatchNorm's statistics may be frozen as the first task left them; otherwise
+they move in every step of later tasks, even where only the head learns.
 
-A parameter whose `requires_grad` the model has set to False stays frozen through the whole run: no
-gradient, no optimizer state, no penalty. BatchNorm over frozen parameters stays in evaluation mode.
+A parameter whose `requires_grad` the model sets to False stays frozen through the whole run: it has
+no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in evaluation mode.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Network(nn.Module):
         self.body = body
         self.shape = shape
         self.likelihood: Likelihood = CATEGORICAL
-        self.inserted = None if inserted_layer == "none" else _no_layer_yet(features)
+        self.inserted = None if inserted_layer == "none" else _zero_layer(features)
         self.classifier = GrowingClassifier(features, classes)
         self.stage = Stage()
         self.init: Init = init
@@ -62,12 +62,12 @@ class Network(nn.Module):
 
     @property
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters that the model has not frozen, in the order of `parameters()`. P is how
-        many numbers they hold. A phase in which some of them rest changes nothing here."""
+        """The parameters that the model has not frozen, in the order of `parameters()`. They hold P
+        numbers. A phase in which only the head learns does not change this list."""
         return [p for name, p in self.named_parameters() if name not in self.frozen]
 
     def _frozen(self) -> frozenset[str]:
-        """Those that the model's author has taken the gradient from, before a run begins."""
+        """The names of those without a gradient before the run begins."""
         return frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
 
     @property
@@ -76,8 +76,8 @@ class Network(nn.Module):
         return sum(self.classifier.sizes)
 
     def fit_to(self, outline: Outline, scope: Scope) -> None:
-        """Before all else: what the outputs are of, and which rows of the classifier are born
-        together."""
+        """Set the likelihood, and which rows of the classifier are born together. Comes before any
+        use of the network."""
         self.likelihood = outline.likelihood
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
@@ -88,14 +88,14 @@ class Network(nn.Module):
         return logits
 
     def features(self, x: Tensor) -> Tensor:
-        """[B, features]: what the classifier sees."""
+        """[B, features]: the input of the classifier."""
         features: Tensor = self.body(x)
         if self.inserted is not None and self.stage.later:
             features = self.inserted(features)
         return features
 
     def grow(self, task: Task) -> None:
-        """Give birth to the classes of this task; the first ones are drawn as the body is."""
+        """Draw the rows of this task's classes: `init` for the first task, `new_rows` later."""
         how = self.init if task.first else self.new_rows
         with seeded(task.seed, task.index, "classifier rows"):
             self.classifier.grow(task.born, how)
@@ -106,16 +106,12 @@ class Network(nn.Module):
                     self._insert(self.inserted)
 
     def by_age(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-        """These parameters, together those that begin to learn together: an inserted layer and each
-        group of rows begin later than all else, so an optimizer knows less of them."""
-        later = [list(self.inserted.parameters())] if self.inserted is not None else []
-        later += [
-            list(rows) for rows in zip(self.classifier.weights, self.classifier.biases, strict=True)
-        ]
-        age_of = {parameter: age for age, group in enumerate(later, start=1) for parameter in group}
-        groups: list[list[nn.Parameter]] = [[] for _ in range(len(later) + 1)]
-        for parameter in parameters:
-            groups[age_of.get(parameter, 0)].append(parameter)
+        """These parameters, grouped by when they begin to learn: an inserted layer and each group
+        of rows begin later than the rest, so their optimizer state is younger."""
+        later = [] if self.inserted is None else [set(self.inserted.parameters())]
+        later += map(set, zip(self.classifier.weights, self.classifier.biases, strict=True))
+        first = set(parameters).difference(*later)
+        groups = [[p for p in parameters if p in group] for group in (first, *later)]
         return [group for group in groups if group]
 
     @torch.no_grad()
@@ -125,7 +121,7 @@ class Network(nn.Module):
         if self.inserted_layer == "identity":
             nn.init.eye_(layer.weight)
             return
-        # torch's own initialisation whatever `init` says: published numbers were made so.
+        # torch's own initialisation, whatever `init` is: the published numbers need it.
         drawn = nn.Linear(layer.in_features, layer.out_features)
         layer.weight.copy_(drawn.weight)
         layer.bias.copy_(drawn.bias)
@@ -140,14 +136,14 @@ class Network(nn.Module):
         return self
 
     def _is_frozen(self, prefix: str, layer: nn.Module) -> bool:
-        """Whether the layer's parameters are frozen; of one without any, whether the body's are."""
+        """Whether all its parameters are frozen; if it has none, all parameters of the body."""
         own = {f"{prefix}.{name}" for name, _ in layer.named_parameters()}
         whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
         return bool(self.frozen) and (own or whole) <= self.frozen
 
 
-def _no_layer_yet(features: int) -> nn.Sequential:
-    """Linear → ReLU, all zero; made without a random draw, so that the rest is as without it."""
+def _zero_layer(features: int) -> nn.Sequential:
+    """Linear → ReLU, all zero. Made without a random draw, so other draws stay the same."""
     layer = nn.utils.skip_init(nn.Linear, features, features)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -155,7 +151,7 @@ def _no_layer_yet(features: int) -> nn.Sequential:
 
 
 class Stage(nn.Module):
-    """Whether a second task has begun: what may then be different is so from there on."""
+    """Whether the second task has begun, from which on the network may be different."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +166,7 @@ class Stage(nn.Module):
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode inside; its own mode is put back afterwards."""
+    """Evaluation mode inside; afterwards the module is in its own mode again."""
     training = module.training
     module.eval()
     try:

@@ -18,7 +18,7 @@ def resnet18(
     new_rows: NewRows,
     freeze_statistics: FreezeStatistics,
 ) -> Network:
-    """torchvision's ResNet-18 (He et al. 2016) with the stem usual for 32 × 32 pictures.
+    """torchvision's ResNet-18 (He et al. 2016) with the usual stem for 32 × 32 pictures.
 
     The first convolution is 3 × 3 with stride 1, and there is no max-pool before the blocks.
     """

@@ -1,1 +1,1 @@
-"""What people look at: tables and figures, made from the files of finished runs."""
+"""Reports: a page, tables and figures, made from the files of finished runs."""

@@ -1,8 +1,7 @@
 """`best.yaml`: the setting that did best on validation data, as an experiment for `cl-train`.
 
-The run may have come from someone else, and a file of a folder that `--config-dir` names is taken
-for settings. So the file is plain data, of known settings alone, and is in a folder of its own, in
-which there is nothing that was not written here.
+The run may come from someone else, and Hydra reads settings from every file below `--config-dir`.
+So the file is plain data with known settings only, in a folder that holds nothing else.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from cl_runner.run_folder.plain import Damaged
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"
-OF_HYDRA = ("hydra", "defaults")
-"""Keys that Hydra would take for its own, at whatever depth."""
+HYDRAS_OWN = ("hydra", "defaults")
+"""Keys that mean something to Hydra, at any depth."""
 
 
 def write_best(run: Run, output: Path) -> Path:
-    """Write a file with all settings of this run that change its results, and return the folder
-    with which `cl-train --config-dir FOLDER experiment=best` is that run again.
+    """Write all settings of this run that change its results. Returns the folder with which
+    `cl-train --config-dir FOLDER experiment=best` repeats the run.
 
-    Left out is what the run's folder keeps masked, and what is no plain value.
+    Settings that are masked in the run's folder, or that are not plain values, are left out.
     """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     chosen = [{f"override /{group}": name} for group, name in options.items() if name]
@@ -55,7 +54,7 @@ def write_best(run: Run, output: Path) -> Path:
 
 
 def _own_folder(output: Path) -> Path:
-    """`output`/best, or best_2 and so on where somebody has put other things there."""
+    """`output`/best; if that holds anything else, best_2 and so on."""
     for number in count(1):
         folder = output / (NAME if number == 1 else f"{NAME}_{number}")
         ours = {folder: "dir", folder / "experiment": "dir"}
@@ -71,24 +70,21 @@ def _kind(path: Path) -> str:
 
 
 def _option(group: str, run: Run) -> str | None:
-    """The option of ours that this part was composed of: what the results name, if it is one; where
-    the command line chose a class, the option that it was put into."""
+    """The shipped option that this part was composed from: the one that the results name. If the
+    command line replaced its class, they name the class: then the one on the command line."""
+    ours = {file.stem for file in (CONF / group).glob("*.yaml")}
     named = str(getattr(run.results, group))
-    if _is_ours(group, named):
+    if named in ours:
         return named
     given: Sequence[str] = ()
-    with suppress(Damaged):  # all that it could say is the option's name
+    with suppress(Damaged):  # it would only give the option's name
         given = read.overrides(run.folder) or ()
     chosen = [override.partition("=")[2] for override in given if key_of(override) == group]
-    return chosen[-1] if chosen and _is_ours(group, chosen[-1]) else None
-
-
-def _is_ours(group: str, option: str) -> bool:
-    return option in {file.stem for file in (CONF / group).glob("*.yaml")}
+    return chosen[-1] if chosen and chosen[-1] in ours else None
 
 
 def _plain(node: Any, key: str, config: Config) -> Any:
-    """What of a node changes results and is a plain value. key: where it stands."""
+    """The plain values below a node that change results. key: the node's own."""
     if isinstance(node, list):
         return [_plain(value, key, config) for value in node if _is_plain(value)]
     if not isinstance(node, dict):
@@ -98,7 +94,7 @@ def _plain(node: Any, key: str, config: Config) -> Any:
     return {
         name: _plain(node[name], path, config)
         for path, name in below.items()
-        if name not in OF_HYDRA
+        if name not in HYDRAS_OWN
         and traits(path, config).changes_results
         and not is_place(name)
         and _is_plain(node[name])
@@ -106,7 +102,7 @@ def _plain(node: Any, key: str, config: Config) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Not masked, no interpolation, nothing that Hydra would ask for."""
+    """Whether it is data as it stands: not masked, no interpolation, not missing."""
     if isinstance(value, str):
         return value != "???" and not WORD.search(value) and "${" not in value
     if isinstance(value, float):

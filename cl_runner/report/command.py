@@ -1,25 +1,24 @@
-"""`cl-report FOLDER...`: what the runs below the folders say, as a page, tables and figures."""
+"""`cl-report FOLDER...`: reports on the runs below the folders, as a page, tables and figures."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cl_runner import terminal
 from cl_runner.report import best
 from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.ranking import rank
-from cl_runner.report.compare.runs import Run, printable, read
+from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
+from cl_runner.report.compare.values import counted
 from cl_runner.report.render import animation, drawings, figures, formats, tables
 from cl_runner.report.render.drawings import Drawing
-from cl_runner.report.render.page import Chapter, Choice, Page, Picture, addresses, inline
-from cl_runner.report.render.tables import Table
+from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
@@ -29,15 +28,17 @@ ALIAS = "--to-wandb"
 
 
 def main() -> None:
-    """Print the results and what can be concluded, then the files that were written."""
+    """Print the results and conclusions, then the files that were written."""
     if ALIAS in sys.argv:
         sys.argv.remove(ALIAS)
-        importlib.import_module("cl_runner.wandb_mirror.command").main()  # a command, by its name
+        from cl_runner.wandb_mirror import command as wandb
+
+        wandb.main()
         return
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="instead of FOLDER/report")
-    parser.add_argument(ALIAS, action="store_true", help="another name of the command cl-wandb")
+    parser.add_argument(ALIAS, action="store_true", help="run cl-wandb instead")
     terminal.run(parser, _print_report)
 
 
@@ -48,29 +49,34 @@ def _print_report(arguments: argparse.Namespace) -> None:
 
 
 def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
-    """Write what these runs say: `report.html`, tables, figures and, where data was held out,
-    `best/experiment/best.yaml`. Returns what a terminal should show, and the files. Raises
-    ConfigError if there is no run, StorageError if the files would be elsewhere, behind a link."""
+    """Write `report.html`, tables, figures and, if data was held out, `best/experiment/best.yaml`.
+    Returns lines for the terminal, and the files. Raises ConfigError if there is no run, and
+    StorageError if a symbolic link would lead the files elsewhere."""
     runs = read(folders)
     suite, lines = None, list[str]()
     try:
         suite = OfSuite.read(folders)
-    except Damaged as damaged:  # its runs are reported all the same
+    except Damaged as damaged:  # its runs are reported anyway
         lines = [str(damaged), ""]
     streams = sections(runs, suite.labels(runs) if suite else None)
     refuse_links(output, *output.rglob("*"))
     make(output)
-    pictures, files = _draw(suite.drawings(runs) if suite else [], output)
+    drawn = list(suite.drawings(runs)) if suite else []
+    files = _save(drawn, output)
     chapters = []
     for number, section in enumerate(streams, start=1):
         where = output if len(streams) == 1 else output / f"stream_{number}"
-        chapter, written = _chapter(section, where, [] if suite else drawings.of_section(section))
-        brief = _for_terminal(tables.results(section, brief=True))
-        lines += [section.title, *chapter.sentences, "", brief, ""]
+        compared = [] if suite else list(drawings.of_section(section))
+        chapter, written = _chapter(section, where, compared)
+        brief = tables.results(section, brief=True)
+        table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
+        lines += [section.title, *chapter.sentences, "", table, ""]
         chapters.append(chapter)
         files += written
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
-    page = Page(title, _counts(runs), chapters, [suite.verdict] if suite else [], pictures)
+    states = ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in runs).items())
+    counts = f"{counted(len(runs), 'run')}: {states}."
+    page = Page(title, counts, chapters, [suite.verdict] if suite else [], drawn)
     every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
     texts = {
         "report.html": page.render(),
@@ -85,11 +91,11 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
 
 
 def _chapter(
-    section: Section, output: Path, wanted: Iterable[Drawing]
+    section: Section, output: Path, drawn: Sequence[Drawing]
 ) -> tuple[Chapter, list[Path]]:
-    """What the page shows of a section; its figures and its best setting are written."""
+    """The chapter of a section, and the files of its figures and its best setting, now written."""
     ranking = rank(section)
-    pictures, files = _draw(wanted, output)
+    files = _save(drawn, output)
     panels = drawings.moving(section)
     if panels:
         files += animation.save(panels, output / "figures")
@@ -98,55 +104,42 @@ def _chapter(
     open_tables = [tables.results(section)]
     if len(ranking.places) > 1:
         open_tables.append(tables.ranking(section, ranking))
-    sensitive = tables.sensitivity(section)
-    open_tables += [sensitive] if sensitive.rows else []
+    sensitivity = tables.sensitivity(section)
+    if sensitivity.rows:
+        open_tables.append(sensitivity)
     details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
     chapter = Chapter(
         title=section.title,
         sentences=ranking.sentences,
         tables=open_tables,
-        figures=pictures,
+        figures=drawn,
         details=[table(section) for table in details],
-        frames=addresses(output / "figures" / animation.NAME) if panels else (),
+        frames=data_urls(output / "figures" / animation.NAME) if panels else (),
         choice=choice,
     )
     return chapter, files
 
 
-def _draw(wanted: Iterable[Drawing], output: Path) -> tuple[list[Picture], list[Path]]:
-    """Each figure for the page, and as SVG and PDF."""
-    pictures, files = [], []
-    for drawing in wanted:
-        files += figures.save(drawing.figure, output / "figures", drawing.name)
-        pictures.append(inline(drawing.figure, drawing.name, drawing.caption))
-    return pictures, files
+def _save(drawn: Sequence[Drawing], output: Path) -> list[Path]:
+    folder = output / "figures"
+    return [file for one in drawn for file in figures.save(one.figure, folder, one.name)]
 
 
 def _choice(section: Section, output: Path) -> tuple[Choice | None, list[Path]]:
-    """The setting chosen on validation data, if there is one, for the page and as a file."""
+    """The setting chosen on validation data, if any, and its file, now written."""
     group = section.chosen(section.measured)
     if group is None:
         return None, []
     value = section.measure.unit.text(group.validation.mean)
-    seeds = "1 seed" if group.validation.n == 1 else f"{group.validation.n} seeds"
-    among = len(section.eligible(section.measured))
-    compared = "1 setting" if among == 1 else f"{among} settings"
+    seeds = counted(group.validation.n, "seed")
+    settings = counted(len(section.eligible(section.measured)), "setting")
     why = (
         f"{group.label} is best on validation data after the last task: {section.measure.label}, "
-        f"mean over tasks and {seeds}, {value} ({compared} compared)."
+        f"mean over tasks and {seeds}, {value} ({settings} compared)."
     )
     folder = best.write_best(group.complete[0], output)
     command = f"cl-train --config-dir {shlex.quote(str(folder))} experiment={best.NAME}"
     return Choice(why, command), [folder / "experiment" / f"{best.NAME}.yaml"]
-
-
-def _counts(runs: Sequence[Run]) -> str:
-    counts = [f"{count} {state}" for state, count in Counter(run.state for run in runs).items()]
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(counts)}."
-
-
-def _for_terminal(table: Table) -> str:
-    return aligned(table.columns, [[cell.text for cell in row] for row in table.rows])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A suite's part in a report: what its runs are called, its verdict, the figures it asks for."""
+"""What a suite adds to a report: names for its runs, its verdict, the figures it asks for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.render.drawings import Drawing, of_suite
-from cl_runner.report.render.tables import Cell, Table
+from cl_runner.report.render.table import Cell, Table
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
@@ -26,8 +26,7 @@ class OfSuite:
 
     @classmethod
     def read(cls, folders: Sequence[Path]) -> OfSuite | None:
-        """None if this is not the folder of a suite. Raises Damaged for one that is none of
-        ours."""
+        """None if this is not the folder of a suite. Raises Damaged if no suite has its name."""
         verdict = read.verdict(folders[0]) if len(folders) == 1 else None
         if verdict is None:
             return None
@@ -36,24 +35,27 @@ class OfSuite:
         return cls(suites.read(verdict.suite), verdict.rows)
 
     def labels(self, runs: Sequence[Run]) -> dict[Path, str]:
-        """The suite's own names for its runs."""
+        """The suite's name for each run, by its folder."""
         known = {
             self.suite.folder_name(name, run.seed): name for run in runs for name in self.suite.runs
         }
         return {run.folder: known[n] for run in runs if (n := run.folder.name) in known}
 
     def drawings(self, runs: Sequence[Run]) -> Iterator[Drawing]:
-        return of_suite(self.suite, {run.folder.name: run for run in runs if run.complete})
+        labels = self.labels(runs)
+        seeds: dict[str, list[Run]] = {}
+        complete = [run for run in runs if run.complete and run.folder in labels]
+        for run in sorted(complete, key=lambda run: run.results.seed):
+            seeds.setdefault(labels[run.folder], []).append(run)
+        return of_suite(self.suite, seeds)
 
     @property
     def verdict(self) -> Table:
-        """Each published number beside ours."""
+        """Each published number next to ours."""
         rows = []
         for row in self.rows:
             digits = ".2f" if row.percent else ".3g"
-            numbers = [
-                Cell("–" if value is None else f"{value:{digits}}", value)
-                for value in (row.published, row.mean, row.deviation)
-            ]
-            rows.append([Cell(row.row), *numbers, Cell(str(row.n), row.n), Cell(row.verdict)])
+            values = (row.published, row.mean, row.deviation)
+            numbers = [*(Cell.number(value, digits) for value in values), Cell.number(row.n)]
+            rows.append([Cell(row.row), *numbers, Cell(row.verdict)])
         return Table("Verdict", COLUMNS, rows, [self.suite.title])

@@ -1,1 +1,1 @@
-"""Published numbers, the runs that should reach them, and the verdict."""
+"""Published numbers, the runs that should reach them, the verdict."""

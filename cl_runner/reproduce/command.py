@@ -1,9 +1,8 @@
-"""`cl-reproduce`: run a suite with all its seeds, print the verdict, exit 1 if a row is outside."""
+"""`cl-reproduce`: run a suite with all seeds, print the verdict, exit 1 if a row is outside."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
-from cl_runner.jobs.job import FIRST_TASKS, Job, command
+from cl_runner.jobs.job import FIRST_TASKS, Job, command, digest_of
 from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
@@ -29,12 +28,12 @@ from cl_runner.text import aligned
 
 
 def main() -> None:
-    """`cl-reproduce NAME`; `--list` names the suites."""
+    """`cl-reproduce NAME`. `--list` lists the suites."""
     parser = argparse.ArgumentParser(prog="cl-reproduce", description=__doc__)
     parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
-    parser.add_argument("--list", action="store_true", help="the suites, with the time they take")
-    parser.add_argument("--seeds", type=_integers, help="such as 0,1,2: instead of the suite's own")
+    parser.add_argument("--list", action="store_true", help="list the suites and their time")
+    parser.add_argument("--seeds", type=_integers, help="such as 0,1,2; replaces the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, reproduce, "run the same command to continue")
@@ -52,7 +51,7 @@ def listing() -> str:
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
-    """Run, judge, print, write verdict.md and verdict.json; 1 unless all rows are good."""
+    """Run, judge, print, write verdict.md and verdict.json. Returns 1 unless all rows are good."""
     if arguments.list or arguments.name is None:
         print(listing())
         return 0
@@ -63,12 +62,11 @@ def reproduce(arguments: argparse.Namespace) -> int:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
     changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
     folder = arguments.output / suite.name
-    if changes:  # are no runs of the suite itself
-        folder = folder / hashlib.sha256(repr(sorted(changes)).encode()).hexdigest()[:8]
+    if changes:  # not the suite itself, so not its folder
+        folder = folder / digest_of(changes)
     results = run_all(suite, folder, arguments.overrides, arguments.jobs)
-    verdicts = judge(
-        suite, {job: None if r is None else r.document() for job, r in results.items()}
-    )
+    documents = {run: None if r is None else r.document() for run, r in results.items()}
+    verdicts = judge(suite, documents)
     print(plain(verdicts))
     environment = next((r.environment for r in results.values() if r is not None), None)
     storage.make(folder)
@@ -81,30 +79,31 @@ def reproduce(arguments: argparse.Namespace) -> int:
 def run_all(
     suite: Suite, folder: Path, overrides: Sequence[str], at_a_time: int
 ) -> dict[tuple[str, int], Results | None]:
-    """The results of every run with every seed; what is complete is only read. One line per run."""
-    # Run by run: those of several seeds do not wait for each other's first task.
+    """The results of each run with each seed; complete runs are only read. Prints one line per
+    run."""
+    # All seeds of a run in a row: they do not wait for each other's first task.
     jobs = [job_of(suite, folder, overrides, r, s) for r in suite.runs for s in suite.seeds]
     results: dict[tuple[str, int], Results | None] = {}
-    for job, (found, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
+    for job, (result, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
         run, seed = job.varied["run"], job.varied["seed"]
-        results[run, int(seed)] = found
+        results[run, int(seed)] = result
         print(f"[{len(results)}/{len(jobs)}] {run}, seed {seed}: {outcome}", flush=True)
     return results
 
 
 def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed: int) -> Job:
-    """One run with one seed and one thread, in the folder of the suite."""
+    """One run with one seed and one thread, in the suite's folder."""
     shared = f"first_task_cache={quoted(folder / FIRST_TASKS)}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared, *overrides]
     return Job(folder / suite.folder_name(run, seed), {"run": run, "seed": str(seed)}, words)
 
 
 def run_one(job: Job, children: Children) -> tuple[Results | None, str]:
-    """Start or continue a run; its results and a word on it."""
+    """Start or continue a run. Returns its results, None if it failed, and how it ended."""
     ended = children.run(command(job, {}))
     if ended.code != 0:
         return None, f"failed with exit code {ended.code}: {ended.complaint}"
-    # With equal settings it may be a run of another name.
+    # A run with equal settings may have another name.
     folder = Path(ended.printed.strip().splitlines()[-1].partition("run folder: ")[2])
     try:
         results = read.results(folder)

@@ -1,4 +1,4 @@
-"""A suite: rows of published numbers, and the runs in which ours are found."""
+"""A suite: rows of published numbers, and the runs that give ours."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Row:
     row: str
     run: str
     metric: str
-    published: float | None = None  # in percent; None: a number of ours, with none to compare
-    tolerance: float | None = None  # in percentage points, either way
-    at_least: float | None = None  # a goal, or a published range, instead
+    published: float | None = None  # in percent; None: nothing was published
+    tolerance: float | None = None  # in percentage points, in both directions
+    at_least: float | None = None  # a goal, or the end of a published range, instead
     at_most: float | None = None
-    reason: str = ""  # of the tolerance or the goal
-    percent: bool = True  # whether it is a share, shown in percent; an error is not
+    reason: str = ""  # why this tolerance or goal
+    percent: bool = True  # a share, shown in percent; False for errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Suite:
     minutes: int  # on two cores
     seeds: list[int]
     common: list[str]  # settings of all runs, as on the command line
-    runs: dict[str, list[str]]  # what each run has beside them
+    runs: dict[str, list[str]]  # the further settings of each run
     rows: list[Row]
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
 
@@ -54,7 +54,7 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Suite:
-    """The suite of this name. Raises ConfigError for one that is not there."""
+    """The suite with this name. Raises ConfigError for an unknown name."""
     if name not in names():
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The verdict on a row: our mean over seeds beside the published number, in both directions."""
+"""The verdict on a row: our mean over seeds against the published number, in both directions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judged row; numbers in percent where the row is of a share."""
+    """One judged row. Its numbers are in percent if the row's are."""
 
     row: Row
     mean: float | None
     deviation: float | None  # sample standard deviation over seeds; None for fewer than two
     n: int
-    missing: int  # seeds whose run failed or has no such number: never dropped in silence
+    missing: int  # seeds whose run failed or lacks the number; never dropped silently
 
     @property
     def word(self) -> str:
@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
-        """What is allowed: published ± tolerance, or a goal."""
+        """The allowed range: published ± tolerance, or a goal."""
         row = self.row
         if row.published is None or row.tolerance is None:
             return row.at_least, row.at_most
@@ -47,11 +47,11 @@ class Verdict:
 
 
 Document = Mapping[str, Any]
-"""What is in a `results.json`, in which a row names a number by its path."""
+"""The content of a `results.json`."""
 
 
 def judge(suite: Suite, results: Mapping[tuple[str, int], Document | None]) -> list[Verdict]:
-    """One verdict per row. results: what each (run, seed) left, None where it failed."""
+    """One verdict per row. results: of each (run, seed), None if it failed."""
     return [_judge_row(row, [results[row.run, seed] for seed in suite.seeds]) for row in suite.rows]
 
 
@@ -75,8 +75,8 @@ def good(verdicts: Sequence[Verdict]) -> bool:
 
 
 def plain(verdicts: Sequence[Verdict]) -> str:
-    """The table for a terminal."""
-    return aligned(HEADER, [_cells(verdict) for verdict in verdicts])
+    """The table as text for a terminal."""
+    return aligned(HEADER, list(map(_cells, verdicts)))
 
 
 def markdown(
@@ -85,20 +85,19 @@ def markdown(
     verdicts: Sequence[Verdict],
     environment: Environment | None,
 ) -> str:
-    """The table as a page, with the reason of each tolerance and where it was run.
+    """The table as a page, with the reason for each tolerance, and the versions and machine.
 
-    changes: settings that were given beside the suite's own; environment: None if all runs failed.
+    changes: settings given in addition to the suite's own; environment: None if all runs failed.
     """
-    table = [HEADER, ["---"] * len(HEADER), *(_cells(verdict) for verdict in verdicts)]
+    table = [HEADER, ["---"] * len(HEADER), *map(_cells, verdicts)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    reasons = dict.fromkeys(v.row.reason for v in verdicts if v.row.reason)
+    reasons = dict.fromkeys(f"- {v.row.reason}" for v in verdicts if v.row.reason)
     where = "no run was finished" if environment is None else _where(environment)
     seeds = ", ".join(map(str, suite.seeds))
     head = [f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, ""]
-    notes = [f"Accuracies in %, mean and s.d. over seeds {seeds}.", ""]
-    why = [*(f"- {reason}" for reason in reasons), ""]
+    notes = [f"Accuracies in %, mean and s.d. over seeds {seeds}.", "", *reasons, ""]
     typed = " ".join(["cl-reproduce", suite.name, *changes])
-    return "\n".join([*head, *notes, *why, f"`{typed}`; {where}.", ""])
+    return "\n".join([*head, *notes, f"`{typed}`; {where}.", ""])
 
 
 def _where(environment: Environment) -> str:

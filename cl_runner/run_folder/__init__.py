@@ -1,1 +1,1 @@
-"""What the files of run, sweep and suite folders hold: read with limits, checked, typed."""
+"""The files of run, sweep and suite folders: read with limits, checked, typed."""

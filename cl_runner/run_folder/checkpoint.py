@@ -1,8 +1,8 @@
-"""Checkpoints: the complete state of a run, so written that a kill at any instant loses none.
+"""Checkpoints: the complete state of a run. A kill at any moment loses none of them.
 
-One file is one state: a line with the SHA-256 of all that follows, a line of JSON (the manifest:
+One file is one state: a line with the SHA-256 of everything after it, a line of JSON (the manifest:
 schema, size, task, step, settings), then a torch archive of tensors and plain values. The digest
-guards against accidents; against malice, nothing but tensors and plain values is ever loaded.
+protects against accidents. Against malice, nothing but tensors and plain values is ever loaded.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 from cl_runner.errors import CheckpointError, StorageError, first_line
-from cl_runner.run_folder.files import PART, write
+from cl_runner.run_folder.files import PART, make, write
 from cl_runner.run_folder.plain import of_json
 
 SCHEMA = 2
-KEEP = 2  # the newest, and the one before in case the newest is damaged
+State = dict[str, Any]
+KEEP = 2  # the newest, and the previous one in case the newest is damaged
 
 
 class Unusable(Exception):
@@ -28,7 +29,7 @@ class Unusable(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run: `settings` is the digest of what the run was told to do."""
+    """The checkpoints of one run; `settings` is the digest of its settings."""
 
     def __init__(self, folder: Path, settings: str) -> None:
         self.folder, self.settings = folder, settings
@@ -36,28 +37,24 @@ class Checkpoints:
     def save(self, state: State) -> None:
         """Write the state, then remove all but the newest two.
 
-        Raises StorageError, naming the checkpoint that is left, if it cannot be written.
+        Raises StorageError, which names the last good checkpoint, if it cannot be written.
         """
         task, step = state["position"]["task"], state["cost"]["steps"]
         manifest = {"schema": SCHEMA, "task": task, "step": step, "settings": self.settings}
         try:
-            self.folder.mkdir(exist_ok=True)
+            make(self.folder)
             write(self.folder / f"task-{task:05}-step-{step:010}.ckpt", packed(state, manifest))
-        except OSError as error:
-            raise StorageError.of(self.folder, error) from None
         except StorageError as error:
-            left = self.newest_first()
-            last = (
-                f"the last good checkpoint is {left[0].name}" if left else "no checkpoint is left"
-            )
-            raise StorageError(f"{error}; {last}") from None
+            old = self.newest_first()
+            left = f"the last good checkpoint is {old[0].name}" if old else "no checkpoint is left"
+            raise StorageError(f"{error}; {left}") from None
         self.prune(KEEP)
 
     def load(self) -> tuple[State | None, list[str]]:
-        """The newest state that can be used, None if none was ever saved; and warnings.
+        """The newest usable state, None if none was ever saved; and warnings.
 
-        A damaged newer one is set aside (its name then ends in .bad), of which a warning tells.
-        Raises CheckpointError if there are checkpoints and none can be used.
+        Each newer one that cannot be used is renamed to end in .bad, with a warning. Raises
+        CheckpointError if there are checkpoints, but none can be used.
         """
         problems: dict[Path, Unusable] = {}
         for file in self.newest_first():
@@ -70,16 +67,16 @@ class Checkpoints:
                 bad.rename(f"{bad}.bad")
             return state, [f"{p} {why}; going back to {file.name}" for p, why in problems.items()]
         if problems:
-            told = "; ".join(f"{file.name} {why}" for file, why in problems.items())
-            raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {told}")
+            reasons = "; ".join(f"{file.name} {why}" for file, why in problems.items())
+            raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {reasons}")
         return None, []
 
     def newest_first(self) -> list[Path]:
-        """The names tell the order; what a kill left half-written has another name."""
+        """All whole checkpoints; their names sort by age."""
         return sorted(self.folder.glob("*.ckpt"), reverse=True)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest so many, and what a kill left half-written."""
+        """Remove all but the newest `keep`, and any file that a kill left half-written."""
         for file in [*self.newest_first()[keep:], *self.folder.glob(f"*{PART}")]:
             file.unlink(missing_ok=True)
 
@@ -109,16 +106,16 @@ def loaded(archive: bytes) -> State:
     """The state in an archive. Raises Unusable."""
     try:
         state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    except Exception as error:  # nobody can list what torch raises on what it did not write
-        reason = first_line(error)
-        raise Unusable(f"holds more than tensors and plain values ({reason})") from None
+    except Exception as error:  # nobody can list what torch raises on a file it did not write
+        problem = f"holds more than tensors and plain values ({first_line(error)})"
+        raise Unusable(problem) from None
     if not isinstance(state, dict):
         raise Unusable("is not the state of a run")
     return state
 
 
 def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
-    """Manifest and archive of a checkpoint file. Raises Unusable for any that is not whole."""
+    """Manifest and archive of a checkpoint file. Raises Unusable if the file is not whole."""
     try:
         stated, _, rest = file.read_bytes().partition(b"\n")
     except OSError as error:
@@ -133,6 +130,3 @@ def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
     if manifest.get("schema") != SCHEMA:
         raise Unusable(f"has schema {manifest.get('schema')}, this version reads schema {SCHEMA}")
     return manifest, archive
-
-
-State = dict[str, Any]

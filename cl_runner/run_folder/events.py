@@ -1,4 +1,4 @@
-"""The lines of `metrics.jsonl`: what a run logs, one line per event."""
+"""The lines of `metrics.jsonl`, one per event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Line(Strict):
 
 
 class Step(_Line):
-    """The mean of the loss and of each of its terms since the last such line."""
+    """The mean of the loss and of each of its terms since the previous such line."""
 
     event: Literal["step"] = "step"
     task: Count
@@ -31,7 +31,7 @@ class Step(_Line):
 
 
 class Evaluation(_Line):
-    """What was measured on the tasks so far, after a task or within one."""
+    """The measure on each task so far, after a task or within one."""
 
     event: Literal["evaluation", "within_task"]
     task: Count
@@ -53,24 +53,24 @@ class Evaluation(_Line):
 
     @property
     def text(self) -> str:
-        """For people: `accuracy 91.2 88.0`."""
+        """For people, such as `accuracy 91.2 88.0`."""
         return " ".join([self.measure.logged, *map(self.measure.unit.text, self.row)])
 
     @property
     def validation(self) -> list[float] | None:
-        """The same on validation samples, where there are some."""
+        """The same on validation samples, if there are any."""
         row: list[float] | None = getattr(self, f"{self.measure.logged}_validation")
         return row
 
     @model_validator(mode="after")
     def _measured(self) -> Evaluation:
         if self.accuracy is None and self.mse is None:
-            raise ValueError("measured nothing")
+            raise ValueError("has no measurement")
         return self
 
 
 class Alarm(_Line):
-    """A term of the objective that does nothing."""
+    """A term of the objective that had no effect during a task."""
 
     event: Literal["alarm"] = "alarm"
     task: Count

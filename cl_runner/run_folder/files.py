@@ -1,4 +1,4 @@
-"""Files that are whole or not there: every write of a run folder, and the folder's lock."""
+"""Files that are whole or do not exist: all writes to a run folder, and the folder's lock."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cl_runner import lock
 from cl_runner.errors import StorageError
 
 PART = ".part"
-"""Ends the name of a file that is being written; after a kill one may be left."""
+"""Ends the name of a file that is being written. A kill may leave one behind."""
 LOCK = ".lock"
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Put a whole file in the place of an old one, durably, or leave the old one as it is.
+    """Replace a file as a whole, durably, or leave it as it is.
 
-    Raises StorageError, with nothing left behind, if there is no room or no right to.
+    Raises StorageError, with nothing left behind, if there is no space or no permission.
     """
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(path.name + PART)
@@ -41,7 +41,7 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def append(descriptor: int, line: str, path: Path) -> None:
-    """One line at the end of an open file, in one call of the system. Raises StorageError."""
+    """Add one line to an open file, in one system call. Raises StorageError."""
     try:
         _write_all(descriptor, f"{line}\n".encode())
     except OSError as error:
@@ -49,7 +49,7 @@ def append(descriptor: int, line: str, path: Path) -> None:
 
 
 def sync(descriptor: int, path: Path) -> int:
-    """The size of an open file, all of which is on the disk when this returns."""
+    """Make sure that all of an open file is on the disk; return its size. Raises StorageError."""
     try:
         os.fsync(descriptor)
         return os.fstat(descriptor).st_size
@@ -58,7 +58,7 @@ def sync(descriptor: int, path: Path) -> int:
 
 
 def make(folder: Path) -> None:
-    """Make a folder, and those above it, if they are not there. Raises StorageError."""
+    """Make a folder and those above it, if they do not exist. Raises StorageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,8 +66,8 @@ def make(folder: Path) -> None:
 
 
 def refuse_links(*paths: Path) -> None:
-    """Raise StorageError if one is a link: a folder may have come from someone else, and what is
-    written into it would be elsewhere."""
+    """Raise StorageError if one is a link: the folder may come from someone else, and we would
+    write somewhere else."""
     for path in paths:
         if path.is_symlink():
             raise StorageError(
@@ -77,8 +77,8 @@ def refuse_links(*paths: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and hold its lock. Raises FolderInUse, which names the owner, or
-    StorageError."""
+    """Make the folder and hold its lock. Raises StorageError, or FolderInUse, which names the
+    owner."""
     make(folder)
     refuse_links(*folder.glob("*"), *folder.glob("checkpoint/*"))
     with lock.held(folder / LOCK):
@@ -86,7 +86,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether some process holds the folder's lock now."""
+    """Whether a process holds the folder's lock now."""
     return lock.is_held(folder / LOCK)
 
 

@@ -1,10 +1,10 @@
-"""`results.json`, one schema for every run: what it measured, and the metrics of that."""
+"""`results.json`: what a run has measured and the metrics, one schema for all runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -16,11 +16,19 @@ from pydantic import (
 
 from cl_runner.measures import MEASURES, Measure
 from cl_runner.metrics import METRICS, Curve, Matrix, Metric, Records
-from cl_runner.run_folder.schemas import Count, Error, Node, Seconds, Share, Strict, saying
+from cl_runner.run_folder.schemas import (
+    Count,
+    Error,
+    ErrorMatrix,
+    Node,
+    Seconds,
+    Share,
+    ShareMatrix,
+    Strict,
+    with_text,
+)
 
 SCHEMA = 1
-Errors: TypeAlias = list[list[Error | None]] | None
-Shares: TypeAlias = list[list[Share | None]] | None
 
 
 class Task(Strict):
@@ -31,12 +39,15 @@ class Task(Strict):
     test_sha256: str = "not known"
 
 
-class Cost(Strict):
+class Spent(Strict):
     seconds: Seconds
     steps: Count
     samples_forward: Count
     samples_backward: Count
     peak_memory_bytes: Count
+
+
+class Cost(Spent):
     state_bytes: dict[str, Count]
 
 
@@ -63,8 +74,8 @@ def _measure(name: str) -> str:
 
 
 class Results(Strict):
-    """What a complete run has measured. In the file each metric has a key of its own, in the place
-    of `metrics`; one that the file lacks is computed from the rest."""
+    """What a complete run has measured. In the file each metric has its own key, in the place of
+    `metrics`. Metrics that the file lacks are computed from the rest."""
 
     schema_number: Annotated[Count, Field(alias="schema")] = SCHEMA
     experiment: str
@@ -73,17 +84,17 @@ class Results(Strict):
     strategy: str
     optimizer: str
     seed: Count
-    conventions: Annotated[Node, saying("scenario")]
+    conventions: Annotated[Node, with_text("scenario")]
     tasks: Annotated[list[Task], Field(min_length=1)]
-    accuracy: Shares = None
-    accuracy_task_il: Shares = None
-    accuracy_validation: Shares = None
-    accuracy_reference: Shares = None
+    accuracy: ShareMatrix | None = None
+    accuracy_task_il: ShareMatrix | None = None
+    accuracy_validation: ShareMatrix | None = None
+    accuracy_reference: ShareMatrix | None = None
     accuracy_curve: list[_Accuracies] | None = None
     accuracy_before_learning: list[Share | None] | None = None
     accuracy_untrained: list[Share] | None = None
-    mse: Errors = None
-    mse_validation: Errors = None
+    mse: ErrorMatrix | None = None
+    mse_validation: ErrorMatrix | None = None
     mse_curve: list[_Errors] | None = None
     metrics_are_of: Annotated[str, AfterValidator(_measure)]
     metrics: dict[str, float | None]
@@ -92,7 +103,7 @@ class Results(Strict):
     environment: Environment
 
     def document(self) -> dict[str, Any]:
-        """What the file holds."""
+        """The content of the file."""
         return self.model_dump(by_alias=True)
 
     @property
@@ -106,31 +117,31 @@ class Results(Strict):
 
     @property
     def score(self) -> float:
-        """The first of them, such that more is better."""
+        """The first of them, with the sign for which more is better."""
         first = self.headline[0]
         return first.gain(self.metrics[first.name] or 0.0)  # it is never None
 
     @property
     def matrix(self) -> Matrix:
-        """The one that metrics are read off: a row after each task, a column for each task."""
+        """The matrix that metrics are computed from: row t after task t, a column for each task."""
         matrix: Matrix = getattr(self, self.metrics_are_of)
         return matrix
 
     @property
     def validation(self) -> Matrix | None:
-        """The same on validation samples, where there are some."""
+        """The same on validation samples, if there are any."""
         matrix: Matrix | None = getattr(self, f"{self.measure.logged}_validation")
         return matrix
 
     @property
     def validation_mean(self) -> float | None:
-        """The mean of its last row, over all tasks: what settings are chosen by."""
+        """The mean of its last row, over all tasks: the criterion for choosing settings."""
         rows = self.validation
         return None if rows is None else fmean(v for v in rows[-1] if v is not None)
 
     @property
     def curve(self) -> Curve | None:
-        """The task being learned and the values of the tasks so far, at each evaluation."""
+        """At each evaluation, the task being learned and the values of the tasks so far."""
         if self.accuracy_curve is not None:
             return [(point.task, point.accuracy) for point in self.accuracy_curve]
         if self.mse_curve is not None:
@@ -139,7 +150,7 @@ class Results(Strict):
 
     @property
     def records(self) -> Records:
-        """What metrics are computed from."""
+        """The input of the metrics."""
         return Records(
             R=self.accuracy_task_il if self.metrics_are_of == "accuracy_task_il" else self.accuracy,
             M=self.mse,
@@ -161,7 +172,7 @@ class Results(Strict):
 
     @model_serializer(mode="wrap")
     def _flat(self, as_mapping: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Each metric under a key of its own."""
+        """Each metric under its own key."""
         flat: dict[str, Any] = {}
         for key, value in as_mapping(self).items():
             flat |= value if key == "metrics" else {key: value}
@@ -177,14 +188,14 @@ class Results(Strict):
             raise ValueError(f"lacks {self.metrics_are_of}")
         for name, rows in matrices.items():
             if rows is not None and not _is_matrix(rows, len(self.tasks)):
-                raise ValueError(f"{name} is no matrix with one row per task")
+                raise ValueError(f"{name} is not a matrix with one row per task")
         if any(t >= len(self.tasks) or len(row) != t + 1 for t, row in self.curve or ()):
-            raise ValueError("a curve has values for other tasks")
+            raise ValueError("the curve has values for other tasks")
         self._complete_metrics()
         return self
 
     def _complete_metrics(self) -> None:
-        """Those of the file, and all that it lacks."""
+        """Add the metrics that the file lacks, in the order of the registry."""
         records, stored = self.records, self.metrics
         self.metrics = {}
         for name, metric in METRICS.items():
@@ -197,7 +208,7 @@ class Results(Strict):
 
 
 def _is_matrix(rows: Sequence[Sequence[float | None]], size: int) -> bool:
-    """Square, and known on and below the diagonal."""
+    """Whether it is square, with a value at each place on and below the diagonal."""
     return len(rows) == size and all(
         len(row) == size and None not in row[: t + 1] for t, row in enumerate(rows)
     )

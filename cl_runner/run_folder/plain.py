@@ -1,7 +1,7 @@
-"""Plain values from the bytes of a file that nobody vouches for: limits come before decoding.
+"""Plain values from the bytes of an untrusted file: limits are checked before decoding.
 
-A folder may be damaged or come from someone else. Whatever is wrong with a file, it ends in one
-kind of error, `Damaged`.
+A folder may be damaged or come from someone else. Whatever is wrong with a file, the error is
+`Damaged`.
 """
 
 from __future__ import annotations
@@ -13,68 +13,83 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from cl_runner.errors import CheckpointError, first_line
 
-T = TypeVar("T")
 DEPTH = 32
-"""Of nesting; what we write has less than 10."""
+"""The deepest nesting that is read; what we write has less than 10 levels."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a report reads hundreds of files
 
 
 class Damaged(CheckpointError):
-    """A file of a folder that is not what we would have written: which one, and why."""
+    """A file that we would not have written so, and the reason."""
 
     def __init__(self, file: Path, reason: str) -> None:
         self.file, self.reason = file, reason
         super().__init__(f"checkpoint error: {file} is damaged: {reason}")
 
 
+class Missing(Damaged):
+    """There is no such file."""
+
+
 @contextmanager
-def told_as_damaged(file: Path) -> Iterator[None]:
-    """Whatever a decoder raises becomes Damaged: nobody can list all that zip, zlib, YAML, JSON
-    and numpy raise on bytes that they did not write."""
+def decoding(file: Path, place: str = "") -> Iterator[None]:
+    """Turn whatever a decoder raises into Damaged, with the place in the file. Nobody can list all
+    that zip, zlib, YAML, JSON and numpy raise on bytes that they did not write."""
     try:
         yield
     except Damaged:
         raise
     except Exception as error:
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
-        raise Damaged(file, reason) from None
+        raise Damaged(file, place + _reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line; the first complaint and its place if pydantic has several."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, ValidationError):
+        return first_line(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    complaint = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {complaint}" if key else complaint
 
 
 def content(file: Path, limit: int) -> bytes:
-    """All bytes of a regular file. Raises FileNotFoundError, or Damaged if they are more than
-    `limit`; a pipe, on which reading would wait for ever, is no such file."""
+    """All bytes of a regular file. Raises Missing if there is none, and Damaged if it has more than
+    `limit` bytes or is something else, such as a pipe, on which reading could wait for ever."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(file) from None
+        raise Missing(file, "it does not exist") from None
     except (OSError, ValueError) as error:
         raise Damaged(file, getattr(error, "strerror", None) or str(error)) from None
-    with os.fdopen(descriptor, "rb") as stream, told_as_damaged(file):
+    with os.fdopen(descriptor, "rb") as stream, decoding(file):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a regular file")
-        found = stream.read(limit + 1)
-        if len(found) > limit:
+        data = stream.read(limit + 1)
+        if len(data) > limit:
             raise ValueError(f"it has more than {limit} bytes")
-        return found
+        return data
 
 
 def of_json(data: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, or RecursionError, for what we never write."""
+    """The value of a JSON text. Raises ValueError or RecursionError for what we never write."""
     return checked(json.loads(data.decode(), parse_constant=_refused), math.isfinite)
 
 
 def of_yaml(data: bytes) -> Any:
-    """The value of a YAML text, which has no aliases: a few lines of them make gigabytes."""
+    """The value of a YAML text. Aliases are refused: a few lines of them can make gigabytes."""
     text, depth = data.decode(), 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise ValueError("it has an alias, or an anchor for one")
+            raise ValueError("it has an alias or an anchor")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:
@@ -83,7 +98,7 @@ def of_yaml(data: bytes) -> Any:
 
 
 def as_yaml(node: Any, **style: Any) -> str:
-    """The text of plain values, without aliases where one list stands in two places."""
+    """The YAML text of plain values, without aliases even if a list occurs twice."""
     text: str = yaml.dump(node, Dumper=_WithoutAliases, **style)
     return text
 
@@ -94,8 +109,8 @@ class _WithoutAliases(yaml.SafeDumper):
 
 
 def checked(root: Any, number: Callable[[float], bool]) -> Any:
-    """The same value, if it is made of what JSON can say: text that can be written, numbers of 64
-    bits that pass `number`, keys that are text, and no deep nesting."""
+    """The same value, if JSON can represent it: text that can be encoded, integers of 64 bits,
+    other numbers that pass `number`, keys that are text, and no deep nesting."""
     level, depth = [root], 0
     while level:
         below: list[Any] = []
@@ -108,7 +123,7 @@ def checked(root: Any, number: Callable[[float], bool]) -> Any:
             elif isinstance(node, list):
                 below += node
             elif isinstance(node, str):
-                node.encode()  # half a character raises an error
+                node.encode()  # raises an error for half a surrogate pair
             elif not _is_number(node, number) and node is not None:
                 raise ValueError(f"it has a {type(node).__name__} that does not belong there")
         level, depth = below, depth + 1

@@ -1,4 +1,4 @@
-"""Which run to continue, and whether it was told to do the same."""
+"""Which run to continue, and whether its settings allow it."""
 
 from __future__ import annotations
 
@@ -24,78 +24,78 @@ from cl_runner.text import one_line
 
 def find(output_root: Path, config: Config) -> Path | None:
     """The run below `output_root` with these settings: a complete one, else the newest."""
-    digest, found = settings_digest(config), []
+    digest, equal = settings_digest(config), []
     for file in output_root.glob("*/status.json"):
-        with suppress(Damaged):  # of what is damaged nothing is known
+        with suppress(Damaged):  # nobody knows the settings of a damaged run
             status = read.status(file.parent)
             if status.settings == digest:
                 complete = status.status == "complete"
-                found.append((complete, file.stat().st_mtime, file.parent))
-    return max(found)[2] if found else None
+                equal.append((complete, file.stat().st_mtime, file.parent))
+    return max(equal)[2] if equal else None
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One process that works on a run: the first starts it, later ones continue it."""
+    """One process that works on a run: the first one starts it, later ones continue it."""
 
-    run_id: str  # the same through all attempts
+    run_id: str  # the same in all attempts
     number: int
     settings: str  # their digest
 
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
-    """The attempt that is about to begin in this folder."""
+    """The attempt that begins now in this folder."""
     before = read.NEVER_BEGUN if read.config(folder) is None else read.status(folder)
     run_id = before.run_id or secrets.token_hex(4)
     return Attempt(run_id, before.attempt + 1, settings_digest(config))
 
 
 def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:
-    """The results of the complete run in this folder; None if it is to be started or continued.
+    """The results of the run in this folder if it is complete; None if there is work to do.
 
-    wanted: the setting `resume`. Raises FolderInUse if the folder holds a run that is not to be
-    continued, ConfigError if that run has other settings, Damaged if its files contradict each
-    other or cannot be read.
+    wanted: the setting `resume`. Raises FolderInUse if the folder contains a run and `wanted` is
+    None, ConfigError if that run has other settings, and Damaged if its files contradict each other
+    or cannot be read.
     """
     old = read.config(folder)
     if old is None:
         return None
     if wanted is None:
-        there = f"run folder error: {folder} already contains a run"
         raise FolderInUse(
-            f"{there}; {typed('resume', folder)} continues it, another name= starts a new one"
+            f"run folder error: {folder} already contains a run; {typed('resume', folder)} "
+            "continues it, another name= starts a new one"
         )
     status = read.status(folder)
     if status.settings not in ("", settings_digest(old)):
-        raise Damaged(folder / "config.yaml", "status.json has the digest of other settings")
+        raise Damaged(folder / "config.yaml", "its digest is not the one in status.json")
     refuse_changes(folder, old, config)
     return read.results(folder) if status.status == "complete" else None
 
 
 def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
-    """The command line with, for `resume=FOLDER`, that run's own settings before the given ones.
+    """The command line; with `resume=FOLDER`, the settings of that run come before the given ones.
 
-    Raises CheckpointError if the folder holds no run.
+    Raises CheckpointError if the folder contains no run.
     """
     given = {key_of(argument): argument for argument in arguments}
     folder = text_of(given.get("resume", ""))
     if folder in ("", "auto", "null"):
         return list(arguments)
-    own = read.overrides(Path(folder))
-    if own is None:
+    before = read.overrides(Path(folder))
+    if before is None:
         raise CheckpointError(f"checkpoint error: {folder} contains no run to resume")
-    theirs = [o for o in own if key_of(o) not in given and not of_one_call(o)]
-    mine = [override for override in theirs if _stays_inside(override)]
-    for override in theirs:
-        if override not in mine:
-            told = "is not taken over from a run folder; give it again if you want it"
-            print(one_line(f"resume: {override} {told}"), file=sys.stderr)
-    return [*mine, *arguments]
+    missing = [o for o in before if key_of(o) not in given and not of_one_call(o)]
+    kept = [override for override in missing if _stays_inside(override)]
+    for override in missing:
+        if override not in kept:
+            text = f"{override} is not taken over from a run folder; give it again if you want it"
+            print(one_line(f"resume: {text}"), file=sys.stderr)
+    return [*kept, *arguments]
 
 
 def _stays_inside(override: str) -> bool:
-    """Whether it names nothing outside the run's folder, which may come from someone else: no
-    place to read or write, nothing of the environment, and no option but those of `conf/`."""
+    """Whether it refers to nothing outside the run's folder, which may come from someone else: no
+    place to read or write, no environment variable, no option that is not in `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")
     return (

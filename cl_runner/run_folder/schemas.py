@@ -1,7 +1,7 @@
-"""What must be in the files of a folder for whoever reads them: keys, types and ranges.
+"""What the files of a folder must contain: keys, types and ranges.
 
-More keys may be there. Types are strict: `"1"` and `true` are no numbers. `results.json` is in
-`outcome.py`, `metrics.jsonl` in `events.py`.
+Other keys are allowed. Types are strict: `"1"` and `true` are not numbers. For `results.json` see
+`outcome.py`, for `metrics.jsonl` see `events.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from cl_runner.config.annotations import UNIONS, is_node
 from cl_runner.config.factory import hints_of
@@ -26,31 +26,31 @@ Error = Annotated[float, Field(ge=-ERROR.limit, le=ERROR.limit)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Node: TypeAlias = dict[str, Any]
+ShareMatrix: TypeAlias = list[list[Share | None]]
+ErrorMatrix: TypeAlias = list[list[Error | None]]
 
 
-def saying(key: str) -> AfterValidator:
-    """Of a node that must have this key, with a text."""
+def with_text(key: str) -> AfterValidator:
+    """Check that the node has a text under this key."""
 
     def checked(node: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(node.get(key), str):
-            raise ValueError(f"says no {key}")
+            raise ValueError(f"lacks {key}")
         return node
 
     return AfterValidator(checked)
 
 
-def _beside(name: str) -> str:
+def _folder_name(name: str) -> str:
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
-        raise ValueError("names a folder in another place")
+        raise ValueError("must be the name of a folder in the same place")
     return name
 
 
-Beside = Annotated[str, AfterValidator(_beside)]
-"""The name of a folder beside the file."""
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""The name of a folder next to the file."""
 Id = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
-"""What W&B knows a run or a sweep by."""
-
-
+"""The identifier of a run or a sweep in W&B."""
 Masked = Annotated[str, Field(pattern=f"^({WORD.pattern})$")]
 
 
@@ -61,12 +61,12 @@ class Strict(BaseModel):
 
 
 @cache
-def settings() -> TypeAdapter[Any]:
-    """config.yaml: each value has the type of that setting, or is masked; any may be missing.
-    Ranges, and all that is below a node, are the run's own business."""
+def settings() -> type[BaseModel]:
+    """config.yaml: each value has the type of its setting or is masked; any may be missing. Ranges
+    and everything below a node are checked when the run continues."""
     hints = hints_of(run_settings(), "")
     forms: dict[str, Any] = {f.name: (_loose(hints[f.name]), None) for f in fields(run_settings())}
-    return TypeAdapter(create_model("Settings", __base__=Strict, **forms))
+    return create_model("Settings", __base__=Strict, **forms)
 
 
 def _loose(hint: Any) -> Any:
@@ -83,7 +83,7 @@ def _loose(hint: Any) -> Any:
 
 
 class Status(Strict):
-    """status.json; a job that failed before it was a run has its state alone."""
+    """status.json; only `status` and the error if a job failed before its run began."""
 
     status: Literal["running", "complete", "failed", "interrupted"]
     pid: Count = 0
@@ -102,7 +102,7 @@ class Status(Strict):
 
 
 class Job(Strict):
-    folder: Beside
+    folder: FolderName
     varied: dict[str, str]
     overrides: list[str]
 
@@ -110,7 +110,7 @@ class Job(Strict):
 class Ledger(Strict):
     """sweep.json."""
 
-    sweep: Beside
+    sweep: FolderName
     id: Id | None
     jobs: list[Job]
 

@@ -1,4 +1,4 @@
-"""What must be in a run's saved state beside the tensors that torch itself looks at."""
+"""What a run's saved state must contain, apart from what torch checks when it loads it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from cl_runner.run_folder.outcome import Environment
-from cl_runner.run_folder.schemas import Count, Error, Seconds, Share, Strict, saying
+from cl_runner.run_folder.outcome import Environment, Spent
+from cl_runner.run_folder.schemas import (
+    Count,
+    Error,
+    ErrorMatrix,
+    Share,
+    ShareMatrix,
+    Strict,
+    with_text,
+)
 
 
 class _Position(Strict):
@@ -34,52 +42,44 @@ class _Means(Strict):
         return self
 
 
-class _Spent(Strict):
-    seconds: Seconds
-    steps: Count
-    samples_forward: Count
-    samples_backward: Count
-    peak_memory_bytes: Count
-
-
-class _OfClasses(Strict):
-    among_seen: list[list[Share | None]]
-    among_own: list[list[Share | None]]
-    validation: list[list[Share | None]]
+class _Classification(Strict):
+    among_seen: ShareMatrix
+    among_own: ShareMatrix
+    validation: ShareMatrix
     untrained: list[Share]
     before: list[Share | None]
     curve: list[tuple[Count, list[Share]]]
     predictions: dict[str, Tensor]
 
 
-class _OfRegression(Strict):
-    mse: list[list[Error | None]]
-    validation: list[list[Error | None]]
+class _Regression(Strict):
+    mse: ErrorMatrix
+    validation: ErrorMatrix
     curve: list[tuple[Count, list[Error]]]
     fits: list[Tensor]
 
 
 class _Environment(Environment):
-    versions: Annotated[dict[str, str], saying("torch")]
+    versions: Annotated[dict[str, str], with_text("torch")]
 
 
 class PlainState(Strict):
-    """What of a run's state is no tensor, and is not put back by torch, which would look at it."""
+    """The parts of a run's state that no `load_state_dict` of torch would check."""
 
     position: _Position
     alarms: list[str]
     watch: _Watch
     means: _Means
     logged: _Means
-    cost: _Spent
+    cost: Spent
     environment: _Environment
     generators: dict[str, Tensor]
-    evaluator: _OfClasses | _OfRegression
+    evaluator: _Classification | _Regression
 
     @model_validator(mode="after")
     def _in_step(self) -> PlainState:
-        kind = self.evaluator
-        rows = kind.mse if isinstance(kind, _OfRegression) else kind.among_seen
+        measured = self.evaluator
+        rows = measured.mse if isinstance(measured, _Regression) else measured.among_seen
         if len(rows) != self.position.task:
-            raise ValueError("the number of evaluated tasks must be that of learned tasks")
+            raise ValueError("the numbers of evaluated and of learned tasks differ")
         return self

@@ -1,2 +1,1 @@
-"""`cl-search`: settings chosen by optuna on validation data, in the folders and by the rules of a
-sweep."""
+"""`cl-search`: settings chosen by optuna on validation data. Its folder is that of a sweep."""

@@ -1,6 +1,6 @@
 """`cl-search`: settings chosen by optuna (TPE) on validation data; resumable, pruned at task ends.
 
-Settings are given as to cl-train. Those with interval(a,b), tag(log,interval(a,b)),
+Settings are those of cl-train. Those with interval(a,b), tag(log,interval(a,b)),
 int(interval(a,b)), range(a,b) or a list a,b,c are searched; all others are the same for all runs.
 """
 
@@ -14,6 +14,7 @@ from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config import masking
 from cl_runner.errors import MISSING, ConfigError, RunError
+from cl_runner.jobs.job import digest_of, plain_name
 from cl_runner.run_folder import files as storage
 
 EXAMPLE = (
@@ -23,7 +24,7 @@ EXAMPLE = (
 
 
 def main() -> None:
-    """`cl-search KEY=VALUE ...`; exit codes as of cl-train, 1 if a trial failed."""
+    """`cl-search KEY=VALUE ...`. The exit codes of cl-train; 1 if a trial failed."""
     parser = argparse.ArgumentParser(
         prog="cl-search",
         description=__doc__,
@@ -32,21 +33,22 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of cl-train")
     parser.add_argument(
-        "--trials", type=int, default=20, help="in total, earlier calls included (default: 20)"
+        "--trials", type=int, default=20, help="in all, including earlier calls (default: 20)"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
-    terminal.run(parser, _search_in_secret, "run the same command to continue")
+    terminal.run(parser, _search_masked, "run the same command to continue")
 
 
-def _search_in_secret(arguments: argparse.Namespace) -> int:
+def _search_masked(arguments: argparse.Namespace) -> int:
     loader.install()
     with masking.hiding_secrets_of(arguments.overrides):
         return search(arguments)
 
 
 def search(arguments: argparse.Namespace) -> int:
-    """Search, and print the table of all trials; 0 if there is a best one and none failed."""
+    """Search and print the table of all trials. Returns 0 if no trial failed, else 1; raises
+    RunError if none is complete."""
     for flag in ("trials", "jobs"):
         if getattr(arguments, flag) < 1:
             allowed = "must be an integer ≥ 1"
@@ -62,17 +64,17 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.search.search import Search
     from cl_runner.search.study import Study, kept_in
 
-    found = space.read(arguments.overrides)
-    first = points.all_checked(found, arguments.name or "unnamed")
-    name = arguments.name or points.search_name(first.title, found.identity())
+    searched = space.read(arguments.overrides)
+    first = points.all_checked(searched, arguments.name or "unnamed")
+    name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name
     with storage.locked(folder), kept_in(folder):
-        study = Study(folder, found, first.config["seed"])
-        under_way = Search(folder, found, study, first.masks)
+        study = Study(folder, searched, first.config["seed"])
+        running = Search(folder, searched, study, first.masks)
         try:
-            under_way.run(arguments.trials, arguments.jobs)
+            running.run(arguments.trials, arguments.jobs)
         finally:
-            print(table.table(study.trials(), list(found.searched), first.measure))
+            print(table.table(study.trials(), list(searched.searched), first.measure))
             print(f"search folder: {folder}", flush=True)
         chosen = table.best(study.trials())
         if chosen is None:
@@ -81,8 +83,8 @@ def search(arguments: argparse.Namespace) -> int:
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
         place = shlex.quote(str(best.write_best(run, folder)))
         print(f"again: cl-train --config-dir {place} experiment={best.NAME}")
-    failed = [trial for trial in study.trials() if table.state(trial) == "failed"]
-    return int(bool(failed) or under_way.unfinished > 0)
+    failed = any(table.state(trial) == "failed" for trial in study.trials())
+    return int(failed or running.unfinished > 0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""What a search maximises: what is measured on validation samples of the tasks seen so far.
+"""What a search maximises: the mean accuracy on validation samples over the tasks seen so far.
 
-Test samples have no say. It is the mean over the tasks so far, after each task and in the end after
-the last one: of accuracies, or of mean squared errors, negated.
+In regression, the negated mean squared error. Test samples play no part.
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ from cl_runner.run_folder.outcome import Results
 
 
 def value(results: Results) -> float:
-    """The objective after the last task of a run that is complete."""
+    """The objective of a complete run, after its last task. Raises ConfigError if a task has no
+    validation samples."""
     if results.validation_mean is None:
-        raise ConfigError.of(
-            "dataset.validation_fraction",
-            "as it is",
-            "leaves a task without validation samples",
-            "a larger one",
-        )
+        key, allowed = "dataset.validation_fraction", "leaves a task without validation samples"
+        raise ConfigError.of(key, "as it is", allowed, "a larger one")
     return results.measure.gain(results.validation_mean)
 
 
 def after_each_task(folder: Path) -> list[float]:
-    """The objective after each task that a run has learned so far, one under way included: the last
-    line of its `metrics.jsonl` may be torn."""
+    """The objective after each task learned so far. The run may still be running: the last line of
+    its `metrics.jsonl` may be incomplete."""
     if not (folder / "metrics.jsonl").exists():
         return []
     events = read.metrics(folder, containing=b'"evaluation"')

@@ -1,9 +1,8 @@
-"""From a point of the space to a job: composed, checked, with its folder."""
+"""Points of the search space: compose and check each, and make it a job."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -22,9 +21,9 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
-from cl_runner.jobs.job import Job, job_folder, plain_name
+from cl_runner.jobs.job import Job, job_folder
 from cl_runner.measures import MEASURES, Measure
-from cl_runner.search.space import Params, Space, word
+from cl_runner.search.space import Params, Space
 from cl_runner.training import settings
 from cl_runner.training.run import build_strategy
 
@@ -33,20 +32,20 @@ COMPOSING = Lock()  # Hydra has one state for the whole process
 
 @dataclass(frozen=True)
 class Point:
-    """A command line whose settings have been found good."""
+    """A command line whose settings are valid."""
 
     overrides: Sequence[str]
-    config: Config  # as it is written down
+    config: Config  # as written to files
     title: str  # the experiment, or the data set
     tasks: int
     measure: Measure  # of its results
     output_root: Path
-    masks: dict[str, str]  # what no file may hold, and what is written instead
+    masks: dict[str, str]  # each text that no file may contain, and what is written instead
 
 
 def checked(overrides: Sequence[str]) -> Point:
-    """Compose and build what does without data. Raises ConfigError, of which `cl-train` itself
-    says most, and where nothing is held out for validation."""
+    """Compose the settings and build what needs no data. Raises ConfigError as `cl-train` would,
+    and if nothing is held out for validation."""
     with COMPOSING:
         config, plain, choices = _composed(overrides)
         trust(config, {key_of(override) for override in overrides})
@@ -55,18 +54,18 @@ def checked(overrides: Sequence[str]) -> Point:
         outline = read.dataset.outline(read.seed)
         written, masks = masking.as_written(config), masking.masks(config)
     if not outline.validation_fraction > 0:
-        key, found = "dataset.validation_fraction", outline.validation_fraction
+        key = "dataset.validation_fraction"
         allowed = "a search selects on validation samples, never on test samples"
-        raise ConfigError.of(key, found, allowed, f"{key}=0.1")
+        raise ConfigError.of(key, outline.validation_fraction, allowed, f"{key}=0.1")
     title = str(choices.get("experiment") or choices.get("dataset"))
     measure = MEASURES[outline.matrix]
-    root = Path(read.output_root).absolute()  # the value of the environment, if it is one
+    root = Path(read.output_root).absolute()  # unmasked, unlike in `written`
     return Point(list(overrides), written, title, len(outline.labels), measure, root, masks)
 
 
 def all_checked(space: Space, name: str) -> Point:
-    """The first point, when all corners of the space have been found good; with what is masked at
-    any. name: of the search."""
+    """The first point, once all corners of the space are valid, with the masks of all of them.
+    name: of the search."""
     points = [checked([*space.point(corner), f"name={quoted(name)}"]) for corner in space.corners()]
     if any(_measured(point) != _measured(points[0]) for point in points):
         keys = ", ".join(space.searched)
@@ -77,21 +76,15 @@ def all_checked(space: Space, name: str) -> Point:
     return replace(points[0], masks={k: v for point in points for k, v in point.masks.items()})
 
 
-def search_name(title: str, words: Iterable[str]) -> str:
-    """A name for the search that these words make."""
-    return f"{plain_name(title)}_{hashlib.sha256(repr(list(words)).encode()).hexdigest()[:8]}"
-
-
 def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job, Point]:
-    """The job of a trial in the search's folder."""
+    """The job of a trial, in the search's folder, and its point."""
     point = checked(space.point(params))
-    named = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
-    varied = {key: word(params[key]) for key in space.searched}
-    return Job(named, varied, point.overrides, point.config), point
+    place = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
+    return Job(place, space.words(params), point.overrides, point.config), point
 
 
 def _composed(overrides: Sequence[str]) -> tuple[DictConfig, Config, dict[str, Any]]:
-    """The settings, the same with interpolations resolved, and the options that were chosen."""
+    """The settings, the same with interpolations resolved, and the option of each group."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
@@ -106,6 +99,6 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, Config, dict[str, A
 
 
 def _measured(point: Point) -> dict[str, Any]:
-    """What must not differ between trials: which samples are held out, and how they are scored."""
+    """What must be the same for all trials: which samples are held out and how they are scored."""
     dataset = point.config["dataset"]
     return {key: node for key, node in dataset.items() if key != "pixels"}

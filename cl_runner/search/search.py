@@ -1,4 +1,4 @@
-"""A search under way: trials are asked for, trained in child processes, judged and told."""
+"""A running search: takes trials from the study, trains them in child processes, reports back."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from cl_runner.hidden import masked
 from cl_runner.jobs.child import Child
 from cl_runner.jobs.job import Job, composed_command
 from cl_runner.jobs.launch import POLL, Children, Ended, side_by_side
-from cl_runner.jobs.ledger import ledger
+from cl_runner.jobs.ledger import write_ledger
 from cl_runner.run_folder import read
-from cl_runner.run_folder.files import is_locked, write
+from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import DONE
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
-from cl_runner.search.space import Space, word
+from cl_runner.search.space import Space
 from cl_runner.search.study import Study, Trial
 from cl_runner.search.table import shown
 
 OF_ALL_RUNS = (DataError.exit_code, StorageError.exit_code)
-"""What one run meets, such as a full disk, all others would meet: the search stops."""
+"""Errors that every run would meet, such as a full disk: the search stops."""
 ENDED = (130, 143)
-"""Interrupted, after the state was saved; a child that was killed has a negative code."""
+"""Interrupted after saving its state. A child that was killed has a negative code."""
 
 
 class Search:
-    """In its folder, whose lock this process holds."""
+    """folder: the search's, locked by this process."""
 
     def __init__(self, folder: Path, space: Space, study: Study, masks: dict[str, str]) -> None:
         self.folder, self.space, self.study, self.masks = folder, space, study, masks
-        self.alone: defaultdict[str, Lock] = defaultdict(Lock)  # the same settings: one at a time
-        self.listing = Lock()
-        self.unfinished = 0  # trials whose run was ended from outside
+        self.one_at_a_time: defaultdict[str, Lock] = defaultdict(Lock)  # per run folder
+        self.writing = Lock()
+        self.unfinished = 0  # trials whose run was interrupted or killed
 
     def run(self, budget: int, jobs: int) -> None:
-        """Until there are `budget` trials, those of earlier calls included, `jobs` at a time.
+        """Run trials, `jobs` at a time, until there are `budget`, including those of earlier calls.
 
-        Raises RunError where to go on makes no sense; those under way then end first."""
+        Raises RunError for an error that every run would meet; running trials end first."""
         trials = iter(lambda: self.study.next(budget), None)
         for trial, outcome in side_by_side(trials, self._one, jobs):
-            words = ", ".join(f"{key}={word(value)}" for key, value in trial.params.items())
-            print(f"[{trial.number + 1}/{budget}] {words}: {outcome}", flush=True)
+            words = self.space.words(trial.params).items()
+            point = ", ".join(f"{key}={word}" for key, word in words)
+            print(f"[{trial.number + 1}/{budget}] {point}: {outcome}", flush=True)
 
     def _one(self, trial: Trial, children: Children) -> str:
-        """Work on one trial to its end, and a word on it."""
+        """Work on one trial to its end. Returns how it ended."""
         try:
             job, point = job_of(self.space, trial.params, trial.number, self.folder)
         except ConfigError as error:
             return self._failed(trial, masked(str(error).splitlines()[0], self.masks))
-        with self.alone[job.folder.name]:
+        with self.one_at_a_time[job.folder.name]:
             self.study.note(trial, folder=job.folder.name)
-            self._write_ledger()
-            while is_locked(job.folder):  # the run of a search that was killed saves its state
+            with self.writing:
+                write_ledger(self.folder, self.jobs())
+            while is_locked(job.folder):  # a run whose search was killed is saving its state
                 time.sleep(POLL)
             if job.state == DONE:
                 return f"{self._complete(trial, job, point)}, already complete"
@@ -72,7 +74,7 @@ class Search:
     def _train(
         self, trial: Trial, job: Job, point: Point, children: Children
     ) -> tuple[Ended, bool]:
-        """How the run ended, and whether it was asked to because the study said so."""
+        """How the run ended, and whether it was pruned."""
         pruned = False
 
         def judge(child: Child) -> None:
@@ -99,7 +101,7 @@ class Search:
 
     def _without_value(self, trial: Trial, code: int, complaint: str) -> str:
         if code in OF_ALL_RUNS or (code == ConfigError.exit_code and self._nothing_known()):
-            if code not in OF_ALL_RUNS:  # those go on with this trial when they are called again
+            if code not in OF_ALL_RUNS:  # after those, the next call continues this trial
                 self._failed(trial, complaint)
             error = RunError(complaint)
             error.exit_code = code
@@ -121,18 +123,15 @@ class Search:
     def _nothing_known(self) -> bool:
         return not any(trial.intermediate_values for trial in self.study.trials())
 
-    def _write_ledger(self) -> None:
-        """`sweep.json`, as a sweep has it."""
-        with self.listing:
-            write(self.folder / "sweep.json", ledger(self.folder, self.jobs()))
-
     def jobs(self) -> list[Job]:
-        """A job for each folder, as far as its settings are told in the study."""
-        found: dict[str, Job] = {}
-        for trial in self.study.trials():
-            folder = trial.user_attrs.get("folder")
-            if folder is not None:
-                point = self.space.point(trial.params)
-                varied = {key: word(trial.params[key]) for key in self.space.searched}
-                found[folder] = Job(self.folder / folder, varied, point)
-        return list(found.values())
+        """One job for each run folder that the study knows."""
+        space = self.space
+        points = {
+            trial.user_attrs["folder"]: trial.params
+            for trial in self.study.trials()
+            if "folder" in trial.user_attrs
+        }
+        return [
+            Job(self.folder / folder, space.words(params), space.point(params))
+            for folder, params in points.items()
+        ]

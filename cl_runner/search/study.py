@@ -1,4 +1,4 @@
-"""The trials, kept by optuna in `study.db`: every call to it is made here, one at a time."""
+"""The trials, which optuna keeps in `study.db`. Every call to optuna is here, one at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import optuna
@@ -26,17 +26,17 @@ from cl_runner.search.space import Params, Space
 
 FILE = "study.db"
 STARTUP = 5
-"""No trial is pruned before so many are complete."""
+"""No trial is pruned before this many are complete."""
 OF_THE_DISK = tuple(f"SQLITE_{word}" for word in ("FULL", "IOERR", "READONLY", "CANTOPEN", "BUSY"))
-"""What SQLite calls errors that are not the file's own."""
+"""SQLite's names of errors that do not mean a damaged file."""
 
 
 class BelowTheMedian(optuna.pruners.BasePruner):
-    """Prunes a trial whose value after a task is below the median of the complete trials' values
-    after the same task.
+    """Prunes a trial whose value after a task is below the median of the complete trials after the
+    same task.
 
-    Optuna's own MedianPruner compares the best value that a trial ever had. The mean over the tasks
-    so far is best after the first task and falls from there, so that it would never prune.
+    Optuna's MedianPruner compares the best value that a trial ever had. The mean over the tasks so
+    far is best after the first task and falls from there, so that pruner would never prune.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -50,8 +50,7 @@ class BelowTheMedian(optuna.pruners.BasePruner):
 
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
-    """Raise StorageError where there is no room or no right to read or write its file, Damaged
-    where the file is what is wrong."""
+    """Raise StorageError if the file cannot be read or written, Damaged if its content is wrong."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -64,7 +63,7 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Whatever else optuna raises on rows that it did not write is Damaged, too."""
+    """Raise Damaged for whatever else optuna raises on rows that it did not write."""
     try:
         yield
     except (RunError, SQLAlchemyError, StorageInternalError):
@@ -75,13 +74,12 @@ def _readable(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Trial:
-    """One under way. reported: the tasks after which its value is known to the study; judged:
-    those after which it has been asked whether it is to go on."""
+    """A running trial."""
 
     asked: optuna.Trial
     params: Params
-    reported: int
-    judged: int = 0
+    reported: int  # after how many tasks the study knows its value
+    judged: int = 0  # after how many tasks pruning was considered
 
     @property
     def number(self) -> int:
@@ -89,12 +87,12 @@ class Trial:
 
 
 class Study:
-    """In a folder that this process has locked; so a trial under way of an earlier process is
-    nobody's, and the next one to be worked on."""
+    """The study in a folder that this process has locked. A trial that is still marked as running
+    was left by an earlier process, and is the next to be continued."""
 
     def __init__(self, folder: Path, space: Space, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.space, self.seed, self.lock = space, seed, Lock()
+        self.space, self.seed, self.lock = space, seed, RLock()
         self.folder = folder
         with _readable(folder):
             self.study = optuna.create_study(
@@ -104,43 +102,43 @@ class Study:
                 pruner=BelowTheMedian(),
                 load_if_exists=True,
             )
-            self._refuse_changes(folder)
-            for trial in self._trials():
+            self._refuse_changes()
+            for trial in self.trials():
                 _check(trial, space)
-            self.left = self._trials(TrialState.RUNNING)
+            self.left = self.trials(TrialState.RUNNING)
 
     def next(self, budget: int) -> Trial | None:
-        """One that was left, or a new one while there are fewer than the budget, all told."""
+        """A trial that was left, or a new one while there are fewer than the budget in all."""
         with self.lock, _readable(self.folder):
             left = self.left.pop(0) if self.left else None
-            if left is None and len(self._trials()) >= budget:
+            number = left.number if left else len(self.trials())
+            if left is None and number >= budget:
                 return None
-            number = len(self._trials()) if left is None else left.number
-            # A function of the trial's number: a search that is continued goes on with the points
-            # of one that was not interrupted, where a sampler of one seed would repeat its first.
+            # Seeded by the trial's number: a continued search then draws the same points as one
+            # that was not interrupted. A sampler with one seed would repeat its first points.
             seed = seed_of(self.seed, number, "search") % 2**32
             self.study.sampler = optuna.samplers.TPESampler(seed=seed)
-            # One that was left is taken up; optuna itself could only copy it into a new one.
+            # A trial that was left is continued; optuna could only copy it into a new one.
             asked = optuna.Trial(self.study, left._trial_id) if left else self.study.ask()
             params = {key: _suggested(asked, key, d) for key, d in self.space.searched.items()}
             return Trial(asked, params, len(left.intermediate_values) if left else 0)
 
     def note(self, trial: Trial, **words: str) -> None:
-        """Keep a word on it: `folder`, `error`."""
+        """Store texts about the trial: `folder`, `error`."""
         with self.lock:
-            for name, said in words.items():
-                trial.asked.set_user_attr(name, said)
+            for name, text in words.items():
+                trial.asked.set_user_attr(name, text)
 
     def report(self, trial: Trial, values: Sequence[float]) -> None:
-        """Its value after each task so far."""
+        """Tell the study the trial's value after each task so far."""
         with self.lock:
             for task in range(trial.reported, len(values)):
                 trial.asked.report(values[task], task)
             trial.reported = max(trial.reported, len(values))
 
     def is_to_stop(self, trial: Trial, values: Sequence[float], tasks: int) -> bool:
-        """Whether its value after a task is below the median. Each task is judged once and in its
-        turn, the last one never: the trial is at its end then."""
+        """Whether the trial is to be pruned. Each task is judged once and in order; the last one
+        never, because the trial ends there."""
         for task in range(trial.judged, min(len(values), tasks - 1)):
             trial.judged = task + 1
             self.report(trial, values[: task + 1])
@@ -155,24 +153,22 @@ class Study:
             self.study.tell(trial.asked, value)
 
     def prune(self, trial: Trial) -> None:
-        """Known to be bad: the sampler stays away."""
+        """End it as bad: the sampler avoids such points."""
         with self.lock:
             self.study.tell(trial.asked, state=TrialState.PRUNED)
 
     def fail(self, trial: Trial) -> None:
-        """Nothing is known: the sampler leaves it out."""
+        """End it without a value: the sampler ignores it."""
         with self.lock:
             self.study.tell(trial.asked, state=TrialState.FAIL)
 
-    def trials(self) -> list[FrozenTrial]:
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Those in one of these states; without states, all."""
         with self.lock:
-            return self._trials()
+            return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states or None)
-
-    def _refuse_changes(self, folder: Path) -> None:
-        """Raise ConfigError if the folder's search is over another space or with other settings."""
+    def _refuse_changes(self) -> None:
+        """Raise ConfigError if the folder's search has another space or other settings."""
         mine = self.space.identity()
         before = self.study.user_attrs.get("search")
         if before is None:
@@ -181,28 +177,29 @@ class Study:
         differ = sorted(set(json.loads(before)) ^ set(mine))
         if differ:
             allowed = f"already contains another search, which differs in {', '.join(differ)}"
-            raise ConfigError.of("--name", folder.name, allowed, "another --name")
+            raise ConfigError.of("--name", self.folder.name, allowed, "another --name")
 
 
 def _check(trial: FrozenTrial, space: Space) -> None:
-    """Raise ValueError unless it is a trial of this search, with a run beside the study."""
+    """Raise ValueError unless the trial belongs to this search, with its run next to the study."""
     folder, error = (trial.user_attrs.get(name, "") for name in ("folder", "error"))
-    told = trial.state == TrialState.COMPLETE
+    complete = trial.state == TrialState.COMPLETE
+    keys, searched = trial.params.keys(), space.searched.keys()
     values = [*(trial.values or ()), *trial.intermediate_values.values()]
     if (
         not isinstance(folder, str)
         or Path(folder).name != folder
         or folder == ".."
         or not isinstance(error, str)
-        or (told and not (folder and trial.values and trial.params.keys() == space.searched.keys()))
-        or not trial.params.keys() <= space.searched.keys()
+        or (complete and not (folder and trial.values and keys == searched))
+        or not keys <= searched
         or not all(math.isfinite(value) for value in values)
     ):
         raise ValueError(f"trial {trial.number} does not belong to this search")
 
 
 def _suggested(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:
-    """The trial's value: drawn now, or as it was drawn by an earlier process."""
+    """The trial's value: drawn now, or as drawn by an earlier process."""
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(key, distribution.choices)
     if isinstance(distribution, IntDistribution):

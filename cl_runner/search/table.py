@@ -1,4 +1,4 @@
-"""What a search has found: one line per trial, and the best one in a sentence."""
+"""The results of a search: one line per trial, and the best one in a sentence."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ STATES = {
 
 
 def best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial of the highest value, the first of equals."""
+    """The complete trial with the highest value; the first of equals."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return max(complete, key=lambda trial: trial.values[0], default=None)
 
 
 def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) -> str:
-    """Settings, state, value, folder and error of each trial; how many are in which state.
+    """Settings, state, value, folder and error of each trial; then how many are in each state.
 
-    measure: what the value is the mean of."""
+    measure: what the value is a mean of."""
     chosen = best(trials)
     rows = []
     for trial in trials:
@@ -61,14 +61,14 @@ def verdict(trial: FrozenTrial, measure: Measure, folder: Path) -> str:
 
 
 def state(trial: FrozenTrial) -> str:
-    """In a word; one that was stopped with an error has diverged."""
+    """In a word. A pruned trial with an error has diverged."""
     if trial.state == TrialState.PRUNED and "error" in trial.user_attrs:
         return "diverged"
     return STATES[trial.state]
 
 
 def shown(value: float, measure: Measure) -> str:
-    """A value of the objective as people read it: errors are negated there."""
+    """A value of the objective as text. Errors are negated in the objective, but not here."""
     return f"{measure.unit.text(measure.gain(value))} {measure.unit.name} on validation"
 
 

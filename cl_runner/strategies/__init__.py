@@ -1,1 +1,1 @@
-"""Strategies against forgetting: one file a strategy, its docstring the equation."""
+"""Strategies against forgetting: one file per strategy, its docstring the equation."""

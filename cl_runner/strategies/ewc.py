@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: weights that mattered are held by springs."""
+"""Elastic weight consolidation: springs hold the weights that mattered."""
 
 from typing import Literal
 
@@ -22,8 +22,8 @@ class EWC(Strategy):
 
     - `mode`: `offline`, the sum over all earlier tasks t; `online`, one spring per weight, anchored
       at the last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4)
-    - `half`: whether the factor 1/2 is there
-    - `fisher`: the estimator of F (`parts/fisher.py`), made from `fisher_samples` of the training
+    - `half`: whether to include the factor 1/2
+    - `fisher`: the estimator of F (`parts/fisher.py`), which uses `fisher_samples` of the training
       samples (null: all of them)
     """
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the lower bound, which does nothing against forgetting."""
+"""Fine-tuning: the lower bound. It does nothing against forgetting."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""GDumb: a greedily balanced memory, and training from scratch on it alone."""
+"""GDumb: training from scratch on nothing but a greedily balanced memory."""
 
 from torch import Tensor
 
@@ -14,9 +14,9 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class GDumb(Strategy):
-    """L(θ) = CE(θ) on the stored samples, from the initial weights at each task.
+    """L(θ) = CE(θ) on the stored samples, starting each task from the initial weights.
 
-    Prabhu et al. 2020. It does nothing else against forgetting, so others have to beat it.
+    Prabhu et al. 2020. A baseline: a method that does more against forgetting has to beat it.
     """
 
     def __init__(self, network: Network, *, buffer_size: BufferSize) -> None:
@@ -30,8 +30,7 @@ class GDumb(Strategy):
 
     def begin_task(self, task: Task) -> None:
         self.memory.learn(task, self.network)
-        self.initial.network.grow(task)
-        self.network.load_state_dict(self.initial.network.state_dict())
+        self.initial.restart(self.network, task)
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
         return self.memory.samples(task.train.pixels)

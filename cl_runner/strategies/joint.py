@@ -1,4 +1,4 @@
-"""Joint training: the upper bound, which keeps all data."""
+"""Joint training: the upper bound. It keeps all data."""
 
 from functools import reduce
 from operator import add
@@ -18,8 +18,8 @@ from cl_runner.strategies.strategy import Strategy
 class Joint(Strategy):
     """L(θ) = CE(θ) on the samples of all tasks seen so far, `epochs` times over all of them.
 
-    `start`: at each task, go on from the `current` weights or begin `scratch`, from the weights
-    and the classifier rows with which the run began. The two bounds differ, so it is recorded.
+    `start`: whether each task continues from the `current` weights or starts from `scratch`, with
+    the weights and classifier rows that the run began with. The two bounds differ.
     """
 
     shares_first_task = True
@@ -34,8 +34,7 @@ class Joint(Strategy):
 
     def begin_task(self, task: Task) -> None:
         if self.initial is not None:
-            self.initial.network.grow(task)
-            self.network.load_state_dict(self.initial.network.state_dict())
+            self.initial.restart(self.network, task)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": task_loss(self.network(batch.x), batch)}

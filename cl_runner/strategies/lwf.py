@@ -14,10 +14,10 @@ from cl_runner.strategies.strategy import Strategy
 class LwF(Strategy):
     """L(θ) = CE(θ) + α · T² · KL(p_θ* ‖ p_θ)   (Li & Hoiem 2016, arXiv:1606.09282, eq. 1 to 3)
 
-    p are the probabilities of the old classes, softened by T; θ* are the weights before the task.
+    p are the probabilities of the old classes at temperature T; θ* are the weights before the task.
 
     - `mixing`: `additive`, as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL
-    - `t_squared`: whether the factor T² is there (Hinton et al. 2015), else it is 1 (the paper)
+    - `t_squared`: whether to include the factor T² (Hinton et al. 2015); the paper does not
     """
 
     shares_first_task = True

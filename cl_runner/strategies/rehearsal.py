@@ -1,4 +1,4 @@
-"""Rehearsal: stored samples of earlier tasks are trained on beside the current ones."""
+"""Rehearsal: training on stored samples of earlier tasks along with the current ones."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class Rehearsal(Strategy):
-    """L(θ) = CE(θ) over the batch and over samples drawn from the memory.
+    """L(θ) = CE(θ) over the batch and samples drawn from the memory.
 
     Experience replay (Robins 1995; Chaudhry et al. 2019, arXiv:1902.10486). `loss`: `concat`,
-    the mean over both together, or `sum` of the two means. Both pass the network as one batch.
+    the mean over both together, or `sum` of the two means. The network sees both as one batch.
     """
 
     shares_first_task = True

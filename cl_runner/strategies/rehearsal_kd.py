@@ -1,4 +1,4 @@
-"""Rehearsal with knowledge distillation: stored samples and the network before the task."""
+"""Rehearsal with knowledge distillation from the network before the task."""
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ from cl_runner.strategies.strategy import Strategy
 class RehearsalKD(Strategy):
     """L(θ) = (1 − α) · CE(θ) + α · T² · KL(p_θ* ‖ p_θ)
 
-    CE is over the batch and over samples drawn from the memory, as in `rehearsal.py`; p are the
-    probabilities of the old classes, softened by T; θ* are the weights before the task.
+    CE is over the batch and samples drawn from the memory, as in `rehearsal.py`; p are the
+    probabilities of the old classes at temperature T; θ* are the weights before the task.
 
     - `distil_on`: whether KL is over the `current` samples, those from the `memory`, or `both`
     - `loss`: see `rehearsal.py`; `mixing`, `t_squared`: see `lwf.py`
@@ -61,16 +61,12 @@ class RehearsalKD(Strategy):
         x = torch.cat([batch.x, replayed.x])
         logits = self.network(x)
         ce = rehearsal(logits, batch, replayed, self.loss)
-        on = self._distilled(len(batch.y))
+        n = len(batch.y)
+        slices = {"current": slice(n), "memory": slice(n, None), "both": slice(None)}
+        on = slices[self.distil_on]
         kd = distillation(logits[on], self.teacher(x[on]), batch.task, self.T, self.t_squared)
         terms = {name: self.task_weight * term for name, term in ce.items()}
         return terms | {"distillation": self.alpha * kd}
-
-    def _distilled(self, current: int) -> slice:
-        """The rows of current and then replayed samples that are distilled on."""
-        if self.distil_on == "current":
-            return slice(current)
-        return slice(current, None) if self.distil_on == "memory" else slice(None)
 
     def end_task(self, task: Task) -> None:
         self.memory.learn(task, self.network)

@@ -1,4 +1,4 @@
-"""Synaptic intelligence: weights are held by how much they lowered the loss on their way."""
+"""Synaptic intelligence: the more a weight has lowered the loss, the harder it is held."""
 
 import torch
 from torch import Tensor
@@ -17,14 +17,14 @@ class SI(Strategy):
     """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²,   Ωᵢ = Σₜ max(0, ωₜᵢ) / (Δₜᵢ² + xi)
 
     Zenke et al. 2017, eq. 4 and 5. θ* are the weights before the task, Δₜ is the distance that
-    they moved in task t, and ωₜᵢ = −Σ gᵢ δᵢ over its steps δ, with g the gradient of CE alone: the
-    pull of the penalty is subtracted first.
+    they moved in task t, and ωₜᵢ = −Σ gᵢ δᵢ over its steps δ. g is the gradient of CE only: the
+    gradient of the penalty is subtracted first.
 
-    Each task is clamped by itself, so none takes away importance that others gave. The paper has no
-    clamp; the authors' code clamps the sum so far instead, after each task.
+    Each ωₜ is clamped separately, so no task reduces the importance from other tasks. The paper has
+    no clamp; the authors' code clamps the sum so far instead, after each task.
     """
 
-    path: Tensor  # [P] ω of the task under way
+    path: Tensor  # [P] ω of the current task
     start: Tensor  # [P] θ when it began
 
     def __init__(self, network: Network, *, weight: NonNegative, xi: Positive) -> None:

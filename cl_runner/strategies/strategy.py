@@ -1,4 +1,4 @@
-"""What every strategy is: a module around the network whose objective is named terms."""
+"""The interface of a strategy: a module around the network, with an objective in named terms."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -14,15 +14,15 @@ from cl_runner.models.network import Network
 
 @target
 class Strategy(nn.Module, ABC):
-    """All that a strategy remembers between tasks is in its `state_dict`.
+    """Everything a strategy remembers between tasks is in its `state_dict`.
 
-    The loop minimises the sum of `objective`'s terms and logs each under its name. The hooks
-    below do nothing unless a strategy overrides them; it touches neither loop nor optimizer.
+    The loop minimises the sum of the terms of `objective` and logs each under its name. The hooks
+    below do nothing by default. A strategy touches neither the loop nor the optimizer.
     """
 
     shares_first_task: ClassVar[bool] = False
-    """Whether it trains on the first task as fine-tuning does, and until `end_task` has nothing
-    else to remember of it: then its runs can share it (`training/first_task.py`)."""
+    """Whether it trains on the first task as fine-tuning does, and remembers nothing else of it
+    before `end_task`. Then runs can share that training (`training/first_task.py`)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -31,41 +31,41 @@ class Strategy(nn.Module, ABC):
 
     @abstractmethod
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        """The named terms of the loss on this batch, each a scalar."""
+        """The terms of the loss on this batch by name, each a scalar."""
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
-        """What to train on at this task."""
+        """The samples to train on in this task."""
         return task.train
 
     def training_size(self, stream: Stream, task: Task) -> int:
-        """Samples of an epoch of this task, as known before the run begins."""
+        """The number of samples in an epoch of this task, known before the run begins."""
         return len(self.training_data(stream, task))
 
     def begin_task(self, task: Task) -> None:
-        """Before the first step of a task, when the classifier has its new rows."""
+        """Called before the first step of a task; the classifier already has its new rows."""
 
     def after_backward(self, batch: Batch) -> None:
-        """When the gradients of this batch are there, before the optimizer's step."""
+        """Called between the backward pass on this batch and the optimizer's step."""
 
     def after_step(self, batch: Batch) -> None:
-        """After the optimizer's step on this batch."""
+        """Called after the optimizer's step on this batch."""
 
     def end_task(self, task: Task) -> None:
-        """After the last step of a task, before it is evaluated."""
+        """Called after the last step of a task, before the evaluation."""
 
     def curvature(self) -> float:
-        """The largest ∂²/∂θᵢ² that its own terms add to the loss, where it is known."""
+        """The largest ∂²/∂θᵢ² that its own terms add to the loss; 0 if it is not known."""
         return 0.0
 
     def log(self, name: str, value: Tensor | float) -> None:
-        """Record a number beside the terms of the loss, from within any hook.
+        """Record a number beside the terms of the loss; any hook may call it.
 
-        `metrics.jsonl` and W&B get its mean since their last line. The alarm does not look at it.
-        Not in the first task of a strategy that shares it.
+        `metrics.jsonl` and W&B show its mean since their last line. The alarm ignores it. A
+        strategy that shares its first task does not log there.
         """
         self.logged[name] = value
 
     def predict(self, x: Tensor) -> Tensor:
-        """Scores [B, C]; the largest among the classes asked for is the prediction."""
+        """Scores [B, C]; the class with the largest score is the prediction."""
         logits: Tensor = self.network(x)
         return logits

@@ -1,1 +1,1 @@
-"""Sweeps: jobs with stable names, none lost, none done twice."""
+"""Sweeps: jobs with stable names; none is lost, none is run twice."""

@@ -1,7 +1,7 @@
 """The settings of each point of a sweep, as Hydra composes them.
 
-Composing reads and merges files, a quarter of a second a point; points that choose the same files
-and differ in values share that part.
+Reading and merging the files takes a quarter of a second. Points that choose the same files and
+only differ in values share that work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 
 class Composition:
-    """master: the configuration that the sweep itself was composed with."""
+    """master: the configuration of the sweep itself."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self.master = loader, master
@@ -27,8 +27,8 @@ class Composition:
         self.of_files: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
 
     def at(self, overrides: Sequence[str]) -> tuple[DictConfig, Any]:
-        """The settings at this point, and Hydra's own: what `load_sweep_config` gives, which also
-        chooses the files first and then applies the values, in their order."""
+        """The settings at this point, and Hydra's own. The same as `load_sweep_config`, which also
+        merges the chosen files first and then applies the values in order."""
         parsed = self.parser.parse_overrides(list(overrides))
         values = [override for override in parsed if self._is_value(override)]
         files = tuple(str(o.input_line) for o in parsed if o not in values)
@@ -42,5 +42,5 @@ class Composition:
         return config, hydra
 
     def _is_value(self, override: Override) -> bool:
-        """As Hydra tells a value from a choice of a file."""
+        """Whether it sets a value rather than choosing a file, decided as Hydra does."""
         return not self.is_group(override.key_or_group) or isinstance(override.value(), dict)

@@ -1,4 +1,4 @@
-"""`plan=true`: what a sweep would do, with the time and the disk that it will take."""
+"""`plan=true`: what a sweep would do, and the time and disk space it needs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,20 @@ from cl_runner.text import aligned
 
 
 def plan(jobs: Sequence[Job], root: Path) -> str:
-    """One line per job; then what is left to do. Times and sizes are medians of finished runs of
-    its kind below `root`; where there is none, that is said."""
+    """One line per job, then a summary. A job's time and size are medians over finished runs like
+    it below `root`; jobs without such runs are counted."""
     known = list(_finished(root))
     rows, seconds, size, unknown = [], 0.0, 0.0, 0
     for job in jobs:
         done = job.state == DONE
-        alike = [(s, b) for config, s, b in known if _kind(config) == _kind(job.config)]
-        taken = median(s for s, _ in alike) if alike else None
-        held = median(b for _, b in alike) if alike else None
+        alike = [cost for config, *cost in known if _kind(config) == _kind(job.config)]
+        taken, held = (median(costs) for costs in zip(*alike, strict=True)) if alike else (0, 0)
         if not done:
-            seconds, size = seconds + (taken or 0), size + (held or 0)
-            unknown += taken is None
+            seconds, size = seconds + taken, size + held
+            unknown += not alike
         what = "skip" if done else "run" if job.state == "missing" else f"resume ({job.state})"
-        told = [
-            "–" if taken is None else f"{taken:.1f}",
-            "–" if held is None else f"{held / 1e6:.1f}",
-        ]
-        rows.append([job.folder.name, *job.varied.values(), what, *told])
+        estimate = [f"{taken:.1f}", f"{held / 1e6:.1f}"] if alike else ["–", "–"]
+        rows.append([job.folder.name, *job.varied.values(), what, *estimate])
     keys = [last_part(key) for key in jobs[0].varied]
     to_do = [job for job in jobs if job.state != DONE]
     groups = len(set(first_tasks(to_do)))
@@ -52,7 +48,7 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
 
 
 def _kind(config: Config) -> Any:
-    """Equal for runs that take about equally long."""
+    """Equal for runs that take about the same time."""
     flat = fixed(config)
     slow = {key: value for key, value in flat.items() if traits(key, config).takes_time}
     return {**slow, "strategy": flat.get("strategy._target_")}
@@ -67,5 +63,5 @@ def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:
         except Damaged:
             continue
         if config is not None:
-            held = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())
-            yield config, seconds, held
+            size = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())
+            yield config, seconds, size

@@ -1,4 +1,4 @@
-"""Which jobs of a sweep share their first task, and in which order they should begin."""
+"""Which jobs of a sweep share their first task, and in which order to start them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from cl_runner.jobs.job import Job
 
 
 def first_tasks(jobs: Sequence[Job]) -> list[str]:
-    """A word for each job, equal for jobs whose training on the first task is the same."""
+    """A key for each job, equal for jobs whose training on the first task is the same."""
     return [json.dumps(acting(job.config), sort_keys=True) for job in jobs]
 
 
 def interleaved(jobs: Sequence[Job]) -> list[Job]:
-    """The first of each group first: jobs that run side by side then do not wait for each other's
-    first task."""
-    seen: Counter[str] = Counter()
-    ranked = []
-    for number, (job, word) in enumerate(zip(jobs, first_tasks(jobs), strict=True)):
-        ranked.append((seen[word], number, job))
-        seen[word] += 1
-    return [job for _, _, job in sorted(ranked, key=lambda entry: entry[:2])]
+    """The first job of each group, then the second of each, and so on: so jobs that run side by
+    side do not wait for each other's first task."""
+    seen, ranked = Counter[str](), []
+    for job, first_task in zip(jobs, first_tasks(jobs), strict=True):
+        ranked.append((seen[first_task], job))
+        seen[first_task] += 1
+    return [job for _, job in sorted(ranked, key=lambda entry: entry[0])]

@@ -1,8 +1,8 @@
-"""Hydra's sweeper for this runner: expand, name, skip what is done, launch, say what became of it.
+"""Hydra's sweeper for this runner: expand, name, skip what is complete, launch, report.
 
 Running the same command again skips what is complete, continues what was interrupted or killed, and
-runs what is missing or failed. Equal on every launcher: jobs run with one thread unless told
-otherwise, so that their results do not depend on where they run.
+runs what is missing or failed. Jobs run with one thread unless `threads` says otherwise, so their
+results do not depend on the launcher.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -24,13 +25,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cl_runner.config import masking, overrides
 from cl_runner.config.command_line import literal
 from cl_runner.config.compose import trust
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import Config, of_one_call, traits
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
 from cl_runner.jobs import launchers
-from cl_runner.jobs.job import Job, composed_command, jobs_of, sweep_name, table
-from cl_runner.jobs.ledger import ledger
-from cl_runner.run_folder.files import make, write
+from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_name, table
+from cl_runner.jobs.ledger import write_ledger
+from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
 from cl_runner.sweep.composition import Composition
 from cl_runner.sweep.plan import plan
@@ -40,7 +42,7 @@ from cl_runner.training import settings
 ENDED = (DONE, "failed")
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
 PATIENCE = 20
-"""Seconds for a step and a checkpoint of a job whose sweep was killed."""
+"""Seconds that a job whose sweep was killed may take for its last step and checkpoint."""
 
 
 class Sweep(Sweeper):
@@ -53,12 +55,12 @@ class Sweep(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        # The launcher is built later, when the folder in which it works is known.
+        # The launcher is built later, when its folder is known.
         self.context, self.task_function, self.master = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the jobs. Raises RunError if one is not complete in the end, ConfigError before
-        anything is written for a command that no job can be made of."""
+        """Run the jobs. Raises RunError if one is not complete in the end, and ConfigError, before
+        anything is written, for a command that no job can be made from."""
         points = self._points(arguments)
         composition = Composition(self.context.config_loader, self.master)
         first, node = composition.at(points[0])
@@ -69,7 +71,7 @@ class Sweep(Sweeper):
         composed = [composition.at(point)[0] for point in points]
         _refuse_if_none_can_run(composed)
         configs = [self._settings(config) for config in composed]
-        folder, title = self._place(own, configs, node, points)
+        folder, title = self._place(own, configs, node.runtime.choices, points)
         jobs = jobs_of(points, configs, title, folder)
         if own["plan"]:
             print(plan(jobs, Path(own["output_root"]).absolute()))
@@ -77,7 +79,7 @@ class Sweep(Sweeper):
         skipped = [job for job in jobs if job.state == DONE]
         self._prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
-        write(folder / "sweep.json", ledger(folder, jobs))
+        write_ledger(folder, jobs)
         try:
             self._run([job for job in interleaved(jobs) if job not in skipped])
         finally:
@@ -93,17 +95,17 @@ class Sweep(Sweeper):
             raise RunError("not all jobs are complete")
 
     def _points(self, arguments: Sequence[str]) -> list[list[str]]:
-        """The product of all lists of values; the command line replaces what a preset says."""
+        """The product of all lists of values. The command line replaces the preset's lists."""
         preset = [f"{key}={value}" for key, value in self.params.items()]
         given = [a for a in arguments if key_of(a) != "sweep"]
         values: dict[str, list[str]] = {}
-        said: dict[str, str] = {}
+        typed: dict[str, str] = {}
         for override in overrides.parsed([*preset, *given], self.context.config_loader):
             key = override.get_key_element()
-            said[key] = str(override.input_line).partition("=")[2]
+            typed[key] = str(override.input_line).partition("=")[2]
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 allowed = "a sweep takes lists (a,b,c) and range(...)"
-                raise ConfigError.of(key, said[key], allowed, "use cl-search for intervals")
+                raise ConfigError.of(key, typed[key], allowed, "use cl-search for intervals")
             each = (
                 overrides.values(override, MOST)
                 if override.is_sweep_override()
@@ -112,16 +114,15 @@ class Sweep(Sweeper):
             values[key] = [f"{key}={value}" for value in each]
         longest = max(values, key=lambda key: len(values[key]), default="")
         jobs = math.prod(map(len, values.values()))
-        overrides.refuse_too_many(longest, said.get(longest, ""), jobs, MOST)
+        overrides.refuse_too_many(longest, typed.get(longest, ""), jobs, MOST)
         for key, words in values.items():
             if len(words) > 1 and not traits(key).changes_results:
-                listed = ",".join(word.partition("=")[2] for word in words)
                 allowed = "does not change results, so it takes one value for all jobs"
-                raise ConfigError.of(key, listed, allowed)
+                raise ConfigError.of(key, typed[key], allowed)
         return [list(point) for point in product(*values.values())]
 
     def _settings(self, config: DictConfig) -> Config:
-        """Settings as they are written down."""
+        """The settings as written to files; sets `threads`, and refuses `resume=FOLDER`."""
         if config.resume not in (None, "auto"):
             allowed = "continues a single run; to continue a sweep, run its command again"
             raise ConfigError.of("resume", config.resume, allowed)
@@ -133,23 +134,23 @@ class Sweep(Sweeper):
         self,
         own: Mapping[str, Any],
         configs: Sequence[Config],
-        node: Any,
+        choices: Mapping[str, Any],
         points: Sequence[Sequence[str]],
     ) -> tuple[Path, str]:
-        """The sweep's folder, and what it is about. own: its settings, which in `configs` may be
-        masked; node: what Hydra chose."""
-        choices = node.runtime.choices
+        """The sweep's folder, and the experiment or data set for its jobs' names. own: the sweep's
+        settings, which may be masked in `configs`; choices: the option of each group."""
         title = str(choices.get("experiment") or choices.get("dataset"))
         given = {key_of(override) for override in points[0]}
         hydras = OmegaConf.to_container(self.master.hydra.overrides.hydra)
         if any(key_of(str(o)) == "hydra.sweep.dir" for o in hydras):  # type: ignore[union-attr]
             return Path(self.master.hydra.sweep.dir).absolute(), title
         about = str(choices.get("sweep") or title)
-        name = own["name"] if "name" in given else sweep_name(about, configs)
+        digest = digest_of({settings_digest(config) for config in configs})
+        name = own["name"] if "name" in given else f"{plain_name(about)}_{digest}"
         return Path(own["output_root"]).absolute() / "sweeps" / name, title
 
     def _prepare(self, folder: Path, jobs: Sequence[Job], idle: bool) -> None:
-        """Build the launcher for this folder. idle: there is nothing to launch."""
+        """Build the launcher for this folder. idle: no job has to run."""
         launchers.check(self.master.hydra.launcher, [o for job in jobs for o in job.overrides])
         if not idle:
             launchers.connect(self.master.hydra.launcher)
@@ -163,14 +164,13 @@ class Sweep(Sweeper):
         )
 
     def _run(self, jobs: Sequence[Job]) -> None:
-        """Launch them. Where a launcher breaks, as when a worker is killed, it is used again for
-        what had not begun or was still alive, and then for what had died, one job at a time: what
-        kills a worker then takes no neighbour along."""
+        """Launch the jobs. If the launcher breaks, for example because a worker was killed, launch
+        again the jobs that had not started or were still alive, and after them those that had died,
+        one at a time: a job that kills its worker then affects no other."""
         self._wait_for_those_of_a_killed_sweep(jobs)
-        words = first_tasks(jobs)
-        shared = {
-            job.folder for job, word in zip(jobs, words, strict=True) if words.count(word) > 1
-        }
+        keys = first_tasks(jobs)
+        counts = Counter(keys)
+        shared = {job.folder for job, key in zip(jobs, keys, strict=True) if counts[key] > 1}
         waiting, suspects = list(jobs), list[Job]()
         while waiting:
             before = {job.folder: job.stamp() for job in waiting}
@@ -193,14 +193,14 @@ class Sweep(Sweeper):
                 print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
 
     def _wait_for_those_of_a_killed_sweep(self, jobs: Sequence[Job]) -> None:
-        """A job whose sweep was killed saves its state before it ends. One that goes on is of
-        another command, and will be told to be in use."""
+        """A job whose sweep was killed saves its state before it ends. One that keeps running
+        belongs to another command; launching it will fail because its folder is in use."""
         end = time.monotonic() + PATIENCE
         while any(job.state == "running" for job in jobs) and time.monotonic() < end:
             time.sleep(0.05)
 
     def _settle(self, alive: Sequence[Job]) -> None:
-        """Wait for what a broken launcher has left alive: submitit's jobs go on to their end,
+        """Wait for the jobs that a broken launcher left running: submitit's continue to their end,
         Ray's are stopped."""
         launchers.disconnect(self.master.hydra.launcher)
         while any(job.state == "running" for job in alive):
@@ -208,7 +208,8 @@ class Sweep(Sweeper):
         launchers.connect(self.master.hydra.launcher)
 
     def _launch(self, jobs: Sequence[Job], shared: set[Path]) -> BaseException | None:
-        """Hand jobs to the launcher; the error if it broke. A job's own error is in its folder."""
+        """Submit jobs to the launcher. Returns the error if the launcher broke; a job's own error
+        is in its folder."""
         commands = [composed_command(job, job.folder in shared) for job in jobs]
         size = launchers.at_a_time(self.master.hydra.launcher) or max(1, len(commands))
         try:
@@ -222,18 +223,17 @@ class Sweep(Sweeper):
 
 
 def _refuse_if_none_can_run(composed: Sequence[DictConfig]) -> None:
-    """Raise the first job's ConfigError if every job has one. What is wrong with some jobs alone is
-    in their folders and in the table."""
-    first: ConfigError | None = None
+    """Raise the first job's ConfigError if every job has one. Errors of only some jobs are in
+    their folders and in the table."""
+    errors = []
     for config in composed:
-        if config.trusted_targets:  # the jobs say what is wrong with a user's own classes
+        if config.trusted_targets:  # only the jobs themselves can check a user's own classes
             return
         plain: Any = OmegaConf.to_container(config, resolve=True)
         try:
             settings.read(plain)
         except ConfigError as error:
-            first = first or error
+            errors.append(error)
         else:
             return
-    if first is not None:
-        raise first
+    raise errors[0]

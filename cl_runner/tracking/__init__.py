@@ -1,1 +1,1 @@
-"""Where a run's numbers go: local files, which are the truth, and mirrors of them."""
+"""Where the numbers of a run go: local files, which are the truth, and their mirrors."""

@@ -31,8 +31,8 @@ class LocalFiles(Tracker):
     """config.yaml, overrides.yaml, metrics.jsonl (one line per event), results.json, status.json,
     log.txt, predictions.npz. Nothing is written before `begin`.
 
-    metrics_size: bytes of metrics.jsonl that belong to the state from which the run continues;
-    what was logged after it will be logged again, so it is cut off.
+    metrics_size: bytes of metrics.jsonl that belong to the state from which the run continues. The
+    rest is cut off, as it will be logged again.
     """
 
     def __init__(self, folder: Path, metrics_size: int = 0) -> None:
@@ -45,15 +45,14 @@ class LocalFiles(Tracker):
         self.masks: dict[str, str] = {}
 
     def begin(self, run: RunInfo) -> None:
-        self.masks = run.masks
-        attempt = run.attempt
+        self.masks, attempt = run.masks, run.attempt
         self.who = {
             "run_id": attempt.run_id,
             "attempt": attempt.number,
             "settings": attempt.settings,
             "names": run.names,
         }
-        if run.attempt.number == 1:
+        if attempt.number == 1:
             write(self.folder / "overrides.yaml", as_yaml(run.overrides))
             text = as_yaml(run.config, sort_keys=False, default_flow_style=None)
             write(self.folder / "config.yaml", text)
@@ -78,13 +77,13 @@ class LocalFiles(Tracker):
             self.digest.update(f"{line}\n".encode())
 
     def durable(self) -> dict[str, Any]:
-        """Size and digest of metrics.jsonl, which is on the disk when this returns."""
+        """Make sure that metrics.jsonl is on the disk; return its size and digest."""
         file = self.folder / "metrics.jsonl"
         size = 0 if self.metrics is None else sync(self.metrics, file)
         return {"metrics_size": size, "metrics_sha256": self.digest.hexdigest()}
 
     def save_predictions(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """The predicted class of every test sample after every task."""
+        """Write predictions.npz."""
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         write(self.folder / "predictions.npz", content.getvalue())
@@ -107,7 +106,7 @@ class LocalFiles(Tracker):
         elif isinstance(error, Interrupted | KeyboardInterrupt):
             write_status(self.folder, "interrupted", self.who)
         elif error is not None:
-            with suppress(StorageError):  # on a full disk the error itself is what counts
+            with suppress(StorageError):  # on a full disk the first error is the one that counts
                 write_status(self.folder, "failed", self.who, error, self.masks)
                 log.error("%s", "".join(traceback.format_exception(error)).rstrip())
 
@@ -119,7 +118,7 @@ def write_status(
     error: BaseException | None = None,
     masks: dict[str, str] | None = None,
 ) -> None:
-    """status.json: running, complete, failed or interrupted, by whom, and why it failed."""
+    """Write status.json: running, complete, failed or interrupted, by whom, and the error."""
     content = {"status": status, "pid": os.getpid(), "host": socket.gethostname(), **who}
     if error is not None:
         content["error"] = masked(str(error), masks or {})
@@ -128,7 +127,7 @@ def write_status(
 
 
 class _LogFile(logging.Handler):
-    """log.txt, with times; what cannot be written ends the run, as with any other file."""
+    """log.txt, with times. A line that cannot be written ends the run, as with any other file."""
 
     def __init__(self, path: Path, masks: dict[str, str]) -> None:
         super().__init__()
@@ -140,8 +139,8 @@ class _LogFile(logging.Handler):
         append(self.descriptor, harmless(masked(self.format(record), self.masks)), self.path)
 
     def close(self) -> None:
-        """Once: `logging` closes every handler that still exists whenever it is configured, and the
-        number of a closed file may by then be that of another."""
+        """Close the file once. `logging` closes every handler again whenever it is configured; by
+        then the descriptor may belong to another file."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The progress bar of a run; plain lines where the output is no terminal."""
+"""The progress bar of a run; plain lines if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{re
 
 
 class Progress(Tracker):
-    """One bar for all steps of all tasks, beside it the loss terms, accuracies and alarms.
+    """One bar for all steps of all tasks, followed by the loss terms, accuracies and alarms.
 
-    Log lines are printed above the bar. Without a terminal there is no bar, and they are all
-    that is printed: one line a task.
+    Log lines are printed above the bar. Without a terminal there is no bar, only those lines: one
+    per task.
     """
 
     def begin(self, run: RunInfo) -> None:
@@ -30,8 +30,8 @@ class Progress(Tracker):
         self.alarms: list[str] = []
         self.handler = _AboveTheBar(run.masks)
         logging.getLogger("cl_runner").addHandler(self.handler)
-        # tqdm's own lock is shared with forked processes: one that is killed while it holds the
-        # lock, or a thread that held it at the fork, would stop all others for ever.
+        # Forked processes share tqdm's own lock. If one is killed while it holds the lock, or a
+        # thread held it at the fork, all others would wait for ever.
         tqdm.monitor_interval = 0
         tqdm.set_lock(RLock())
         self.bar = tqdm(
@@ -46,7 +46,7 @@ class Progress(Tracker):
             self.log(event)
 
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:
-        # The bar redraws ten times a second at most; only then are the texts made.
+        # The bar redraws at most ten times a second; the texts are made only then.
         if self.bar.update(1):
             self.bar.set_description_str(f"task {task + 1}/{self.tasks} epoch {epoch + 1}", False)
             losses = [f"{name} {value:.3f}" for name, value in terms.items()]
@@ -54,7 +54,7 @@ class Progress(Tracker):
 
     def log(self, event: Event) -> None:
         if isinstance(event, Step):
-            self.bar.n = event.step  # further on where the first task was taken over
+            self.bar.n = event.step  # jumps ahead if the first task was taken from the cache
         elif isinstance(event, Evaluation) and event.event == "evaluation":
             self.accuracy = event.text
         elif isinstance(event, Alarm):
@@ -72,6 +72,6 @@ class _AboveTheBar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        if record.levelno < logging.ERROR:  # errors are told once, when the run has ended
-            told = masked(prefix + record.getMessage(), self.masks)
-            tqdm.write(harmless(told), file=sys.stderr)
+        if record.levelno < logging.ERROR:  # errors are printed once, when the run has ended
+            line = masked(prefix + record.getMessage(), self.masks)
+            tqdm.write(harmless(line), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The one interface of everything that follows a run: local files, progress bar, W&B."""
+"""The interface of everything that follows a run: local files, progress bar, W&B."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from cl_runner.run_folder.resume import Attempt
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker is told of a run before its first step."""
+    """What a tracker knows about a run before its first step."""
 
     folder: Path
     config: dict[str, Any]  # resolved, secrets masked
-    names: dict[str, str]  # chosen option of each config group, and `group`
+    names: dict[str, str]  # the chosen option of each config group, and `group`
     task_names: list[str]
     steps: int  # of the whole run
-    steps_done: int = 0  # by earlier attempts, as far as their state was saved
-    earlier: list[Event] = field(default_factory=list)  # what they logged
+    steps_done: int = 0  # by earlier attempts, up to the state that was saved
+    earlier: list[Event] = field(default_factory=list)  # logged by earlier attempts
     attempt: Attempt = field(default_factory=lambda: Attempt("", 1, ""))
     overrides: list[str] = field(default_factory=list)  # of the command line, secrets left out
-    masks: dict[str, str] = field(default_factory=dict)  # secret values, what to write instead
+    masks: dict[str, str] = field(default_factory=dict)  # from secrets to what to write instead
 
 
 @target
 class Tracker(ABC):  # noqa: B024
-    """Told of each event in turn. None of them can change a result."""
+    """Follows a run. No tracker can change a result."""
 
     def begin(self, run: RunInfo) -> None:  # noqa: B027
-        """Before the first step."""
+        """Called before the first step."""
 
     def advance(self, task: int, epoch: int, terms: dict[str, float]) -> None:  # noqa: B027
-        """After each step."""
+        """Called after each step."""
 
     def log(self, event: Event) -> None:  # noqa: B027
-        """An event worth a line."""
+        """Called for each event that is worth a line."""
 
     def end(self, results: Results | None, error: BaseException | None) -> None:  # noqa: B027
-        """The run is over: with results, or with the error that ended it."""
+        """Called when the run is over, with its results or the error that ended it."""
 
 
 class Trackers:
-    """All trackers of a run, told of everything in turn."""
+    """All trackers of a run; each call goes to all of them in turn."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self.trackers = trackers
+        self.trackers = list(trackers)
         self.results: Results | None = None
         """Set when the run has succeeded."""
 
     @contextmanager
     def following(self, run: RunInfo) -> Iterator[None]:
-        """Begin all; at the end, whatever happens, tell those that began how it went.
+        """Begin all; whatever happens, end all that began.
 
-        The first, the local files, are told first: they are the truth, and wait for no mirror.
+        The first one, the local files, ends first: they are the truth and wait for no mirror.
         """
         begun: list[Tracker] = []
         error: BaseException | None = None
@@ -88,13 +88,13 @@ class Trackers:
 
     @contextmanager
     def recording(self) -> Iterator[list[Event]]:
-        """The events logged meanwhile."""
+        """The events that are logged meanwhile."""
         recorder = _Recorder()
-        self.trackers = [*self.trackers, recorder]
+        self.trackers.append(recorder)
         try:
             yield recorder.events
         finally:
-            self.trackers = [t for t in self.trackers if t is not recorder]
+            self.trackers.remove(recorder)
 
 
 class _Recorder(Tracker):

@@ -1,18 +1,17 @@
-"""The alarm: a task in which no weight changes, or a term of the objective does nothing.
+"""The alarm: in a whole task no weight changes, or a term of the objective has no effect.
 
-A penalty or a distillation term that is silently zero, is computed without a gradient, or compares
-the network with itself turns its strategy into fine-tuning, and the numbers look plausible. So each
+A penalty or distillation term may be zero by mistake, computed without a gradient, or compare the
+network with itself. Then the strategy is just fine-tuning, and its numbers look plausible. So each
 task is watched until a step has changed a weight and, from the second task on, until each term has
-once given a gradient that counts; what never does is reported.
+given a gradient that counts. A term that never does is reported.
 
-The terms' gradients are added in floating point, so one counts by its size beside the largest. What
-is left of a term whose parts cancel, as those of distillation from the network itself, is rounding:
-each part is right to half a unit of the last place, ε/2 (ε = 1.2e-7 in single precision), and the
-sums over classes and samples let a few such errors meet. So it is of the size of ε times the task's
-gradient, measured up to 6 ε. A term has to give more than 64 ε, 7.6e-6, of the largest gradient
-that any term has given in this task; no name is asked for, so it holds for any objective. The
-largest of the task and not of the step, because a loss that has been learned perfectly has a
-gradient near rounding, too, beside which rounding would count.
+The gradients of the terms are added in floating point, so what counts is the size relative to the
+largest. If the parts of a term cancel, as in distillation from the network itself, rounding is
+left. Each part is exact to half a unit in the last place, ε/2 (ε = 1.2e-7 in single precision), and
+sums over classes and samples add up a few such errors. The rest is about ε times the gradient of
+the task's loss; we measured up to 6 ε. So a term has to give more than 64 ε, 7.6e-6, of the largest
+gradient that any term has given in this task. That holds for any objective. It is the largest of
+the task, not of the step: a loss that has been learned perfectly has a gradient near rounding, too.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from torch import Tensor, nn
 
 from cl_runner.data.stream import Task
 
-UNITS = 64  # of the precision: what a gradient must be of the largest one, to be more than rounding
+UNITS = 64  # of ε, relative to the largest gradient: what is smaller may be rounding
 
 
 class Watch:
-    """Watches one task. Costs nothing once weights have changed and every term is alive."""
+    """Watches one task. Costs nothing once a weight has changed and each term has an effect."""
 
     def __init__(self, task: Task, parameters: Sequence[nn.Parameter]) -> None:
         self.task = task
         self.parameters = parameters
         self.least = UNITS * max(torch.finfo(p.dtype).eps for p in parameters)
-        self.largest: dict[str, float] = {}  # norm of the gradient that each term has given so far
+        self.largest: dict[str, float] = {}  # the norm of the gradient of each term so far
         self.moved = False
         self.steps = 0
         self.before: list[tuple[nn.Parameter, Tensor]] = []
 
     def look(self, terms: dict[str, Tensor]) -> None:
-        """Look at the terms before the backward pass, which still finds its graph.
+        """Look at the terms before the backward pass, and keep its graph.
 
-        A term may rightly be at rest when a task begins (the network is its own teacher), so the
-        first eight steps are looked at and then those whose number is a power of two.
+        A term may rightly have no gradient when a task begins (the network is its own teacher). So
+        the first eight steps are examined, then those whose number is a power of two.
         """
         self.steps += 1
         if self.steps > 8 and self.steps & (self.steps - 1):
@@ -64,24 +63,23 @@ class Watch:
             self.before = []
 
     def share(self, name: str) -> float:
-        """The largest gradient of this term so far, relative to that of any term."""
+        """The largest gradient of this term so far, relative to the largest of any term."""
         largest = max(self.largest.values(), default=0.0)
         return self.largest.get(name, 0.0) / largest if largest > 0 else 0.0
 
     def alarms(self, strategy: str) -> list[tuple[str, str]]:
-        """What did nothing through the whole task, and the warning for it: all weights or a term.
+        """What had no effect in the whole task, `all weights` or a term, and the warning for it.
 
-        A term may be at rest in a single step, so that decides nothing. Where no weight changed,
-        terms rest for that reason.
+        If no weight changed, that explains the terms, too. A single step is not enough to tell.
         """
         if self.task.likelihood.is_certain(self.task.candidates):
-            return []  # rightly, nothing is asked of a weight
+            return []  # there is nothing to learn, so nothing is wrong
         if self.steps > 0 and not self.moved:
-            return [("all weights", self._told(strategy, "no weight changed"))]
+            return [("all weights", self._warning(strategy, "no weight changed"))]
         if self.steps < 2:
             return []
         return [
-            (name, self._told(strategy, _of_term(name, self.share(name))))
+            (name, self._warning(strategy, _inert(name, self.share(name))))
             for name in self.largest
             if not self.share(name) > self.least
         ]
@@ -93,11 +91,11 @@ class Watch:
         self.largest, self.moved = dict(state["largest"]), state["moved"]
         self.steps = state["steps"]
 
-    def _told(self, strategy: str, what: str) -> str:
+    def _warning(self, strategy: str, what: str) -> str:
         return f"strategy {strategy}: {what} during the whole of task {self.task.index + 1}"
 
 
-def _of_term(name: str, share: float) -> str:
+def _inert(name: str, share: float) -> str:
     if share == 0:
         return f"the term '{name}' gave no gradient"
     return f"the gradient of the term '{name}' was at most {share:.1e} of the largest term's"
@@ -107,6 +105,6 @@ def _norm(term: Tensor, learning: Sequence[nn.Parameter]) -> float:
     """The norm of the term's gradient over all parameters that learn."""
     if not term.requires_grad:
         return 0.0
-    found = torch.autograd.grad(term, learning, retain_graph=True, allow_unused=True)
-    norms = torch._foreach_norm([g for g in found if g is not None])
+    gradients = torch.autograd.grad(term, learning, retain_graph=True, allow_unused=True)
+    norms = torch._foreach_norm([g for g in gradients if g is not None])
     return float(torch.stack(list(norms)).norm()) if norms else 0.0

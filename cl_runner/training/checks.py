@@ -1,4 +1,4 @@
-"""Checks a run makes on itself: before the first step, at each step, after each penalty."""
+"""The checks of a run: before its first step, before each task, at each step."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from cl_runner.strategies.strategy import Strategy
 
 
 def check_network(network: object, outline: Outline) -> None:
-    """Raise ConfigError unless it is a network for these classes that takes these pictures."""
+    """Raise ConfigError unless it is a Network with these classes that takes these inputs."""
     name = type(network).__name__
     if not isinstance(network, Network):
         raise ConfigError.of("model", name, "is not a Network (cl_runner.models.network)")
     if network.classes != outline.classes:
-        allowed = (
-            f"its classifier has {network.classes} outputs, but the data set has "
-            f"{outline.classes} classes"
-        )
+        sizes = f"{network.classes} outputs, but the data set has {outline.classes} classes"
+        allowed = f"its classifier has {sizes}"
         raise ConfigError.of("model", name, allowed)
     network.eval()
     try:
@@ -38,13 +36,13 @@ def check_network(network: object, outline: Outline) -> None:
 
 
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
-    """Raise ConfigError if BatchNorm would be given a batch of one, which has no variance."""
+    """Raise ConfigError if BatchNorm would get a batch of one sample, which has no variance."""
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
         return
     sizes = [strategy.training_size(stream, task) for task in stream.tasks]
-    if not any(_leaves_one(samples, batch_size) for samples in sizes):
+    samples = next((n for n in sizes if _leaves_one(n, batch_size)), None)
+    if samples is None:
         return
-    samples = next(samples for samples in sizes if _leaves_one(samples, batch_size))
     last = "a last batch of one" if batch_size > 1 else "batches of one"
     allowed = (
         f"makes {last} of {samples} samples, but BatchNorm needs at least two samples in a batch"
@@ -55,8 +53,8 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
 
 
 def nearest_without_one(sizes: Sequence[int], batch_size: int) -> list[int]:
-    """The next smaller and the next larger batch size, where there are such, that leave no batch of
-    one of so many samples."""
+    """The next smaller and the next larger batch size without a batch of one, if they exist; sizes:
+    the samples of each task."""
     sides = range(batch_size - 1, 1, -1), range(batch_size + 1, max(sizes) + 2)
     good = [
         next((b for b in side if not any(_leaves_one(n, b) for n in sizes)), None) for side in sides
@@ -65,41 +63,40 @@ def nearest_without_one(sizes: Sequence[int], batch_size: int) -> list[int]:
 
 
 def _leaves_one(samples: int, batch_size: int) -> bool:
-    """Whether an epoch over so many samples has a batch of one."""
+    """Whether an epoch over this number of samples has a batch of one."""
     return batch_size == 1 or samples % batch_size == 1
 
 
 def finite(
     terms: dict[str, Tensor], parameters: Sequence[nn.Parameter], batch: Batch, step: int
 ) -> dict[str, float]:
-    """The terms as numbers. Raises Diverged, before the weights change, unless they and all
-    gradients are finite; `step` is the number of the step in the run, from 0."""
+    """The terms as numbers. Raises Diverged, before the weights change, if one of them or of the
+    gradients is not finite; `step` is the number of the step in the run, from 0."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    # A sum is the cheapest number that is finite only if all its summands are; one transfer.
-    looked_at = [*(term.detach() for term in terms.values()), *(g.sum() for g in gradients)]
-    values: list[float] = torch.stack(looked_at).tolist()
+    # The cheapest test: a sum is only finite if all summands are. Stacked for a single transfer.
+    scalars = [*(term.detach() for term in terms.values()), *(g.sum() for g in gradients)]
+    values: list[float] = torch.stack(scalars).tolist()
     named = dict(zip(terms, values[: len(terms)], strict=True))
     if all(map(math.isfinite, values)):
         return named
-    of_loss = all(map(math.isfinite, named.values()))
-    what = "a gradient" if of_loss else "the loss"
+    what = "a gradient" if all(map(math.isfinite, named.values())) else "the loss"
     _, task, epoch, number = batch.position
     raise Diverged(
         f"diverged: {what} is not finite at task {int(task) + 1}, epoch {int(epoch) + 1}, "
         f"step {step + 1} (batch {int(number) + 1} of the epoch): "
         f"{', '.join(f'{name} {value:g}' for name, value in named.items())}; "
-        "no weight was changed by it"
+        "it did not change any weight"
     )
 
 
 def check_stability(
     strategy: Strategy, optimizer: torch.optim.Optimizer, task: Task, weight: float | None
 ) -> None:
-    """Raise Diverged if SGD's next steps must grow without bound under the strategy's penalty.
+    """Raise Diverged if the strategy's penalty must make SGD's steps grow without bound.
 
     On a parabola of curvature c, gradient descent with step lr and momentum β is stable up to
     lr · c = 2 (1 + β), Nesterov's form up to 2 (1 + β) / (1 + 2 β). For EWC, c = weight · max F
-    (twice that without the factor 1/2). `weight` is the strategy's setting of that name.
+    (twice that without the factor 1/2). `weight` is the strategy's setting `weight`.
     """
     curvature = strategy.curvature()
     if not isinstance(optimizer, torch.optim.SGD) or curvature == 0:
@@ -110,31 +107,28 @@ def check_stability(
     if lr * curvature > limit:
         largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))
         raise Diverged(
-            f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, c the largest "
-            f"curvature of the penalty (for EWC weight · max F), is past {limit:.4g}, the limit of "
-            f"stability of SGD with momentum {momentum:g}: the penalty would make the weights "
-            f"grow without bound. The largest stable strategy.weight is "
-            f"{largest:g}; with this weight, the largest stable optimizer.lr is "
-            f"{rounded_down(limit / curvature):g}"
+            f"diverged: before task {task.index + 1}, lr · c = {lr * curvature:.4g}, where c is "
+            f"the largest curvature of the penalty (for EWC weight · max F), exceeds {limit:.4g}, "
+            f"the stability limit of SGD with momentum {momentum:g}: the penalty would make the "
+            f"weights grow without bound. The largest stable strategy.weight is {largest:g}; with "
+            f"this weight, the largest stable optimizer.lr is {rounded_down(limit / curvature):g}"
         )
 
 
 def rounded_down(number: float) -> float:
-    """To four significant digits, never more than the number itself."""
+    """To four significant digits, never above the number itself."""
     unit = 10.0 ** (math.floor(math.log10(number)) - 3)
     return math.floor(number / unit) * unit
 
 
 @contextmanager
 def out_of_memory_in_one_line() -> Iterator[None]:
-    """A failed allocation becomes a RunError with a remedy (exit code 1)."""
+    """Turn a failed allocation into a RunError with a remedy (exit code 1)."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error).lower()
         if isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text:
-            told = (
-                f"out of memory: {first_line(error)}. Hint: a smaller batch_size needs less memory"
-            )
-            raise RunError(told) from None
+            hint = "Hint: a smaller batch_size needs less memory"
+            raise RunError(f"out of memory: {first_line(error)}. {hint}") from None
         raise

@@ -1,4 +1,4 @@
-"""What a run costs: seconds, steps, samples through the network, memory, stored state."""
+"""The cost of a run: seconds, steps, samples through the network, memory, stored state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from cl_runner.strategies.strategy import Strategy
 
 
 class Cost:
-    """Counts from its making on. Samples count where they pass the network or a teacher; the
-    per-sample gradients of a Fisher estimate are not among them."""
+    """Counts samples each time they pass the network or a teacher, except for the per-sample
+    gradients of a Fisher estimate."""
 
     def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
         self.start = time.monotonic()
         self.seconds_before = 0.0
         self.peak_before = 0
@@ -36,17 +37,13 @@ class Cost:
                 module.register_forward_pre_hook(count)
 
     def start_clock(self) -> None:
-        """Seconds count from here: trackers have begun, the first task is next."""
+        """Count seconds from here: trackers have begun, the first task is next."""
         self.start = time.monotonic()
 
-    def summary(self, strategy: Strategy) -> dict[str, Any]:
-        """What `results.json` says; seconds and peak are over all attempts at the run."""
-        state = self.state_dict()
-        return {
-            **state,
-            "seconds": round(state["seconds"], 3),
-            "state_bytes": state_bytes(strategy),
-        }
+    def summary(self) -> dict[str, Any]:
+        """The costs for `results.json`; seconds and peak are over all attempts at the run."""
+        costs = self.state_dict() | {"state_bytes": state_bytes(self.strategy)}
+        return costs | {"seconds": round(costs["seconds"], 3)}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -58,7 +55,7 @@ class Cost:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from there; the seconds start again with `start_clock`."""
+        """Continue counting from this state."""
         self.seconds_before, self.peak_before = state["seconds"], state["peak_memory_bytes"]
         self.steps = state["steps"]
         self.samples_forward = state["samples_forward"]
@@ -66,7 +63,7 @@ class Cost:
 
 
 def state_bytes(strategy: Strategy) -> dict[str, int]:
-    """Bytes that each part of a strategy keeps between tasks, the network itself left out."""
+    """Bytes that each part of a strategy stores between tasks, without the network itself."""
     sizes: dict[str, int] = {}
     for key, value in strategy.state_dict().items():
         part = key.split(".")[0]

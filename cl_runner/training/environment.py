@@ -1,4 +1,4 @@
-"""The machine a run is on: which device to take, and what to write down about it."""
+"""What to record about the machine that a run is on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("cl_runner")
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Versions, device, threads and commit: other ones give other last bits."""
+    """Versions, device, threads and commit. Others may give other last bits."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "versions": dict(_versions()),
@@ -28,9 +28,9 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def warn_if_other(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """One warning if a run goes on where its last bits may come out differently."""
-    looked_at = {"torch": ("versions", "torch"), "device": ("device",), "threads": ("threads",)}
-    for name, path in looked_at.items():
+    """Warn if a run continues where its results may differ in their last bits."""
+    compared = {"torch": ("versions", "torch"), "device": ("device",), "threads": ("threads",)}
+    for name, path in compared.items():
         old, new = (reduce(dict.__getitem__, path, side) for side in (before, now))
         if old != new:
             log.warning(
@@ -49,14 +49,13 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _commit() -> str | None:
-    """The commit of the checkout this package is in; None in a wheel or without git."""
+    """The commit of this package's checkout; None in a wheel or without git."""
     root = HERE.parent
     if not (root / ".git").exists():
         return None
     try:
-        told = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
+        return subprocess.check_output(
+            ["git", "rev-parse", "HEAD"], cwd=root, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return told.stdout.strip()

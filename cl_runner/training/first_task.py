@@ -1,9 +1,10 @@
-"""The first task trained once for all runs that only differ later: alpha, T, a weight, a buffer.
+"""Training the first task once for all runs that only differ later: alpha, T, a weight, a buffer.
 
 A run with `first_task_cache=FOLDER` takes over the state that an equal run left there after
-training on the first task, or leaves its own. An entry is named by the digest of all it depends on:
-settings that act in the first task, samples, this package's code, versions, device and threads. The
-results are those of a run without it, bit for bit (but for its seconds: those of the training).
+training on the first task, or leaves its own. The name of an entry is the digest of everything it
+depends on: settings that act in the first task, samples, this package's code, versions, device and
+threads. The results are the same as without the cache, bit for bit. The seconds include those of
+the training, whichever run did it.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from cl_runner.training.loop import Training
 from cl_runner.training.saver import Saver
 
 log = logging.getLogger("cl_runner")
-LIMIT = 10 * 2**30  # bytes of all entries of a folder; those that were not used for longest go
+LIMIT = 10 * 2**30  # bytes of all entries in a folder; the least recently used are removed
 
 
 class FirstTask:
-    """The store of one run: trains on its first task, or takes over what is there."""
+    """The cache as one run uses it: trains on the first task, or takes over what is there."""
 
     def __init__(self, folder: str, config: Config, saver: Saver) -> None:
         self.folder, self.config, self.saver = Path(folder), config, saver
 
     def train(self, training: Training) -> None:
-        """Bring a run that has just begun its first task to the end of the training on it."""
+        """Take a run that has just begun its first task to the end of the training on it."""
         entry = self.folder / f"{self._digest(training)}.ckpt"
         with self._alone(entry):
             saved = _read(entry)
@@ -57,28 +58,26 @@ class FirstTask:
         try:
             write(entry, packed(left, {"schema": SCHEMA}))
             self._stay_within_limit()
-        except (OSError, StorageError) as error:  # the store is a convenience, not the run
+        except (OSError, StorageError) as error:  # the run does not need the cache
             log.warning("first_task_cache is not used: %s", first_line(error))
 
     def _digest(self, training: Training) -> str:
         depends_on = {
             "settings": acting(self.config),
             "seed": training.settings.seed,
-            # What training on the first task, and evaluation within it, see.
+            # The samples of the first task for training, and for evaluation within it.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
             "code": _digest_of_code(),
-            "environment": {
-                **training.environment,
-                "git": None,  # what the code is counts, not where it comes from
-            },
+            # The code itself counts, not the commit it comes from.
+            "environment": training.environment | {"git": None},
         }
         return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
     @contextmanager
     def _alone(self, entry: Path) -> Iterator[None]:
-        """Wait until no other process trains for this entry; a signal ends the wait."""
+        """Wait while another process trains for this entry; a signal ends the wait."""
         with ExitStack() as stack:
-            with suppress(OSError, StorageError):  # without a store; `_keep` says so
+            with suppress(OSError, StorageError):  # goes on without the cache; `_keep` warns
                 self.folder.mkdir(parents=True, exist_ok=True)
                 obey = partial(self.saver.signals.obey, self.saver.files.folder)
                 stack.enter_context(lock.held(entry.with_suffix(".lock"), waiting=obey))
@@ -94,8 +93,8 @@ class FirstTask:
 
 
 def _left(training: Training, events: list[Event]) -> State:
-    """What a run that takes over needs: of the strategy the network alone, where that is all that
-    has changed."""
+    """What another run needs to take over. Of the strategy that is only the network, if nothing
+    else has changed."""
     full = training.state()
     if training.strategy.shares_first_task:
         full["strategy"] = {k: v for k, v in full["strategy"].items() if k.startswith("network.")}
@@ -103,13 +102,13 @@ def _left(training: Training, events: list[Event]) -> State:
 
 
 def _take_over(training: Training, saved: State, entry: Path) -> bool:
-    """Go on as if this run had trained: same state, same lines in metrics.jsonl. Whether the entry
-    is of use: if not, the run is as it was."""
-    before = copy.deepcopy(training.state())  # its tensors are those that are written over
+    """Continue as if this run had trained: same state, same lines in metrics.jsonl. Returns whether
+    the entry fits; if not, the run is as it was."""
+    before = copy.deepcopy(training.state())  # `put_back` overwrites its tensors
     try:
         events = events_of(saved["events"])
         training.put_back(_merged(training, before, saved))
-    except Exception as error:  # it has the right digest and holds something else
+    except Exception as error:  # its digest is right, but its content is something else
         log.warning("%s does not fit (%s); training task 1 again", entry, first_line(error))
         training.put_back(before)
         return False
@@ -119,20 +118,20 @@ def _take_over(training: Training, saved: State, entry: Path) -> bool:
 
 
 def _merged(training: Training, before: State, saved: State) -> State:
-    """The entry's state where it is of what all such runs share, else this run's own."""
-    # What an evaluation before the task has found is this run's own, what was found within is not.
+    """The entry's state in all that such runs share, and this run's own in the rest."""
+    # Evaluations within the task come from the entry, one before the task is this run's own.
     within = {k: v for k, v in saved["evaluator"].items() if k in ("curve", "fits")}
     own = {"evaluator": {**before["evaluator"], **within}}
-    # A layer that is inserted later is in some networks and not in others, and still all zero.
-    there = {k: v for k, v in saved["strategy"].items() if k in before["strategy"]}
-    own["strategy"] = {**before["strategy"], **there}
+    # Not all of these networks have a layer that is inserted later; so far it is zero.
+    known = {k: v for k, v in saved["strategy"].items() if k in before["strategy"]}
+    own["strategy"] = {**before["strategy"], **known}
     if training.settings.reset_optimizer:
         own["optimizer"] = before["optimizer"]
     return {**saved, **own}
 
 
 def _read(entry: Path) -> State | None:
-    """The entry's state; None if there is none, or it is damaged."""
+    """The state in the entry; None if there is no entry or it is damaged."""
     if not entry.exists():
         return None
     try:

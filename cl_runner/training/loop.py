@@ -35,7 +35,7 @@ log = logging.getLogger("cl_runner")
 
 
 class Training:
-    """A run under way: the strategy, its optimizer, and what has been measured so far."""
+    """A run in progress: the strategy, its optimizer, and the measurements so far."""
 
     def __init__(
         self,
@@ -60,15 +60,14 @@ class Training:
         self.first_task: Callable[[Training], None] | None = None
 
     def to_the_end(self) -> None:
-        """Learn all tasks from where the run is."""
+        """Learn all tasks from the current position on."""
         self.cost.start_clock()
         for task in self.stream.tasks[self.position.task :]:
             self.learn(task)
 
     def learn(self, task: Task) -> None:
         """Train on one task, consolidate, evaluate all tasks so far."""
-        begins = self.position == Position(task.index)
-        if begins:
+        if begins := self.position == Position(task.index):
             self._begin(task)
         if begins and task.first and self.first_task is not None:
             self.first_task(self)
@@ -98,14 +97,14 @@ class Training:
         self.watch = Watch(task, self.parameters)
 
     def train(self, task: Task) -> None:
-        """All steps of one task that are not done yet."""
+        """Do all remaining steps of one task."""
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
         batch_size = self.settings.batch_size
         start = self.position
         for epoch in range(start.epoch, self.phases.epochs(task.index)):
             first = start.step if epoch == start.epoch else 0
-            if epoch > 0 and first == 0 and self.phases.begins(task.index, epoch):
+            if first == 0 and self.phases.begins(task.index, epoch):
                 self.optimizer = self.phases.fresh_optimizer(task.index, epoch)
             self.phases.enter_epoch(self.optimizer, task.index, epoch)
             epoch_batches = batches(
@@ -152,9 +151,8 @@ class Training:
             self.saver.after_step(self.state)
 
     def _log_means(self, task: Task, epoch: int) -> None:
-        """One line with the mean of each term since the last one."""
-        terms = self.means.take()
-        if terms:
+        """Log the mean of each term since the previous time."""
+        if terms := self.means.take():
             loss, step = sum(terms.values()), self.cost.steps
             self.trackers.log(Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms))
         self._log_own_numbers(task)
@@ -197,7 +195,7 @@ class Training:
             self.trackers.log(Alarm(task=task.index, term=inert, message=text))
 
     def total_steps(self) -> int:
-        """Steps of the whole run, for the progress bar."""
+        """The number of steps in the whole run."""
         sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
         return sum(
             self.phases.epochs(t) * math.ceil(n / self.settings.batch_size)
@@ -210,11 +208,11 @@ class Training:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What else the last bits depend on."""
+        """What else the last bits of the results depend on."""
         return environment.describe(self.device)
 
     def state(self) -> State:
-        """All that the rest of the run depends on, between two steps or between two tasks."""
+        """Everything that the rest of the run depends on, between two steps or two tasks."""
         return {
             "position": asdict(self.position),
             **{part: getattr(self, part).state_dict() for part in PARTS},
@@ -224,8 +222,8 @@ class Training:
         }
 
     def put_back(self, state: State) -> None:
-        """Go on from this state. Raises CheckpointError if it is of another kind of run; then
-        nothing but this object has been changed."""
+        """Continue from this state. Raises CheckpointError if it does not belong to such a run;
+        nothing outside this object has been changed then."""
         try:
             check_fits(state, self.strategy, self.optimizer)
             if self.settings.threads is None:
@@ -237,7 +235,7 @@ class Training:
                 getattr(self, part).load_state_dict(state[part])
             self.alarms = list(state["alarms"])
             set_global_states(state["generators"], self.device)
-        except Exception as error:  # whatever torch raises on what it did not write
+        except Exception as error:  # nobody can list what torch raises on a state it did not write
             reason = " ".join(str(error).splitlines()[:3])[:200]
             raise CheckpointError(f"checkpoint error: it does not fit this run: {reason}") from None
 

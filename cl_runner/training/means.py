@@ -1,4 +1,4 @@
-"""What a line of metrics.jsonl says of many steps: the mean of each number since the last line."""
+"""The mean of each number between two lines of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Means:
-    """The mean of each number since it was last asked for, over the steps that gave it."""
+    """The mean of each number since the last `take`, over the steps that had it."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}

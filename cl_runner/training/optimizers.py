@@ -1,4 +1,4 @@
-"""torch's optimizers with their fastest flags; the learning rate may differ between tasks."""
+"""torch's optimizers in their fastest form; the learning rate may differ between tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cl_runner.config.setting_types import Fraction, NonNegative, PerTask, Posit
 from cl_runner.config.targets import target
 
 Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
-"""What torch's optimizers take: parameters, or groups of them."""
+"""What torch's optimizers accept: parameters, or groups of them."""
 
 
 @target
@@ -49,7 +49,7 @@ def adam(
     weight_decay: PerTask[NonNegative],
     decoupled: bool,
 ) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), for this task; weight decay enters through the gradient, or is
+    """Adam (Kingma & Ba 2015), for this task; weight decay is added to the gradient, or
     `decoupled` from it (AdamW, Loshchilov & Hutter 2019)."""
     return torch.optim.Adam(
         parameters,
@@ -68,12 +68,12 @@ LrSchedule = Literal["constant", "cosine_warm_restarts"]
 def learning_rate(schedule: LrSchedule, base: float, lowest: float, epoch: int) -> float:
     """The rate in this epoch, counted from 0.
 
-    `cosine_warm_restarts`: an epoch at a tenth of `base`, then half cosines from `base` towards
+    `cosine_warm_restarts`: one epoch at a tenth of `base`, then half cosines from `base` towards
     `lowest` over 1, 2, 4, 8, … epochs (Loshchilov & Hutter 2017; GDumb's settings).
     """
     if schedule == "constant":
         return base
     if epoch == 0:
         return base / 10
-    length = 1 << (epoch.bit_length() - 1)  # of the cycle, which begins with epoch `length`
+    length = 1 << (epoch.bit_length() - 1)  # of the cycle, which begins at epoch `length`
     return lowest + (base - lowest) * (1 + cos(pi * (epoch - length) / length)) / 2

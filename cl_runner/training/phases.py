@@ -1,8 +1,9 @@
-"""What trains at each epoch of a run, and how: layers, optimizer, weight decay, learning rate."""
+"""How each epoch of a run trains: layers, optimizer, weight decay, learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -14,9 +15,9 @@ from cl_runner.training.settings import Phase, Settings
 
 
 class Phases:
-    """The phases of all tasks: as `first_phases` and `later_phases` say, else one for a task.
+    """The phases of all tasks: those of `first_phases` and `later_phases`, or one per task.
 
-    All of it is a function of (task, epoch), so there is nothing to save but the optimizer.
+    Everything is a function of task and epoch, so only the optimizer has to be saved.
     """
 
     def __init__(
@@ -28,12 +29,12 @@ class Phases:
         return sum(phase.epochs for phase in self._of(task))
 
     def begins(self, task: int, epoch: int) -> bool:
-        """Whether a phase begins with this epoch."""
-        return epoch in self._starts(task)
+        """Whether a later phase of the task begins with this epoch."""
+        return epoch in accumulate(phase.epochs for phase in self._of(task))
 
     def fresh_optimizer(self, task: int, epoch: int = 0) -> torch.optim.Optimizer:
-        """The optimizer with which the phase of this epoch begins."""
-        # In groups, as torch's fused SGD cannot mix parameters with and without momentum so far.
+        """A new optimizer for the phase of this epoch."""
+        # In groups: torch's fused SGD cannot mix parameters that have a momentum with others.
         groups = [{"params": group} for group in self.network.by_age(self.parameters)]
         optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
         decay = self._at(task, epoch).weight_decay
@@ -44,18 +45,18 @@ class Phases:
         return optimizer
 
     def enter_epoch(self, optimizer: torch.optim.Optimizer, task: int, epoch: int) -> None:
-        """Set the learning rate; layers that do not learn get no gradient."""
+        """Set the learning rate, and turn gradients off for layers that do not learn."""
         schedule, lowest = self.settings.lr_schedule, self.settings.min_lr
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(schedule, group["initial_lr"], lowest, epoch)
         self._let_the_body_learn(self._at(task, epoch).layers == "all")
 
     def leave_task(self) -> None:
-        """All layers can give a gradient again: a Fisher estimate needs it."""
+        """Turn all gradients on again: a Fisher estimate needs them."""
         self._let_the_body_learn(True)
 
     def _let_the_body_learn(self, learns: bool) -> None:
-        """What the model has frozen stays so."""
+        """Leaves alone what the model has frozen."""
         body = set(self.network.body.parameters())
         for parameter in self.parameters:
             if parameter in body:
@@ -69,13 +70,5 @@ class Phases:
         epochs = at_task(self.settings.epochs, task)
         return [Phase(epochs=epochs, layers="all", weight_decay=None)]
 
-    def _starts(self, task: int) -> dict[int, Phase]:
-        """The phases by the epoch they begin with."""
-        starts, epoch = {}, 0
-        for phase in self._of(task):
-            starts[epoch] = phase
-            epoch += phase.epochs
-        return starts
-
     def _at(self, task: int, epoch: int) -> Phase:
-        return [phase for start, phase in self._starts(task).items() if start <= epoch][-1]
+        return [phase for phase in self._of(task) for _ in range(phase.epochs)][epoch]

@@ -1,4 +1,4 @@
-"""The run that intransigence is measured against: it was tested on what this one is tested on."""
+"""The run that intransigence is measured against. It must have the same test samples."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from cl_runner.training.settings import Settings
 def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     """The accuracy matrix of the run in `settings.reference`.
 
-    Raises ConfigError if there is none, or if it was tested on something else. How it learned may
-    differ in everything: strategy, model, optimizer, epochs, seed, what the network sees of a
-    picture.
+    Raises ConfigError if there is no such run, or if it was tested on something else. Its training
+    may differ in everything: strategy, model, optimizer, epochs, seed, preparation of the pictures.
     """
     if settings.reference is None:
         return None
@@ -41,12 +40,12 @@ def matrix_of(settings: Settings, stream: Stream) -> Matrix | None:
     here = _tested_on(outline.scenario, outline.matrix, described(stream))
     for what, ours in here.items():
         if theirs[what] != ours:
-            raise _of_another(settings.reference, results.dataset, what, theirs[what], ours)
+            raise _differs(settings.reference, results.dataset, what, theirs[what], ours)
     return results.matrix
 
 
 def _tested_on(scenario: str, measure: str, tasks: Sequence[Task]) -> dict[str, Any]:
-    """All that must agree, the number of tasks before what each of them has."""
+    """Everything that must agree; first the number of tasks, then what each of them has."""
     named = {f"task {n}": task for n, task in enumerate(tasks, start=1)}
     return {
         "scenario": scenario,
@@ -58,8 +57,8 @@ def _tested_on(scenario: str, measure: str, tasks: Sequence[Task]) -> dict[str, 
     }
 
 
-def _of_another(folder: str, dataset: str, what: str, theirs: Any, ours: Any) -> ConfigError:
-    """What differs, each side cut to what fits a line."""
+def _differs(folder: str, dataset: str, what: str, theirs: Any, ours: Any) -> ConfigError:
+    """The error that names what differs, each side cut to fit one line."""
     allowed = (
         f"that run (dataset={dataset}) was tested on something else, {what}: "
         f"{theirs!s:.60} there, {ours!s:.60} here"

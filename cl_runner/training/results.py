@@ -1,4 +1,4 @@
-"""`results.json` of a run that has ended, and what a terminal shows of it."""
+"""`results.json` of a complete run, and its summary for the terminal."""
 
 from __future__ import annotations
 
@@ -8,37 +8,31 @@ from typing import Any
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
+from cl_runner.metrics import Matrix
 from cl_runner.run_folder.outcome import Results, Task
 from cl_runner.text import aligned, harmless
+from cl_runner.training.loop import Training
 from cl_runner.training.settings import Settings
 
 
-def compose(
-    settings: Settings,
-    stream: Stream,
-    names: dict[str, str],
-    *,
-    measured: dict[str, Any],
-    alarms: list[str],
-    cost: dict[str, Any],
-    environment: dict[str, Any],
-) -> Results:
-    """What the file holds; `measured` are the matrices and metrics of the evaluator."""
+def compose(training: Training, names: dict[str, str], reference: Matrix | None) -> Results:
+    """The content of the file, for a run with these options of the config groups."""
+    settings, stream = training.settings, training.stream
     node = {
         **{key: names[key] for key in ("experiment", "dataset", "model", "strategy", "optimizer")},
         "seed": settings.seed,
         "conventions": conventions(settings, stream),
         "tasks": described(stream),
-        **measured,
-        "alarms": alarms,
-        "cost": cost,
-        "environment": environment,
+        **training.evaluator.results(reference),
+        "alarms": training.alarms,
+        "cost": training.cost.summary(),
+        "environment": training.environment,
     }
     return Results.model_validate(node)
 
 
 def described(stream: Stream) -> list[Task]:
-    """Each task: what it is of, and what it is tested on."""
+    """Each task: its classes, and what it is trained and tested on."""
     return [
         Task(
             name=t.name,
@@ -52,7 +46,7 @@ def described(stream: Stream) -> list[Task]:
 
 
 def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
-    """Every choice of a formula, by its name."""
+    """Each choice between formulas, by its name."""
     return {
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,

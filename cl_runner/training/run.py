@@ -1,4 +1,4 @@
-"""One run, from its settings to its results: started, or continued where it was."""
+"""One run, from its settings to its results: started, or continued where it stopped."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def run(
 ) -> Results:
     """Run one experiment, or continue it, and return what its `results.json` holds.
 
-    config: the composed settings as they are written down; names: the chosen option of each
-    config group; overrides: the command line's, from which `resume=FOLDER` starts; masks: secret
-    values and what is written in their place. With `settings.resume` the run in the folder, if
-    there is one, is continued from its newest checkpoint; a complete one is only read. Nothing is
-    written before the settings and the data have been found good.
+    config: the composed settings as they are recorded; names: the chosen option of each config
+    group; overrides: the command line's, which `resume=FOLDER` needs; masks: secret values and what
+    to write in their place. With `settings.resume`, a run in the folder continues from its newest
+    checkpoint; a complete one is only read. Nothing is written before settings and data have been
+    checked.
     """
     device = machine.choose_device(settings.device)
     with machine.threads(settings.threads):
@@ -66,7 +66,7 @@ def run(
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
                 training.first_task = FirstTask(settings.first_task_cache, config, saver).train
-            if saved is not None:  # before anything of the folder is changed
+            if saved is not None:  # before anything in the folder is changed
                 training.put_back(saved)
             info = RunInfo(
                 folder,
@@ -89,22 +89,14 @@ def run(
                     log.info("attempt %d: going on after step %d", attempt.number, done)
                 training.to_the_end()
                 files.save_predictions(training.evaluator.arrays())
-                checkpoints.prune(1)  # the final state stays: it holds the trained network
-                trackers.results = measured = results.compose(
-                    settings,
-                    stream,
-                    names,
-                    measured=training.evaluator.results(compared),
-                    alarms=training.alarms,
-                    cost=training.cost.summary(strategy),
-                    environment=training.environment,
-                )
+                checkpoints.prune(1)  # the final state stays: it contains the trained network
+                trackers.results = measured = results.compose(training, names, compared)
             signals.obey(folder)
     return measured
 
 
 def build_strategy(settings: Settings) -> Strategy:
-    """Network and strategy as they are before the first task, a function of the seed."""
+    """Network and strategy before the first task, a function of settings and seed."""
     outline = settings.dataset.outline(settings.seed)
     sizes.check_parts(settings, outline, machine.choose_device(settings.device))
     with seeded(settings.seed, "initial weights"):
@@ -112,5 +104,6 @@ def build_strategy(settings: Settings) -> Strategy:
     checks.check_network(network, outline)
     network.fit_to(outline, settings.ce_scope)
     strategy: Strategy = settings.strategy(network)
-    settings.optimizer([p for p in strategy.parameters() if p.requires_grad], 0)  # it must be one
+    learning = [p for p in strategy.parameters() if p.requires_grad]
+    settings.optimizer(learning, 0)  # fails here rather than later if it is not an optimizer
     return strategy

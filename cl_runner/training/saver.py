@@ -1,4 +1,4 @@
-"""When a run under way saves its state, and what it does when a signal asks it to end."""
+"""When a run saves its state, and how it ends at a signal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cl_runner.training.signals import Signals
 
 
 class Saver:
-    """Saves a run's state when it is time, and when a signal asks the run to end."""
+    """Saves a run's state when it is due, and when a signal asks the run to end."""
 
     def __init__(
         self, checkpoints: Checkpoints, schedule: Schedule, files: LocalFiles, signals: Signals
@@ -22,14 +22,17 @@ class Saver:
         self.steps, self.time = 0, time.monotonic()
 
     def after_step(self, state: Callable[[], State]) -> None:
-        """Save if the schedule or a signal says so. Raises Interrupted for a signal."""
+        """Save if the schedule or a signal asks for it. Raises Interrupted after a signal."""
         self.steps += 1
         seconds = time.monotonic() - self.time
         if self.signals.received is not None or self.schedule.due(self.steps, seconds):
             self.save(state)
 
     def save(self, state: Callable[[], State]) -> None:
-        """Save now. The metrics are made durable first: the state says which belong to it."""
+        """Save now. Raises Interrupted after a signal.
+
+        The metrics are written to the disk first: the state records which of them belong to it.
+        """
         self.checkpoints.save({**state(), **self.files.durable()})
         self.steps, self.time = 0, time.monotonic()
         self.signals.obey(self.files.folder)

@@ -1,9 +1,10 @@
-"""The settings of a run, validated; and those that cannot be meant together."""
+"""The settings of a run, validated one by one and together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
@@ -40,12 +41,12 @@ from cl_runner.training.optimizers import LrSchedule
 @target
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of a task's training. Each but the first begins with a fresh optimizer; the first as
-    `reset_optimizer` says.
+    """A part of a task's training. The first begins as `reset_optimizer` says, each other one with
+    a new optimizer.
 
-    Where the head alone learns, no weight of the layers before it changes. They are in training
-    mode all the same: dropout acts, and BatchNorm normalises by the batch and moves its running
-    statistics, unless `model.freeze_statistics` holds them.
+    With `layers=head`, no weight of the layers before the head changes. They still are in training
+    mode: dropout acts, and BatchNorm normalises by the batch and moves its running statistics,
+    unless `model.freeze_statistics` holds them.
     """
 
     epochs: PositiveInt
@@ -56,21 +57,18 @@ class Phase:
 @target
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How often to save within a task, whichever comes first; at task ends it is always done."""
+    """How often to save within a task, whichever comes first. A task's end is always saved."""
 
     every_n_steps: PositiveInt | None
     every_n_minutes: Positive | None
 
     def due(self, steps: int, seconds: float) -> bool:
-        """Whether to save now, so many steps and seconds after the last time."""
-        by_steps = self.every_n_steps is not None and steps >= self.every_n_steps
-        return by_steps or (
-            self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
-        )
+        """Whether to save now, this many steps and seconds after the last time."""
+        return steps >= (self.every_n_steps or inf) or seconds >= 60 * (self.every_n_minutes or inf)
 
 
 class Dataset(Protocol):
-    """What a dataset node builds: a stream that is known before its data is read."""
+    """What a dataset node builds: a stream whose outline is known before its data is read."""
 
     def outline(self, seed: int) -> Outline: ...
 
@@ -82,7 +80,7 @@ ONE_CALL = NO_RESULT | Traits(of_one_call=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A run, validated. The parts are described in `conf/config.yaml`."""
+    """The validated settings of a run; `conf/config.yaml` describes them."""
 
     dataset: Annotated[Dataset, Traits(takes_time=True)]
     model: Annotated[Factory[Network], Traits(takes_time=True)]
@@ -137,7 +135,7 @@ def read(config: Mapping[str, Any]) -> Settings:
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError, as `read` does, for some settings of a run; others may be missing."""
+    """Raise ConfigError, as `read` does, for some settings of a run; the others may be missing."""
     try:
         settings_of(Settings, values, "", ())
     except ConfigError as error:
@@ -147,7 +145,7 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 def _refuse_contradictions(settings: Settings) -> None:
-    """Raise ConfigError for the first settings that are each valid and cannot be meant together."""
+    """Raise ConfigError for the first settings that are valid on their own but not together."""
     outline = settings.dataset.outline(settings.seed)
     if not isinstance(outline, Outline):
         allowed = f"its outline() gives a {type(outline).__name__}, must be an Outline"

@@ -1,4 +1,4 @@
-"""Signals: the first asks the run to save at the end of its step, the second ends it at once."""
+"""Signals: the first asks the run to save at the end of its step, the second stops it at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger("cl_runner")
 
 
 class Signals:
-    """While entered, these signals are noted instead of obeyed. Only the main thread can do so;
-    in another thread they keep their meaning."""
+    """While entered, signals are noted instead of obeyed. Only the main thread can do that; in
+    another thread signals act as before."""
 
     forwarded: ClassVar[bytes | mmap] = bytes(1)
-    """How many signals came from a parent that passes on its own. The sender may have sent them to
-    this process, too, as a terminal (Ctrl-C) and Slurm do: those are the same ones."""
+    """How many signals a parent has passed on to this process. A terminal (Ctrl-C) or Slurm may
+    have sent the same ones directly, too; they must not count twice."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -50,7 +50,7 @@ class Signals:
             queue_again(signal.SIGUSR2, None)
 
     def obey(self, folder: Path) -> None:
-        """Raise Interrupted if one was noted, saying how the run in this folder goes on."""
+        """Raise Interrupted if one was noted, and log how to continue the run in this folder."""
         if self.received is not None:
             name = self.received.name
             log.warning("%s: saved; continue with: cl-train %s", name, typed("resume", folder))
@@ -64,8 +64,7 @@ class Signals:
         if self.received is not None:
             return
         self.received = signal.Signals(number)
-        told = (
-            f"\n{self.received.name}: saving at the end of this step; repeat it to stop at once\n"
-        )
-        with suppress(OSError):  # nobody may be reading any more
-            os.write(2, told.encode())
+        name = self.received.name
+        text = f"\n{name}: saving at the end of this step; repeat it to stop at once\n"
+        with suppress(OSError):  # perhaps nobody reads any more
+            os.write(2, text.encode())

@@ -1,4 +1,4 @@
-"""What a run needs of memory, found without allocating it: what cannot be is refused at once."""
+"""How much memory a run needs, without allocating it: what cannot fit is refused at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from cl_runner.machine import refuse_too_large
 from cl_runner.training.settings import Settings
 
 TRAINED = 4
-"""A weight, its gradient, and up to two numbers that the optimizer keeps of it."""
+"""A weight, its gradient, and up to two numbers that the optimizer stores for it."""
 
 
 def check_parts(settings: Settings, outline: Outline, device: str) -> None:
     """Raise ConfigError if the network, the strategy or a step with its stored samples cannot fit.
 
-    They are made on torch's meta device, which has shapes and no memory. What cannot be made there
-    is made as it is."""
+    They are built on torch's meta device, which has shapes but no memory. Parts that cannot be
+    built there are not checked.
+    """
     try:
         with torch.device("meta"):
             network = settings.model(outline.shape, outline.classes)
@@ -49,7 +50,7 @@ def _whole(value: Any) -> bool:
 
 
 def _of_a_pass(network: nn.Module, x: Tensor) -> float:
-    """Bytes of a batch and of what each layer makes of it, which is kept for the gradient."""
+    """Bytes of a batch and of the output of each layer, which is stored for the gradient."""
     sizes = [_bytes([x])]
     for module in network.modules():
         if not list(module.children()):

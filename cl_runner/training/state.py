@@ -1,7 +1,7 @@
-"""Where a run is, and what its saved state must hold to be put back.
+"""The position of a run, and the check that a saved state fits it.
 
-A state is tensors and plain values. Everything else that a run depends on is a function of its
-settings and its position.
+A state consists of tensors and plain values. Everything else that a run depends on is a function of
+its settings and its position.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from cl_runner.run_folder.states import PlainState
 from cl_runner.strategies.strategy import Strategy
 
 PARTS = ("strategy", "optimizer", "watch", "means", "logged", "evaluator", "cost")
-"""Each part of a run that has a `state_dict`."""
+"""The parts of a run that have a `state_dict`."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass(frozen=True)
 class Position:
-    """The next step to do; a task not yet begun is at epoch 0, step 0."""
+    """The next step to do; epoch 0, step 0 of a task that has not begun."""
 
     task: int
     epoch: int = 0
@@ -30,8 +30,8 @@ class Position:
 
 
 def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError unless it is the state of a run whose strategy and optimizer have the same
-    keys, shapes and types: torch would take over some that only a later step stumbles on."""
+    """Raise ValueError unless the state has the keys, shapes and types of this strategy and
+    optimizer: torch would accept some others, and only a later step would fail."""
     PlainState.model_validate(state)
     ours = strategy.state_dict()
     _check_alike("strategy", _shaped(state["strategy"]), _shaped(ours))
@@ -46,12 +46,12 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
         if kept.keys() != names or any(
             value.shape != (() if key == "step" else shape) for key, value in tensors.items()
         ):
-            raise ValueError(f"the optimizer's state of parameter {number} is of another kind")
+            raise ValueError(f"the optimizer's state of parameter {number} does not match")
 
 
 def _shaped(strategy: Any) -> Any:
-    """What has its final shape from the start. A module's extra state may grow; the module looks at
-    it when it is put back."""
+    """The entries whose shape is fixed. A module's extra state may grow, and the module checks it
+    itself."""
     if not isinstance(strategy, dict):
         return strategy
     grows = (key for key in strategy if str(key).endswith("_extra_state"))
@@ -59,7 +59,7 @@ def _shaped(strategy: Any) -> Any:
 
 
 def _check_alike(place: str, saved: Any, ours: Any) -> None:
-    """Raise ValueError, naming the place, where they are not of the same keys, types and shapes."""
+    """Raise ValueError, which names the place, unless keys, types and shapes are the same."""
     if isinstance(ours, dict):
         alike = isinstance(saved, dict) and saved.keys() == ours.keys()
         below = [(f"{place}.{key}", key) for key in ours]
@@ -75,6 +75,6 @@ def _check_alike(place: str, saved: Any, ours: Any) -> None:
         alike = type(saved) is type(ours) or (numbers and not isinstance(saved, bool))
         below = []
     if not alike:
-        raise ValueError(f"{place} is of another kind")
+        raise ValueError(f"{place} does not match")
     for name, key in below:
         _check_alike(name, saved[key], ours[key])

@@ -1,8 +1,7 @@
 """`cl-wandb FOLDER...`: W&B runs made from local files.
 
-After a crash, or where there was no network, nothing is lost but the mirror: the mirror itself
-(`mirror.py`) is shown what `metrics.jsonl` and `results.json` hold, and so makes the same W&B runs
-again, under the same ids.
+After a crash, or without network, only the mirror is lost. `mirror.py` is given the contents of
+`metrics.jsonl` and `results.json`, and makes the same W&B runs again, under the same ids.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from cl_runner import terminal
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError, RunError, first_line
-from cl_runner.jobs.ledger import read_ledger
+from cl_runner.jobs.ledger import jobs_in
 from cl_runner.report.compare.runs import begun, check_folders
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
@@ -33,14 +32,14 @@ from cl_runner.wandb_mirror.sweep_summary import summary_run
 
 
 def main() -> None:
-    """`cl-wandb FOLDER...`: print what became of each run, and how to upload them."""
+    """`cl-wandb FOLDER...`: print one line per run, and how to upload them."""
     parser = argparse.ArgumentParser(prog="cl-wandb", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    output = "write W&B's files below this folder, not FOLDER"
+    output = "write W&B's files below this folder instead of FOLDER"
     parser.add_argument("--output", type=Path, help=output)
     mode = "write files for `wandb sync`, or upload"
     parser.add_argument("--mode", choices=("offline", "online"), default="offline", help=mode)
-    parser.add_argument("--project", help="instead of the runs' own")
+    parser.add_argument("--project", help="replaces the runs' own")
     terminal.run(parser, _rebuild_all)
 
 
@@ -53,30 +52,23 @@ def _rebuild_all(arguments: argparse.Namespace) -> None:
 def rebuild(
     folders: Sequence[Path], place: Path, *, mode: Mode = "offline", project: str | None = None
 ) -> Iterator[str]:
-    """Make the W&B runs of all runs and sweeps below these folders; a line for each.
+    """Make the W&B runs of all runs and sweeps below these folders. Yields a line for each.
 
-    W&B's files are below `place`/wandb, where they take the place of earlier ones of the same run
-    unless those were uploaded. Nothing else is written. Raises RunError at the first run that W&B
-    does not take, and at the end if files of a run were damaged.
+    W&B's files go below `place`/wandb. They replace earlier ones of the same run, unless those were
+    uploaded. Nothing else is written. Raises RunError at the first run that W&B rejects, and at the
+    end if files of a run were damaged.
     """
     check_folders(folders)
-    found = begun(folders)
-    if not found:
+    runs = begun(folders)
+    if not runs:
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no run")
     check_writable(place)
+    sweeps = sorted({file.parent for f in folders for file in f.rglob("sweep.json")})
+    work = [*((_rebuild, run) for run in runs), *((_summarise, sweep) for sweep in sweeps)]
     damaged = 0
-    for folder in found:
+    for make, folder in work:
         try:
-            yield f"{folder}: {_rebuild(folder, place, mode, project)}"
-        except Damaged as error:
-            damaged += 1
-            yield f"{folder}: {error}"
-    for folder in sorted({file.parent for f in folders for file in f.rglob("sweep.json")}):
-        try:
-            tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
-            with _in_one_line(mode):
-                summary_run(folder, tracker, place)
-            yield f"{folder}: summary of the sweep"
+            yield f"{folder}: {make(folder, place, mode, project)}"
         except Damaged as error:
             damaged += 1
             yield f"{folder}: {error}"
@@ -87,7 +79,7 @@ def rebuild(
 
 
 def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
-    """Make the W&B run of this run; what to say of it. Raises Damaged."""
+    """Make the W&B run of this run. Returns the rest of its line. Raises Damaged."""
     config, status, state = read.config(folder), read.status(folder), state_of(folder)
     if config is None:
         return f"{state}, without settings: nothing to show"
@@ -95,9 +87,8 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
         return "still running, skipped"
     info = _info(folder, config, status)
     results = read.results(folder) if state == DONE else None
-    tracker = tracker_of(
-        config.get("tracker"), mode=mode, project=project, name=_name_in_sweep(folder)
-    )
+    name = _name_in_sweep(folder)
+    tracker = tracker_of(config.get("tracker"), mode=mode, project=project, name=name)
     with _in_one_line(mode):
         tracker.open(info, place, mode)
         tracker.close(results, failed=state != DONE)
@@ -105,30 +96,36 @@ def _rebuild(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
     return f"{state}, {len(info.earlier)} events"
 
 
+def _summarise(folder: Path, place: Path, mode: Mode, project: str | None) -> str:
+    """Make the summary run of this sweep. Raises Damaged."""
+    tracker = tracker_of(_first_tracker(folder), mode=mode, project=project)
+    with _in_one_line(mode):
+        summary_run(folder, tracker, place)
+    return "summary of the sweep"
+
+
 def _info(folder: Path, config: Config, status: Status) -> RunInfo:
-    """What the live mirror was told when the last attempt began, and all that was logged since."""
+    """What the live mirror was given when the last attempt began, and all events since."""
+    named = {*GROUPS, "experiment", "group"} <= status.names.keys()
+    if not (named and status.run_id and status.attempt):
+        raise Damaged(folder / "status.json", "it does not contain the run's names")
     attempt = Attempt(status.run_id, status.attempt, status.settings)
-    if (
-        not (status.run_id and status.attempt)
-        or not {*GROUPS, "experiment", "group"} <= status.names.keys()
-    ):
-        raise Damaged(folder / "status.json", "it does not say what the run is called")
-    names, events = status.names, read.metrics(folder)
-    return RunInfo(folder, config, names, [], steps=0, earlier=events, attempt=attempt)
+    events = read.metrics(folder)
+    return RunInfo(folder, config, status.names, [], steps=0, earlier=events, attempt=attempt)
 
 
 def _name_in_sweep(folder: Path) -> str | None:
-    """What varies, if the run is a job of a sweep."""
-    with suppress(Damaged):  # the sweep itself tells of that
-        for job in read_ledger(folder.parent).jobs:
+    """The settings that vary, if the run is a job of a sweep."""
+    with suppress(Damaged):  # reported for the sweep itself
+        for job in jobs_in(folder.parent):
             if job.folder == folder:
                 return job.label or None
     return None
 
 
 def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
-    """That of the sweep's first job that has begun."""
-    for job in read_ledger(folder).jobs:
+    """The tracker of the first of the sweep's jobs that has started."""
+    for job in jobs_in(folder):
         with suppress(Damaged):
             config = read.config(job.folder)
             if config is not None:
@@ -138,7 +135,7 @@ def _first_tracker(folder: Path) -> Mapping[str, Any] | None:
 
 @contextmanager
 def _in_one_line(mode: Mode) -> Iterator[None]:
-    """Whatever W&B raises becomes a RunError."""
+    """Turn whatever W&B raises into a RunError of one line."""
     try:
         yield
     except RunError:

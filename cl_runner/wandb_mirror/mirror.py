@@ -1,10 +1,11 @@
-"""Weights & Biases: a mirror of the local files that can fail without harm."""
+"""Weights & Biases: a mirror of the local files, which may fail without harm."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,7 +22,7 @@ Mode: TypeAlias = Literal["offline", "online"]
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """Whatever W&B raises becomes one warning, after which the mirror is off."""
+    """Turn whatever W&B raises into one warning and switch the mirror off."""
 
     @functools.wraps(method)
     def guarded(self: WandB, *args: Any) -> None:
@@ -36,38 +37,31 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+@dataclass(kw_only=True, eq=False)
 class WandB(Tracker):
     """Charts have the step or the task as axis; the summary holds the final metrics.
 
-    A continued run is a W&B run of its own, named after the attempt, into which all that earlier
-    attempts logged is put first: so the last one is whole, whatever the earlier ones lost when
-    they were killed (offline, W&B can neither continue a run nor keep what it has buffered).
+    A continued run becomes a new W&B run, named after the attempt, that starts with everything the
+    earlier attempts logged. So the last one is complete, whatever the earlier ones lost when they
+    were killed: offline, W&B can neither continue a run nor keep what it has buffered.
 
-    Every wait for the server is bounded by `init_timeout` and `finish_timeout`. Where it does not
-    answer, or the key is wrong, the run goes on offline, to be uploaded with `wandb sync`.
+    Every wait for the server is bounded by `init_timeout` and `finish_timeout`. If the server does
+    not answer, or the key is wrong, the run continues offline, to be uploaded with `wandb sync`.
 
-    Started by the agent of a W&B sweep, a run has the id and the project that the agent waits for:
-    W&B itself puts them in the place of ours (and so cannot go on offline under another id).
+    A run started by the agent of a W&B sweep has the agent's id and project, which W&B itself puts
+    in place of ours; so it cannot continue offline under another id.
     """
 
-    def __init__(
-        self,
-        *,
-        mode: Mode,
-        project: str,
-        entity: str | None,
-        group: str | None,
-        name: str | None,
-        tags: list[str],
-        init_timeout: Positive,
-        finish_timeout: Positive,
-    ) -> None:
-        self.mode: Mode = mode
-        self.project, self.entity, self.group, self.tags = project, entity, group, tags
-        self.name = name
-        self.init_timeout, self.finish_timeout = init_timeout, finish_timeout
-        self.off = False
-        self.run: Any = None
+    mode: Mode
+    project: str
+    entity: str | None
+    group: str | None
+    name: str | None
+    tags: list[str]
+    init_timeout: Positive  # seconds
+    finish_timeout: Positive  # seconds
+    off: bool = field(default=False, init=False)
+    run: Any = field(default=None, init=False)
 
     @_harmless
     def begin(self, run: RunInfo) -> None:
@@ -76,7 +70,7 @@ class WandB(Tracker):
         except Exception as error:
             if self.mode == "offline":
                 raise
-            log.warning("W&B cannot be reached, going on offline: %s", first_line(error))
+            log.warning("W&B cannot be reached, continuing offline: %s", first_line(error))
             self.open(run, run.folder, "offline")
 
     @_harmless
@@ -88,8 +82,8 @@ class WandB(Tracker):
         self.close(results, failed=error is not None)
 
     def open(self, run: RunInfo, place: Path, mode: Mode) -> None:
-        """Start the W&B run of this run, its files in `place`/wandb, and put in what earlier
-        attempts logged. Like `mirror` and `close`, raises whatever W&B raises."""
+        """Start the W&B run, with its files in `place`/wandb, and log what earlier attempts logged.
+        Like `mirror` and `close`, raises whatever W&B raises."""
         names = run.names
         self.run = self.start(
             place,
@@ -97,7 +91,7 @@ class WandB(Tracker):
             group=self.group or names["group"],
             job_type=names["strategy"],
             id=self._id(run, mode),
-            name=f"{self._name(run)}{_again(run.attempt.number)}",
+            name=self._name(run),
             tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
             config={**_hyperparameters(run.config), **run.config, "names": names},
         )
@@ -109,7 +103,7 @@ class WandB(Tracker):
             self.mirror(event)
 
     def start(self, place: Path, mode: Mode, **about: Any) -> Any:
-        """A W&B run in this tracker's project; about: what else `wandb.init` is told of it."""
+        """A W&B run in this tracker's project. about: further arguments of `wandb.init`."""
         import wandb
 
         return wandb.init(
@@ -124,16 +118,18 @@ class WandB(Tracker):
                 silent=True,
                 console="off",
                 x_disable_stats=True,
-                x_disable_meta=True,  # it would hold the command line, tokens included
+                x_disable_meta=True,  # it contains the command line, including tokens
             ),
             **about,
         )
 
     def _name(self, run: RunInfo) -> str:
-        return self.name or f"{run.names['strategy']} {run.folder.name}"
+        attempt = run.attempt.number
+        name = self.name or f"{run.names['strategy']} {run.folder.name}"
+        return name if attempt == 1 else f"{name} (attempt {attempt})"
 
     def _id(self, run: RunInfo, mode: Mode) -> str:
-        """A start that failed keeps its id, so going on offline needs another."""
+        """A failed start keeps its id, so continuing offline needs another one."""
         fallback = "" if mode == self.mode else "-offline"
         return f"{run.attempt.run_id}-{run.attempt.number}{fallback}"
 
@@ -154,7 +150,7 @@ class WandB(Tracker):
             self.run.alert("inert term", event.message)
 
     def close(self, results: Results | None, *, failed: bool) -> None:
-        """Put the results into the summary and end the W&B run."""
+        """Write the results to the summary and end the W&B run."""
         try:
             if results is not None:
                 self._summarise(results)
@@ -175,10 +171,10 @@ class WandB(Tracker):
 
 
 def final_metrics(results: Results) -> dict[str, float]:
-    """All metrics; those that do not apply are left out.
+    """All metrics that apply, and `validation_accuracy` (or `validation_mse`).
 
-    Beside them `validation_accuracy` (or `validation_mse`), the mean over all tasks at the end of
-    held-out training samples: what a search may look at, as test data may not be.
+    That is the mean over all tasks, at the end, on held-out training samples. A search may use it;
+    test data it may not.
     """
     final = {name: value for name, value in results.metrics.items() if value is not None}
     if results.validation_mean is not None:
@@ -187,10 +183,6 @@ def final_metrics(results: Results) -> dict[str, float]:
 
 
 def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
-    """The strategy's own settings as keys of their own (`alpha`, `T`, `weight`, `buffer_size`), so
-    that W&B's group-by and parallel coordinates offer them at once."""
+    """The strategy's settings as top-level keys (`alpha`, `T`, `weight`, `buffer_size`), so that
+    W&B's group-by and parallel coordinates offer them directly."""
     return {k: v for k, v in config.get("strategy", {}).items() if not k.startswith("_")}
-
-
-def _again(attempt: int) -> str:
-    return "" if attempt == 1 else f" (attempt {attempt})"

@@ -1,4 +1,4 @@
-"""What W&B shows of a whole sweep: one run with the table of its jobs and the report's figures."""
+"""The summary run of a sweep in W&B: a table of its jobs, and the report's figures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 from cl_runner.config.overrides import last_part
 from cl_runner.errors import first_line
 from cl_runner.jobs.job import Job
-from cl_runner.jobs.ledger import read_ledger
+from cl_runner.jobs.ledger import jobs_in
 from cl_runner.report.compare.runs import Run, read
+from cl_runner.run_folder import read as files
 from cl_runner.run_folder.read import DONE
 from cl_runner.wandb_mirror.late import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.wandb_mirror.mirror import WandB, final_metrics
 
 Value = float | str | None
-"""In a table of W&B."""
+"""A cell of a W&B table."""
 
 
 def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
-    """The summary run at the end of a sweep whose jobs have this tracker. Whatever goes wrong
-    becomes one line."""
+    """Make the summary run at the end of a sweep whose jobs have this tracker. If that fails, print
+    one line."""
     if not is_wandb(node):
         return
     try:
@@ -35,14 +36,14 @@ def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
 
 
 def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
-    """One W&B run in the group of the sweep: all its jobs as a table, and the report's figures.
+    """Make the summary run, in the group of the sweep.
 
-    Its id is that of the sweep, so that one made later takes its place. Raises what W&B raises.
+    Its id is that of the sweep, so a later one replaces it. Raises what W&B raises.
     """
     import wandb
 
-    ledger, runs = read_ledger(folder), read([folder])
-    name, jobs = ledger.name, ledger.jobs
+    jobs, runs, ledger = jobs_in(folder), read([folder]), files.ledger(folder)
+    name = ledger.sweep
     run = tracker.start(
         place,
         tracker.mode,
@@ -65,7 +66,7 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
 
 
 def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> tuple[list[str], list[list[Value]]]:
-    """The table of a sweep: columns and rows; what a job has not come to is None."""
+    """The columns and rows of the table. None: a job has no such value."""
     of_folder = {run.folder: run for run in runs}
     rows = [_row(job, of_folder[job.folder]) for job in jobs]
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -74,7 +75,7 @@ def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> tuple[list[str], list[lis
 
 
 def _row(job: Job, run: Run) -> dict[str, Value]:
-    """What varies, seed, state, strategy, final metrics of a job."""
+    """A job's strategy, seed, varied settings, state and final metrics."""
     fixed = {"strategy": run.names.get("strategy"), "seed": run.seed}
     metrics = final_metrics(run.results) if run.complete else {}
     swept = {last_part(key): value for key, value in job.varied.items()}
@@ -82,7 +83,7 @@ def _row(job: Job, run: Run) -> dict[str, Value]:
 
 
 def _of_one_type(column: Sequence[Value]) -> list[Value]:
-    """Numbers, if all are: W&B's tables have a type for each column."""
+    """As numbers if all are, else as text: each column of a W&B table has one type."""
     try:
         return [None if cell is None else float(cell) for cell in column]
     except ValueError:
@@ -90,7 +91,7 @@ def _of_one_type(column: Sequence[Value]) -> list[Value]:
 
 
 def _figures(runs: Sequence[Run]) -> dict[str, Any]:
-    """The report's figures of the sweep, as W&B's images."""
+    """The report's figures of the sweep, as W&B images."""
     import wandb
 
     from cl_runner.report.compare.sorting import sections

@@ -1,4 +1,4 @@
-"""Settings that cannot be: one line, exit code 2, nothing left, at once, whatever their size."""
+"""Impossible settings end at once: one line, exit code 2, no files, whatever their size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = "would be 1,000,000,000 jobs, at most 100,000 are possible"
 RANGE = "must be range(start,stop,step) with numbers"
 OPTION = "must be the name of an option. Hint: known are "
 
-OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder for
+OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folder
     (["model=null"], "model=null", OPTION + "cnn, cnn_leaky, mlp, resnet18"),
     (["strategy=5"], "strategy=5", OPTION + "ewc"),
     (["experiment=null"], "experiment=null", OPTION),
@@ -34,7 +34,7 @@ OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder 
     (["dataset="], "dataset=", "no such option. Hint: known are digits"),
     (["=5"], "command line==5", "has no key"),
     (["model={a:1}"], "model={a:1}", "no such setting: model.a"),
-    (["checkpoint=[]"], "checkpoint=[]", "cannot be taken"),
+    (["checkpoint=[]"], "checkpoint=[]", "cannot be used"),
     (["seed=" + TEN_THOUSAND], "seed=111", "has too many digits"),
     (["resume=" + TEN_THOUSAND], "resume=111", "has too many digits"),
     (["model.widths=[" + TEN_THOUSAND + "]"], "model.widths=[111", "has too many digits"),
@@ -53,12 +53,12 @@ OF_HYDRA = [  # what Hydra itself would end with a traceback, or write a folder 
     (["-m", "seed=range(0,nan)"], "seed=range(0,nan)", RANGE),
     (["-m", "seed=range(0,9,0)"], "seed=range(0,9,0)", RANGE),
 ]
-OF_ONE = [  # of the wrong kind, or out of range
+OF_ONE = [  # each of the wrong type, or out of range
     (["dataset.source=null"], "dataset.source=null", "that builds a Source"),
     (["dataset=mnist_to_fashion", "dataset.sources=[]"], "dataset.sources=[]", "must be a list"),
     (["checkpoint=null"], "checkpoint=null", "that builds a Schedule"),
     (["trusted_targets=null"], "trusted_targets=null", "must be a list"),
-    (["output_root="], "output_root=", "must be a text that names a folder"),
+    (["output_root="], "output_root=", "must be text that names a folder"),
     (["device=meta"], "device=meta", "auto, cpu, cuda, cuda:1 or mps"),
     (["later_phases=" + PHASE], "later_phases={'_target_'…", "must be a list, each a node"),
     (["later_phases=[]"], "later_phases=[]", "must be a list, each a node"),
@@ -76,7 +76,7 @@ OF_ONE = [  # of the wrong kind, or out of range
     (["trusted_targets=[torch]", "model._target_=torch.nn.Linear"], "model._target_=torch",
      "is not declared as a target"),
 ]  # fmt: skip
-TOGETHER = [  # each valid, and accepted in silence once
+TOGETHER = [  # each valid, but not together
     (["epochs=[1,1,1,1,1,1]"], "epochs=[1, 1, 1, 1, 1, 1]", "has 6 values for 5 tasks"),
     (["optimizer.lr=[.1,.1,.1,.1,.1,.1]"], "optimizer.lr=[", "has 6 values for 5 tasks"),
     (["min_lr=1.0"], "min_lr=1.0", "optimizer.lr starts at 0.001"),
@@ -89,7 +89,7 @@ TOGETHER = [  # each valid, and accepted in silence once
      "Hint: dataset.validation_fraction=0.008"),
     (["model.batch_norm=true", "batch_size=1"], "batch_size=1", "Hint: batch_size=6, or a model"),
 ]  # fmt: skip
-SIZES = [  # 1e9 of anything, told before it is made
+SIZES = [  # 1e9 of anything, refused before it is made
     (["strategy=rehearsal", "strategy.replay_batch_size=2147483647"],
      "strategy=Rehearsal(buffer_size=200, replay_batch_size=2147483647)",
      "would need 1,237 GB of memory"),
@@ -142,7 +142,7 @@ def test_a_size_that_cannot_be(arguments, setting, words, cl_train_here, tmp_pat
 
 
 def test_a_regression_without_training_samples(cl_train_here, tmp_path: Path) -> None:
-    """A question of the data, so exit code 4; not one of a loss that is no number."""
+    """An error of the data, so exit code 4, not a loss that is NaN."""
     arguments = ["dataset=regression_rbf", "dataset.validation_fraction=0.999"]
     line = only_line(cl_train_here(*TINY, *arguments), 4)
     assert line == "data error: task 1 (x from -4 to -0.5) has no training sample"
@@ -208,7 +208,7 @@ def test_the_hinted_validation_fraction_is_taken() -> None:
 
 
 def test_every_hinted_batch_size_is_taken() -> None:
-    """Against slices of a list, for all sizes of two tasks up to 24 and all batch sizes."""
+    """Compared with slices of a list, for all sizes of two tasks up to 24 and all batch sizes."""
 
     def one_is_left(samples: int, batch: int) -> bool:
         whole = list(range(samples))

@@ -1,4 +1,4 @@
-"""`cl-train` as a user types it: exit codes, single lines, no folder for what cannot run."""
+"""`cl-train` as a user types it: exit codes, messages of one line, no folder if it cannot run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_run_prints_its_matrix_and_its_folder(cl_train_here, tmp_path: Path) -
         assert row.split() == ["after", str(t + 1), *shares]
     assert f"average accuracy {100 * results['average_accuracy']:.1f}  " in rows[5]
     assert done.stdout.rstrip().endswith(f"run folder: {tmp_path / 'run'}")
-    lines = done.stderr.strip().splitlines()  # no terminal: one line a task, no bar
+    lines = done.stderr.strip().splitlines()  # no terminal: one line per task, no bar
     assert len(lines) == 5 and lines[0].startswith("task 1/5 (classes 0, 1): accuracy ")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 

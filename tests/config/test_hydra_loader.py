@@ -1,4 +1,4 @@
-"""A folder of configurations from someone else chooses settings; it says nothing to Hydra."""
+"""A folder of configurations from someone else may set a run's settings, but not Hydra's."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_settings_of_a_run_may_be_in_such_a_folder(cl_train_here, tmp_path: Path
     ],
 )
 def test_hydra_writes_no_settings_of_its_own(words, cl_train_here, tmp_path: Path) -> None:
-    """They would be written as they are, with all secrets."""
+    """They would be written with all secrets."""
     done = cl_train_here(*words, "output_root=.", "name=run", "epochs=1")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "would make Hydra write all settings, secrets included. Hint: " in done.stderr

@@ -1,4 +1,4 @@
-"""No value of the environment and no secret is in any file of a run."""
+"""No file of a run contains a secret or a value of the environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_no_value_of_the_environment_is_written(cl_train_here, tmp_path, monkeyp
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert "<env:CL_DATA>" in text and "<env:PROJECT>" in text
     found = files_with(tmp_path / "run", HUNTER)
-    # W&B itself was told the project's name, which is what it is for; nothing else of ours is.
+    # W&B itself needs the name of the project; no file of ours has it.
     assert all("wandb" in p.parts for p in found)
     assert not files_with(tmp_path / "run", f"private/{HUNTER}")
     assert not files_with(tmp_path / "run", HUNTER * 3)
@@ -45,7 +45,7 @@ def test_no_value_of_the_environment_is_written(cl_train_here, tmp_path, monkeyp
 def test_not_even_when_it_comes_up_in_an_error(cl_train_here, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("CL_DATA", f"/private/{HUNTER}")
     done = cl_train_here("-m", *TINY, "dataset=split_mnist,digits", "hydra.sweep.dir=sweep")
-    assert done.returncode == 1 and HUNTER in done.stderr  # the user is told; no file is
+    assert done.returncode == 1 and HUNTER in done.stderr  # shown to the user, but in no file
     (failed,) = (tmp_path / "sweep").glob("000_*/status.json")
     assert "<env:CL_DATA>" in failed.read_text()
     assert not files_with(tmp_path / "sweep", HUNTER)
@@ -96,7 +96,7 @@ def test_what_looks_like_a_secret() -> None:
         "sources": [{"access_token": second}, {"name": "n"}],
         "credentials": {"user": word_for("me"), "port": 80, "hosts": [first]},
     }
-    assert masks(config) == {"abcd": first, "efgh": second}  # two letters stand in many words
+    assert masks(config) == {"abcd": first, "efgh": second}  # "me" is too short to be masked
     assert masked("abcd and efgh", masks(config)) == f"{first} and {second}"
     assert masked("no longtok... here", {"longtoken": "<m>"}) == "no <m>... here"
     given = ["seed=1", "+a.token=xyzw", "resume=auto", "b={key:x}", "c={d:x}", "e=at xyzw", "~f",
@@ -106,6 +106,13 @@ def test_what_looks_like_a_secret() -> None:
         "g.key=${oc.env:KEY}", "~h.key"]  # fmt: skip
     assert shown(given)[1] == f"+a.token={word_for('xyzw')}" == shown(["+a.token='xyzw'"])[0]
     assert shown(given)[5] == f"e=at {word_for('xyzw')}"
+
+
+def test_a_range_in_a_secrets_place_is_masked_without_being_listed() -> None:
+    range_ = "range(0,1000000000)"  # its values would fill the memory
+    assert shown([f"+a.token={range_}"]) == [f"+a.token={word_for(range_)}"]
+    listed = shown(["+a.token=first,second", "b=second"])
+    assert listed[1] == f"b={word_for('second')}"
 
 
 def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +128,7 @@ def test_a_secret_that_another_setting_repeats(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_long_value_that_an_error_cuts_short(cl_train_here, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LONG", HUNTER * 10)
-    # A mistake in every job is refused at once, unless classes of the user's own are to say it.
+    # A mistake in every job is refused at once, except where the user's own classes decide.
     done = cl_train_here("-m", *TINY, "trusted_targets=[faulty]", "+strategy.foo=${oc.env:LONG}",
                          "seed=1,2", "hydra.sweep.dir=sweep")  # fmt: skip
     assert done.returncode == 1

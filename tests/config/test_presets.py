@@ -75,7 +75,7 @@ PUBLISHED = {
         "epochs": 200,
     },
 }  # fmt: skip
-"""What the sources say, written down once more."""
+"""What the sources say, written down a second time."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_published_experiment_has_the_published_settings(preset: str, settings
 
 @pytest.mark.parametrize("preset", sorted(PRESETS - {"lwf_fashion_mnist_mended"}))
 def test_a_preset_is_the_run_of_its_suite(preset: str, settings_of) -> None:
-    """But for where the curve is drawn."""
+    """Except for where the curve is drawn."""
     name, run = RUNS[preset]
     found = suite.read(name)
     theirs = settings_of(*found.common, *found.runs[run])
@@ -126,7 +126,7 @@ def test_what_is_judged_by_a_published_number_is_a_preset_or_one_setting_from_it
 
 
 def test_the_mended_preset_is_the_plain_one_up_to_its_third_epoch(settings_of) -> None:
-    """The row of the suite is read from that epoch of the plain one's curve."""
+    """The row of the suite is read from that epoch of the plain preset's curve."""
     mended, plain = (settings_of(f"experiment=lwf_fashion_mnist_{n}") for n in ("mended", "plain"))
     assert mended["later_phases"] == plain["later_phases"][:1] == [HEAD]
     assert mended | {"later_phases": None} == plain | {"later_phases": None}
@@ -134,6 +134,6 @@ def test_the_mended_preset_is_the_plain_one_up_to_its_third_epoch(settings_of) -
 
 @pytest.mark.parametrize("model", sorted(f.stem for f in (CONF / "model").glob("*.yaml")))
 def test_a_models_weights_are_drawn_as_torch_draws_them(model: str, settings_of) -> None:
-    """Zero rows, which one experiment published, cost others ten points."""
+    """Rows of zeros, as one experiment published them, cost others ten points."""
     told = settings_of(f"model={model}")
     assert (told["model.init"], told["model.new_rows"]) == ("default", "default")

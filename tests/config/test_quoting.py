@@ -1,4 +1,4 @@
-"""Words for Hydra: whatever a folder is called, what is written there is written there."""
+"""Quoting for Hydra: whatever a folder is called, files are written to that folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(count: int) -> list[str]:
 
 
 def test_any_text_is_read_as_it_was_quoted() -> None:
-    """By Hydra's grammar and then by OmegaConf, which both have an escape of their own."""
+    """Read by Hydra's grammar and then by OmegaConf, each of which has its own escapes."""
     parser = OverridesParser.create()
     for name in [*ODD, *names(1500)]:
         value = parser.parse_override(f"name={quoted(name)}").value()
@@ -87,7 +87,7 @@ def test_a_flag_that_is_none_ends_with_usage(capsys: pytest.CaptureFixture[str])
     ["-sc", "install=bash", "query=bash"], ["-m", "--cfg", "job"],
 ])  # fmt: skip
 def test_a_flag_that_hydra_would_fail_on_is_one_line(words: list[str], cl_train_here) -> None:
-    """The first would load a pickle, which may run anything."""
+    """The first would load a pickle, which may run any code."""
     for done in (cl_train_here(*words, "threads=1"), cl_train_here(*words)):
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith("config error: ") and " --" in done.stderr

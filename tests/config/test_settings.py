@@ -1,4 +1,4 @@
-"""Every YAML that ships is built; every mistake of a user is one line."""
+"""Every shipped YAML can be built; every mistake of a user is one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be named as a `_target_` is what declares itself one; all else is never called."""
+"""Only a declared target can be named as a `_target_`; nothing else is ever called."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scri
 
 
 def named() -> set[str]:
-    """Every `_target_` of `conf/` and of the suites, which is no part of Hydra's."""
+    """Every `_target_` of `conf/` and of the suites, except Hydra's own."""
     files = [*CONF.rglob("*.yaml"), *(ROOT / "cl_runner" / "reproduce" / "suites").glob("*.yaml")]
     found = {t for file in files for t in re.findall(r"_target_: *([\w.]+)", file.read_text())}
     return {target for target in found if target.startswith("cl_runner.")}

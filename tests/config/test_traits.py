@@ -1,4 +1,4 @@
-"""What a setting is stands at the setting, and everyone who asks gets the same answer."""
+"""The traits of a setting are declared at the setting, and are the same for all who ask."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def config_of(*overrides: str) -> dict[str, Any]:
 
 
 def nodes(key: str, node: Any) -> list[tuple[str, str]]:
-    """Where in a YAML a class is named, and which."""
+    """The keys of a YAML at which a class is named, with that class."""
     if isinstance(node, list):
         return [pair for inner in node for pair in nodes(key, inner)]
     if not isinstance(node, dict):
@@ -45,7 +45,7 @@ def nodes(key: str, node: Any) -> list[tuple[str, str]]:
 
 
 def named_classes() -> list[tuple[str, Any]]:
-    """Every class that conf/ names and where, with that of the run itself."""
+    """Every class that conf/ names, with its key, and the class of the run itself."""
     found = [("", run_settings())]
     for file in [*sorted(CONF.glob("*/*.yaml")), CONF / "config.yaml"]:
         group = file.parent.name if file.parent.name in GROUPS else ""
@@ -110,7 +110,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def after_first_task(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The state of a tiny run when it has been trained on its first task."""
+    """The state of a tiny run after its first task."""
     run_here(folder / "run", *TINY, "model.batch_norm=true", *overrides,
              f"first_task_cache='{folder}'")  # fmt: skip
     (entry,) = folder.glob("*.ckpt")
@@ -124,7 +124,7 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("name", [*LATER, *NOW])
 def test_what_acts_later_leaves_the_first_task_as_it_is(name: str, plain, tmp_path: Path) -> None:
-    """And only that is said of it: the others are among the acting settings."""
+    """And only those settings do; the others are among the acting settings."""
     overrides = {**LATER, **NOW}[name]
     later = name in LATER
     assert (acting(config_of(*overrides)) == acting(config_of())) == later
@@ -166,7 +166,7 @@ def test_a_users_own_class_says_it_in_the_same_way(mine: str) -> None:
     own = {"note": "a", "strengths": [1.0, 2.0], "folder": "b"}
     config = config_of() | {"strategy": {"_target_": f"{mine}.Other", **own}}
     keys = [f"strategy.{name}" for name in own]
-    for _ in range(2):  # in a folder of somebody else's it is text, whatever it trusts
+    for _ in range(2):  # in a folder from someone else it is text, whatever that folder trusts
         assert [traits(key, config) for key in keys] == [Traits()] * 3
         assert {*keys} <= fixed(config).keys() and {*keys} <= acting(config).keys()
         config["trusted_targets"] = [mine]

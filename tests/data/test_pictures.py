@@ -1,4 +1,4 @@
-"""GTSRB: a damaged picture is an error that names it, or the same picture; never another one."""
+"""GTSRB: a damaged picture is an error that names it or the same picture, never another one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made(path: Path) -> torch.Tensor:
 
 
 def decoded(path: Path, content: bytes) -> torch.Tensor | None:
-    """What is made of these bytes; None if they are refused as they should be."""
+    """The picture in these bytes; None if they are refused as they should be."""
     path.write_bytes(content)
     try:
         return made(path)
@@ -38,7 +38,7 @@ def decoded(path: Path, content: bytes) -> torch.Tensor | None:
 
 
 def test_every_byte_of_the_header_and_every_length(picture: Path) -> None:
-    """White space, digits and others for each byte; a byte too many; each shorter length."""
+    """White space, digits and others for each byte; one byte too many; each shorter length."""
     values = {*b" \t\n\r\f\v0123456789#-+.P\0\xff", *random.Random(1).randbytes(10)}
     whole = picture.read_bytes()
     good = made(picture)
@@ -49,7 +49,7 @@ def test_every_byte_of_the_header_and_every_length(picture: Path) -> None:
             other = decoded(picture, whole[:place] + bytes([value]) + whole[place + 1 :])
             assert other is None or torch.equal(other, good), (place, value)
             same += other is not None
-    assert same == 4 * 5  # another white space in the four places where one has to be
+    assert same == 4 * 5  # other white space in the four places that need some
     assert all(decoded(picture, whole[:length]) is None for length in range(len(whole)))
     assert decoded(picture, whole + b"\0") is None
 
@@ -61,7 +61,7 @@ def test_every_byte_of_the_header_and_every_length(picture: Path) -> None:
      b"\xff" * 9],
 )  # fmt: skip
 def test_a_header_that_says_something_else(picture: Path, header: bytes) -> None:
-    """Gigabytes, nothing, more digits than there are, another form."""
+    """Gigabytes, nothing, too many digits, another format."""
     pixels = picture.read_bytes()[-3 * 11 * 13 :]
     assert decoded(picture, header + pixels) is None
     assert decoded(picture, header) is None
@@ -76,7 +76,7 @@ def test_it_is_what_a_decoder_of_any_picture_makes_of_it(picture: Path) -> None:
 
 @pytest.fixture
 def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """GTSRB in small: two classes with two tracks of two frames each, and three test pictures."""
+    """A small GTSRB: two classes with two tracks of two frames each, and three test pictures."""
     monkeypatch.setattr(gtsrb, "PICTURES", {"train": 8, "test": 3})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     base = tmp_path / "gtsrb" / "GTSRB"
@@ -101,9 +101,9 @@ def test_traffic_signs_are_decoded_once(signs: Path) -> None:
     train, test = gtsrb.GTSRB().load(str(signs))
     assert train.images.shape == (8, 3, 32, 32)
     assert train.images[:, 0, 0, 0].tolist() == train.labels.tolist() == [0] * 4 + [1] * 4
-    assert train.groups.unique().numel() == 4  # a track of one class is not one of another
+    assert train.groups.unique().numel() == 4  # classes share no track
     assert test.labels.tolist() == [0, 1, 0]
-    for picture in signs.rglob("*.ppm"):  # as before to whoever looks at size and time alone
+    for picture in signs.rglob("*.ppm"):  # same size and time as before
         times = picture.stat().st_atime_ns, picture.stat().st_mtime_ns
         picture.write_bytes(bytes(picture.stat().st_size))
         os.utime(picture, ns=times)

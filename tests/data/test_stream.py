@@ -21,7 +21,7 @@ from cl_runner.randomness import draws
 
 
 class Numbered:
-    """A source whose picture tells its label, its split and its number."""
+    """A source whose pictures encode their label, split and number."""
 
     def __init__(self, classes: int = 6, per_class: int = 30, name: str = "numbered") -> None:
         self.name, self.classes, self.per_class = name, classes, per_class
@@ -58,7 +58,7 @@ def load(cut: ByClass | ByPermutation | BySource, seed: int = 0, scope: str = "s
     return cut.load(seed=seed, scope=scope, device="cpu")
 
 
-# A swap would hide a mix-up of a map with its inverse; these orders are not their own inverse.
+# These orders are not their own inverse, so confusing a map with its inverse would be seen.
 @pytest.mark.parametrize("order", [[1, 2, 0, 4, 5, 3], [5, 0, 3, 1, 4, 2], "random", "numeric"])
 @pytest.mark.parametrize("sizes", [2, [1, 2, 3]])
 def test_classes_are_numbered_as_the_stream_shows_them(order: object, sizes: object) -> None:
@@ -172,7 +172,10 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         ({"class_order": [0, 1, 2]}, "lists 3 classes"),
         ({"tasks": 4}, "numbered has 6"),
         ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one per task"),
-        ({"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]}, "the same number of classes"),
+        (
+            {"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]},
+            "the same number of classes",
+        ),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_a_config_error(changed: dict, words: str) -> None:
@@ -262,7 +265,7 @@ def test_draws_are_uniform() -> None:
 
 
 def test_the_digits_are_those_of_scikit_learn() -> None:
-    """Each picture with its label, row by row of the table that it comes in."""
+    """Each picture with its label, in the order of scikit-learn's table."""
     table = files("sklearn.datasets.data") / "digits.csv.gz"
     with table.open("rb") as packed:
         rows = [row.split(",") for row in gzip.decompress(packed.read()).decode().split()]
@@ -289,7 +292,7 @@ def test_random_training_samples_are_drawn_for_a_purpose_without_replacement() -
 
 
 def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:
-    """Mean 0 and deviation 1 each; a darker copy is the same picture; one of one colour is zero."""
+    """Mean 0 and deviation 1 each; a darker copy is the same picture; a plain one is zero."""
     pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=True)
     bright = torch.randint(100, 200, (5, 3, 8, 8), generator=torch.manual_seed(0))
     bright = (bright // 2 * 2).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Metrics against a brute-force oracle and hand-worked numbers; honesty of the metrics."""
+"""Metrics against a brute-force oracle and numbers worked out by hand; no leak from test data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planted_runs import outcome
 from running import composed, run_here
 from tiny import tiny_network, tiny_stream
 from torch import nn
@@ -102,7 +103,7 @@ def test_the_stability_gap_sees_what_happens_within_tasks() -> None:
 
 
 class Oracle(Strategy):
-    """Knows each picture's class: a perfect model, or one that answers by a fixed rule."""
+    """Knows the class of each picture: a perfect model, or one that follows a fixed rule."""
 
     def __init__(self, stream, answer) -> None:
         super().__init__(nn.Identity())
@@ -123,8 +124,8 @@ def test_a_perfect_oracle_scores_one_on_every_task(scenario: str) -> None:
     evaluator = Accuracy(stream)
     for task in stream.tasks:
         assert evaluator.after_task(Oracle(stream, lambda y: y), task) == [1.0] * (task.index + 1)
-    results = evaluator.results(None)
-    assert results["average_accuracy"] == 1 and results["forgetting"] == 0
+    metrics = outcome(**evaluator.results(None)).metrics
+    assert metrics["average_accuracy"] == 1 and metrics["forgetting"] == 0
 
 
 def test_class_and_task_incremental_accuracy_come_from_the_same_scores() -> None:
@@ -147,19 +148,20 @@ def test_task_incremental_metrics_are_of_its_own_matrix() -> None:
     evaluator = Accuracy(stream)
     for task in stream.tasks:
         evaluator.after_task(Oracle(stream, lambda y: y ^ 1), task)
-    results = evaluator.results(None)
-    assert results["metrics_are_of"] == "accuracy_task_il"
-    assert results["average_accuracy"] == 0
+    results = outcome(**evaluator.results(None))
+    assert results.metrics_are_of == "accuracy_task_il"
+    assert results.metrics["average_accuracy"] == 0
 
 
 def test_metrics_that_do_not_apply_are_none() -> None:
     stream = tiny_stream(tasks=1)
     evaluator = Accuracy(stream)
     evaluator.after_task(Oracle(stream, lambda y: y), stream.tasks[0])
-    results = evaluator.results(None)
+    results = outcome(**evaluator.results(None))
+    assert results.accuracy_validation is None
     for name in ("forgetting", "backward_transfer", "forward_transfer", "intransigence",
-                 "min_accuracy", "stability_gap", "accuracy_validation"):  # fmt: skip
-        assert results[name] is None, name
+                 "min_accuracy", "stability_gap"):  # fmt: skip
+        assert results.metrics[name] is None, name
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -220,7 +222,7 @@ def test_a_mixture_of_all_tasks_is_predicted_as_each_task_is() -> None:
 
 
 def test_training_validation_and_test_samples_are_apart() -> None:
-    """No picture of one side is, bit for bit, a picture of another (no two digits are equal)."""
+    """No picture is, bit for bit, in two of the splits (no two digits are equal)."""
     dataset = composed("dataset=digits", "dataset.validation_fraction=0.2").dataset
     stream = dataset.load(seed=0, scope="seen", device="cpu")
     parts = [
@@ -239,7 +241,7 @@ def test_training_validation_and_test_samples_are_apart() -> None:
 def test_poisoned_test_labels_change_nothing_in_training(
     strategy: str, tmp_path, monkeypatch
 ) -> None:
-    """Nor do poisoned test pictures: the weights and all that was logged of the loss are equal."""
+    """Nor do altered test pictures: the weights and all logged losses are equal."""
     arguments = ("epochs=2", "batch_size=64", "model.widths=[16]", f"strategy={strategy}",
                  "dataset.tasks=3", "log_every=2")  # fmt: skip
     run_here(tmp_path / "clean", *arguments)

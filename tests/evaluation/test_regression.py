@@ -170,7 +170,7 @@ def test_errors_by_hand() -> None:
 
 
 def test_a_run_keeps_errors_and_fits(tmp_path: Path) -> None:
-    """The matrix and the curve are what the kept fits give; no accuracy is made up."""
+    """The matrix and the curve follow from the stored fits; no accuracy is made up."""
     settings = (*SMALL, "dataset.validation_fraction=0.25")
     results = run_here(tmp_path, *settings)
     with np.load(tmp_path / "predictions.npz") as kept:
@@ -219,7 +219,7 @@ def test_stored_samples_are_training_samples_bit_for_bit(tmp_path: Path) -> None
 
 
 def test_fine_tuning_forgets_what_joint_training_keeps(tmp_path: Path) -> None:
-    """Experiment 4's two numbers on one seed: ≥ 10 times the error, and within twice."""
+    """The two numbers of experiment 4 for one seed: ≥ 10 times the error, and at most twice."""
     common = ("experiment=regression", "evaluate_every=null")
     forgotten = run_here(tmp_path / "finetune", *common)
     kept = run_here(tmp_path / "joint", *common, "strategy=joint")

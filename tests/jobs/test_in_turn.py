@@ -1,4 +1,4 @@
-"""The default launcher: what ends a job ends no other, and a signal reaches a job once."""
+"""The default launcher: a job that dies ends no other, and each job gets a signal once."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_a_job_that_ends_its_process_ends_no_other_and_is_run_again(
 ) -> None:
     assert exit_code(cl_train_beside(*ENDING)) == 1
     assert states((tmp_path / "stdout").read_text()) == ["killed", "killed", "failed", "done"]
-    said = (tmp_path / "stderr").read_text()
-    assert "Traceback" not in said and "launcher error" not in said
-    again = cl_train_here(*ENDING)  # this process goes on, too
+    errors = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in errors and "launcher error" not in errors
+    again = cl_train_here(*ENDING)  # this process survives, too
     assert again.returncode == 1
     assert states(again.stdout) == ["killed", "killed", "failed", "skipped"]
     monkeypatch.setenv("GO_ON", "1")
@@ -99,7 +99,7 @@ def test_a_sweep_that_is_killed_leaves_no_job_at_work(cl_train_beside, tmp_path:
     ],
 )
 def test_what_a_job_takes_for_a_second_signal(heard: int, forwarded: int, second: bool) -> None:
-    """heard: the signals that it gets; forwarded: how many of them the sweep says it sent."""
+    """heard: how many signals the job gets; forwarded: how many the sweep has passed on."""
     job = fork()
     if job == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -112,7 +112,7 @@ def test_what_a_job_takes_for_a_second_signal(heard: int, forwarded: int, second
 
 
 def test_a_signal_before_the_run_begins_ends_the_sweep(tmp_path: Path) -> None:
-    """Where nothing catches it in the child: its parent was asked to stop all the same."""
+    """Nothing catches it in the child yet, but the parent was asked to stop."""
 
     def asked() -> int:
         os.kill(os.getppid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Jobs side by side: so many at a time, and none is begun after an interruption or an error."""
+"""Jobs side by side: a limited number at a time, and none starts after an interruption or error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_job_is_given_with_its_outcome_and_so_many_run_at_a_time() -> None:
 
 
 def test_a_job_is_asked_for_when_there_is_a_thread_for_it() -> None:
-    """So the choice of the next can depend on what has ended."""
+    """So the choice of the next can depend on those that have ended."""
     ended: list[int] = []
 
     def jobs() -> Iterator[int]:
@@ -47,7 +47,7 @@ def test_a_job_is_asked_for_when_there_is_a_thread_for_it() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 @pytest.mark.parametrize("where", ["work", "caller"])
 def test_none_is_begun_after_an_interruption_or_an_error(error, where) -> None:
-    """Those under way end first, and cannot begin a child any more."""
+    """Running jobs end first, and cannot start another child."""
     begun, ended, raised = [], [], Event()
 
     def work(job: int, children: Children) -> None:

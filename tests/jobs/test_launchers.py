@@ -1,4 +1,4 @@
-"""Launchers: the same bits on each, and what happens where a worker, a GPU or a cluster is not."""
+"""Launchers: the same bits on each, and what happens without a worker, a GPU or a cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RAY = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
 
 
 def swept(folder: Path, *arguments: str) -> str:
-    """The words of a sweep that a forked process makes, which spares the import of torch."""
+    """The output of a sweep in a forked process, which saves the import of torch."""
     child = fork()
     if child == 0:
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where a worker finds faulty.py
@@ -78,8 +78,8 @@ def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:
 
 
 class Breaking(Launcher):
-    """Stands in for Hydra's launchers: `work` is what becomes of the folders of the jobs that it is
-    handed; it may raise. What each launch was handed is kept, as folder names."""
+    """Replaces Hydra's launchers. `work` gets the folders of the submitted jobs, and may raise.
+    `launched` has the start of the folder names of each launch."""
 
     launched: ClassVar[list[list[str]]] = []
     work: ClassVar[Callable[[list[Path]], None]]
@@ -96,7 +96,7 @@ class Breaking(Launcher):
 
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The setting that chooses it; Hydra builds launchers of one namespace alone."""
+    """The setting that chooses it; Hydra only builds launchers of one namespace."""
     module = ModuleType("hydra_plugins.breaking")
     module.Breaking = Breaking  # type: ignore[attr-defined]
     monkeypatch.setattr(hydra_plugins, "breaking", module, raising=False)
@@ -108,7 +108,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def left(folder: Path, state: str) -> None:
-    """What a job has left by the time it is in this state."""
+    """Write what a job in this state has written."""
     folder.mkdir(exist_ok=True)
     (folder / "status.json").write_text(json.dumps({"status": state}))
 
@@ -116,8 +116,8 @@ def left(folder: Path, state: str) -> None:
 def test_a_job_that_kills_its_worker_takes_no_other_along(
     breaking, cl_train_here, monkeypatch
 ) -> None:
-    """As joblib's launcher breaks: two at a time, and the third job takes along what else is under
-    way and all that waits. In the end the suspects are run alone."""
+    """Breaks like joblib's launcher: two jobs at a time, and the third ends the other running job
+    and all that wait. In the end the suspects run one at a time."""
 
     def work(folders: list[Path]) -> None:
         for number in range(0, len(folders), 2):
@@ -139,7 +139,7 @@ def test_a_job_that_kills_its_worker_takes_no_other_along(
 def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     breaking, cl_train_here, monkeypatch
 ) -> None:
-    """As submitit's: the first job is lost, the second goes on for a while."""
+    """Like submitit's: the first job is lost, the second keeps running for a while."""
     alive: list[int] = []
 
     def work(folders: list[Path]) -> None:
@@ -168,7 +168,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
 def test_jobs_that_share_a_first_task_do_not_begin_together(
     breaking, cl_train_here, monkeypatch
 ) -> None:
-    """The first of each seed, and then those that would wait for it."""
+    """The first job of each seed, and then those that would wait for it."""
 
     def work(folders: list[Path]) -> None:
         for folder in folders:
@@ -181,7 +181,7 @@ def test_jobs_that_share_a_first_task_do_not_begin_together(
 
 
 def test_a_job_works_where_the_sweep_was_started(tmp_path: Path, monkeypatch) -> None:
-    """A worker of a cluster has the folder and the variables of whoever started the cluster."""
+    """A cluster's worker has the folder and variables of the shell that started the cluster."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CL_DATA", "data")
     here = launchers.Here(lambda config: (os.getcwd(), os.environ["CL_DATA"]))
@@ -208,7 +208,7 @@ NODES = [
     ],
 )
 def test_what_no_node_of_a_ray_cluster_has_is_named(asked, key: str | None, monkeypatch) -> None:
-    """Asked of a stand-in for Ray, which is let go of if it cannot do."""
+    """With a substitute for Ray, which is shut down if it lacks something."""
     let_go = []
     ray = SimpleNamespace(is_initialized=lambda: True, nodes=lambda: NODES,
                           shutdown=lambda: let_go.append(True))  # fmt: skip
@@ -291,7 +291,7 @@ exit 1
 
 
 def test_what_slurm_is_given(cl_train_here, tmp_path: Path, monkeypatch) -> None:
-    """A stand-in for sbatch keeps the file and refuses, as Slurm does for a wrong partition."""
+    """A substitute for sbatch keeps the file and refuses, as Slurm does for a wrong partition."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     for name in ("sbatch", "srun"):
         (tmp_path / name).write_text(SBATCH)

@@ -1,4 +1,4 @@
-"""The growing classifier against separate heads: a linear layer a task, in plain torch."""
+"""The growing classifier compared with separate heads: a linear layer per task, in plain torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 2,
 
 
 class Double(nn.Module):
-    """Double precision from here on, so that what differs is no rounding."""
+    """Double precision from here on, so that no difference is rounding."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.double()
@@ -42,7 +42,7 @@ class Double(nn.Module):
 
 @dataclass
 class Recorded:
-    """What a run of ours began with, saw, and ended with."""
+    """What one of our runs began with, saw, and ended with."""
 
     network: Network
     body: nn.Module  # as it began
@@ -71,7 +71,7 @@ def ours(stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool) 
 
 
 def record(strategy: nn.Module, seen: Recorded) -> None:
-    """Have it note each head when it is born, and the samples of each step."""
+    """Make it record each head when it is born, and the samples of each step."""
     network, drawn = strategy.network, []
     grow, objective = network.grow, strategy.objective
 
@@ -105,7 +105,7 @@ def competing(scenario: str, scope: str, task: int, label: int) -> range:
 
 
 def cross_entropy(body: nn.Module, heads: list[nn.Linear], x: Tensor, y: Tensor, of) -> Tensor:
-    """Mean over samples; a head that competes for none of them is not called."""
+    """Mean over samples; a head that competes for none of them is not used."""
     total = torch.zeros((), dtype=torch.float64)
     starts = [sum(head.out_features for head in heads[:h]) for h in range(len(heads))]
     for wanted in {of(int(label)) for label in y}:
@@ -157,7 +157,7 @@ def test_the_classifier_behaves_as_separate_heads(
 
 
 def test_nothing_acts_on_rows_that_are_not_born_yet() -> None:
-    """Neither weight decay nor a penalty that is over all parameters."""
+    """Neither weight decay nor a penalty on all parameters."""
     settings = composed("strategy=ewc", "optimizer.weight_decay=0.5", "reset_optimizer=false",
                         "model.widths=[8]", "epochs=1", "batch_size=16")  # fmt: skip
     stream = tiny_stream()

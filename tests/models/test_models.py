@@ -45,7 +45,7 @@ def test_growing_leaves_old_rows_untouched(new_rows: str) -> None:
     network, tasks = tiny_network(new_rows=new_rows), tiny_stream().tasks
     network.grow(tasks[0])
     before = network.classifier.weight.detach().clone()
-    assert before[:2].any() and not before[2:].any()  # the first rows are drawn as the body is
+    assert before[:2].any() and not before[2:].any()  # the first rows are drawn like the body
     network.grow(tasks[1])
     after = network.classifier.weight.detach()
     assert torch.equal(after[:2], before[:2])
@@ -84,7 +84,7 @@ def grown(tasks: int, **settings: object) -> Network:
 def test_a_layer_is_inserted_when_the_second_task_begins(inserted: str) -> None:
     x = tiny_stream().tasks[0].train.x
     before, plain = (grown(1, inserted_layer=i) for i in (inserted, "none"))
-    assert torch.equal(before(x), plain(x))  # it is as if it were not there
+    assert torch.equal(before(x), plain(x))  # as if it were not there
     after, plain = (grown(2, inserted_layer=i) for i in (inserted, "none"))
     same = torch.equal(after(x)[:, :2], plain(x)[:, :2])
     assert same == (inserted == "identity")

@@ -1,4 +1,4 @@
-"""`best.yaml` of a run from someone else: data, and nothing but settings of a run."""
+"""`best.yaml` from a run of someone else: plain data, and only settings of a run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ NASTY: list[Any] = [
 
 def a_run(folder: Path, config: dict[str, Any]) -> None:
     run = run_folder(folder, "lwf", 0, (0.5, 0.5), validation=(0.5, 0.5))
-    found = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(as_yaml({**found, **config}))
+    planted = yaml.safe_load((run / "config.yaml").read_text()) | config
+    (run / "config.yaml").write_text(as_yaml(planted))
 
 
 def reported(folder: Path) -> tuple[Path, str]:
@@ -44,7 +44,7 @@ def leaves(node: Any) -> list[Any]:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_an_option_is_one_of_our_own_however_it_is_called(tmp_path: Path) -> None:
+def test_an_option_is_one_of_ours_whatever_its_name(tmp_path: Path) -> None:
     names = ("digits", "x" * 3000, "../dataset/digits", "digits\0", "", ".", "digits.yaml")
     for number, name in enumerate(names):
         folder = tmp_path / str(number)
@@ -54,8 +54,8 @@ def test_an_option_is_one_of_our_own_however_it_is_called(tmp_path: Path) -> Non
         assert chosen == [*expected, {"override /strategy": "lwf"}], name
 
 
-def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> None:
-    """Each kind of text at each place that a file has; then the command of the page."""
+def test_everything_from_a_run_is_plain_data(cl_train_here, tmp_path: Path) -> None:
+    """Every kind of text in every place of a file; then the command that the page shows."""
     nasty = {f"at {number}": value for number, value in enumerate(NASTY)}
     keys = {text: 1 for text in NASTY if isinstance(text, str)}
     a_run(tmp_path / "theirs" / "run", {
@@ -68,11 +68,11 @@ def test_nothing_of_a_run_is_more_than_data(cl_train_here, tmp_path: Path) -> No
     file, text = reported(tmp_path / "theirs")
     first, rest = text.split("\n", 1)
     assert first == "# @package _global_" and "#" not in rest.replace("# @package hydra", "")
-    said = yaml.safe_load(text)
+    settings = yaml.safe_load(text)
     known = {"dataset", "model", "strategy", "lr_schedule", "seed", "device"}
-    assert set(said) == {"defaults", *known}
-    assert said["defaults"] == [{"override /dataset": "digits"}, {"override /strategy": "lwf"}]
-    below = [leaf for key, value in said.items() if key != "defaults" for leaf in leaves(value)]
+    assert set(settings) == {"defaults", *known}
+    assert settings["defaults"] == [{"override /dataset": "digits"}, {"override /strategy": "lwf"}]
+    below = [leaf for key, value in settings.items() if key != "defaults" for leaf in leaves(value)]
     assert not {"hydra", "defaults", "root", "/etc"} & set(map(str, below))
     assert not any("${" in str(leaf) or leaf in ("???", "<masked:01234567>") for leaf in below)
     folder = file.parent.parent
@@ -103,7 +103,7 @@ def test_only_options_of_ours_are_chosen(tmp_path: Path) -> None:
     "planted",
     ["best/strategy/evil.yaml", "best/experiment/evil.yaml", "best/experiment/best.yaml/x", "best"],
 )
-def test_the_folder_that_is_named_holds_this_file_alone(planted: str, tmp_path: Path) -> None:
+def test_the_folder_holds_only_this_file(planted: str, tmp_path: Path) -> None:
     a_run(tmp_path / "run", {})
     (tmp_path / "report" / planted).parent.mkdir(parents=True)
     (tmp_path / "report" / planted).write_text("hydra: 1")

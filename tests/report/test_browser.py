@@ -81,9 +81,9 @@ def page_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(page_file: Path, tmp_path_factory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        found.open(page_file)
-        yield found
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        opened.open(page_file)
+        yield opened
 
 
 def test_nothing_is_complained_of_and_nothing_planted_runs(page: Browser) -> None:
@@ -102,7 +102,7 @@ def test_the_policy_forbids_scripts_from_elsewhere(page: Browser, page_file, tmp
     (tmp_path / "page.html").write_text(text)
     page.open(tmp_path / "page.html")
     assert page.evaluate("document.title") != "owned"
-    assert any("Content Security Policy" in told for told in page.complaints)
+    assert any("Content Security Policy" in complaint for complaint in page.complaints)
     page.complaints.clear()
     page.open(page_file)
 

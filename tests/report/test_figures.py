@@ -1,4 +1,4 @@
-"""Figures and the animation: what is drawn is what was measured."""
+"""Figures and the animation: they show what was measured."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cl_runner.report import command
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import animation, drawings, figures
+from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder.outcome import Results
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=64", "model.widths=[8]", "evaluate_every=epoch")
@@ -60,14 +61,14 @@ def test_over_training_marks_where_a_task_begins() -> None:
     assert lines_of(axes)[2][0] == [2.5, 2.5]
 
 
-def test_the_matrix_says_its_numbers() -> None:
+def test_the_matrix_shows_its_numbers() -> None:
     (axes, _) = figures.accuracy_matrix(results([0.912], [0.5, 0.7])).axes
     written = {text.get_position(): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "91.2", (0, 1): "50.0", (1, 1): "70.0"}  # by task and row
 
 
-def test_of_many_strategies_the_best_are_drawn_and_the_rest_is_counted(tmp_path) -> None:
-    """No two lines look alike; the captions say what is left out."""
+def test_of_many_strategies_only_the_best_are_drawn(tmp_path) -> None:
+    """No two lines look the same, and the captions say what is left out."""
     for number in range(10):
         accuracy = (number / 10, number / 10)
         run_folder(tmp_path / f"{number}", f"s{number}", 0, accuracy, memory=number * 10**5)
@@ -80,8 +81,8 @@ def test_of_many_strategies_the_best_are_drawn_and_the_rest_is_counted(tmp_path)
         assert "8 of 10" in drawn[name].caption
 
 
-def test_a_control_beside_a_wide_range_has_its_own_place(tmp_path) -> None:
-    """0 and the powers of ten, as for a penalty's weight: no two labels fall on each other."""
+def test_zero_next_to_a_wide_range_has_a_tick_of_its_own(tmp_path) -> None:
+    """0 and powers of ten, as for a penalty's weight: no two labels overlap."""
     for number, weight in enumerate([0, 1, 10, 100, 100000]):
         run_folder(tmp_path / f"{number}", "ewc", 0, (0.1, number / 10), weight=weight)
     (section,) = sections(read([tmp_path]))
@@ -97,7 +98,7 @@ def test_a_control_beside_a_wide_range_has_its_own_place(tmp_path) -> None:
     ("stored", "scale"),
     [([0, 10**3, 10**8], "symlog"), ([10**3, 10**8], "log"), ([0, 9], "linear")],
 )
-def test_stored_bytes_are_drawn_where_they_can_be_told_apart(tmp_path, stored, scale) -> None:
+def test_stored_bytes_are_drawn_apart(tmp_path, stored, scale) -> None:
     for number, memory in enumerate(stored):
         run_folder(tmp_path / f"{number}", f"s{number}", 0, (0.1, 0.2), memory=memory)
     (section,) = sections(read([tmp_path]))
@@ -108,7 +109,7 @@ def test_stored_bytes_are_drawn_where_they_can_be_told_apart(tmp_path, stored, s
     low, high = axes.get_xlim()
     shown = sorted(tick for tick in axes.get_xticks() if low <= tick <= high)
     places = axes.transData.transform([(tick, 0) for tick in shown])[:, 0]
-    assert len(shown) >= 2 and np.diff(places).min() > 30  # pixels: labels have room
+    assert len(shown) >= 2 and np.diff(places).min() > 30  # pixels, enough for labels
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +125,8 @@ def two_regressions(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path, monkeypatch) -> None:
-    """SVG and PDF of each figure, the same bytes again; in regression the animation too."""
+def test_a_report_covers_one_run_or_several(two_regressions, tmp_path, monkeypatch) -> None:
+    """SVG and PDF of each figure, always with the same bytes; in regression also the animation."""
     monkeypatch.setattr(animation, "FRAMES", 5)
     first, again = (command.report([two_regressions], tmp_path / n)[1] for n in ("a", "b"))
     drawn = [file for file in first if file.parent.name == "figures"]
@@ -142,17 +143,17 @@ def test_a_report_is_of_one_run_or_of_several(two_regressions, tmp_path, monkeyp
     assert names == {"mse_matrix", "over_training", "fits", "animation"}
 
 
-def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
-    """A hundred frames, each a picture of the panel; what differs between two is the line and the
-    title, at most a few hundredths of the pixels."""
-    panels = {run.strategy: run.fits() for run in read([two_regressions])}
+def test_the_animation_moves_only_the_fit(two_regressions) -> None:
+    """A hundred frames. From one to the next only the line and the title change, at most a few
+    hundredths of the pixels."""
+    panels = {run.results.strategy: run.fits() for run in read([two_regressions])}
     pictures = [np.asarray(p) for p in animation.frames(panels, 100)]
     assert len(pictures) == 100
     assert {p.shape for p in pictures} == {pictures[0].shape}
     moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]
     assert 0 < max(moved) < 0.05
     title = slice(0, 24), slice(60, None)
-    assert (pictures[0][title] < 128).sum() > 500  # what is drawn anew has room
+    assert (pictures[0][title] < 128).sum() > 500  # the title is not cut off
     first_task, second = pictures[49], pictures[-1]
     blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
 
@@ -163,7 +164,7 @@ def test_the_animation_moves_the_fit_alone(two_regressions) -> None:
 
 
 def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
-    panels = {run.strategy: run.fits() for run in read([two_regressions])}
+    panels = {run.results.strategy: run.fits() for run in read([two_regressions])}
     start = time.monotonic()
     (gif,) = animation.save(panels, tmp_path)
     assert time.monotonic() - start < 60  # a hang, not a benchmark
@@ -173,14 +174,20 @@ def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_pat
     assert len(list((tmp_path / "animation").glob("*.png"))) == 100
 
 
+@pytest.mark.parametrize("name", suites.names())
+def test_a_suite_without_complete_runs_has_no_figures(name: str) -> None:
+    assert list(drawings.of_suite(suites.read(name), {})) == []
+
+
 def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
     suite = tmp_path / "suite"
-    for name in ("fine-tuning-seed-0", "EWC_1e3-seed-0"):
-        assert cl_train_here(*TINY, f"output_root={suite}", f"name={name}").returncode == 0
+    for name in ("fine-tuning-seed-7", "EWC_1e3-seed-7"):  # a seed that is not the suite's own
+        words = (f"output_root={suite}", f"name={name}", "seed=7")
+        assert cl_train_here(*TINY, *words).returncode == 0
     row = {"row": "a row", "published": 90.0, "percent": True, "mean": 89.5, "deviation": None,
            "n": 1, "verdict": "too low"}  # fmt: skip
-    told = {"suite": "ewc_mnist_to_fashion", "rows": [row]}
-    (suite / "verdict.json").write_text(json.dumps(told))
+    verdict = {"suite": "ewc_mnist_to_fashion", "rows": [row]}
+    (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
     assert [file.name for file in drawn] == ["trade_off.svg", "trade_off.pdf"]

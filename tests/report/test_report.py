@@ -1,4 +1,4 @@
-"""The report: what it says of runs whose numbers are known, whatever they are called."""
+"""The report: what it says about runs with known numbers, whatever their names are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import formats
 from cl_runner.report.render.formats import latex, markdown
-from cl_runner.report.render.tables import Cell, Table, costs, runs, sensitivity
+from cl_runner.report.render.table import Cell, Table
+from cl_runner.report.render.tables import costs, runs, sensitivity
 
 FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
 
@@ -46,7 +47,7 @@ NEW = [0.90, 0.80, 0.85]
 
 @pytest.fixture
 def two_strategies(tmp_path: Path) -> Path:
-    """ewc with three seeds; lwf with two, and a third that failed."""
+    """ewc with three seeds; lwf with two, and one that failed."""
     folder = tmp_path / "sweep"
     for seed, pair in enumerate(zip(OLD, NEW, strict=True)):
         run_folder(folder / f"{seed:03}_ewc", "ewc", seed, pair, weight=10.0)
@@ -61,8 +62,8 @@ def test_means_deviations_and_intervals_are_over_seeds(two_strategies) -> None:
     values = [(o + n) / 2 for o, n in zip(OLD, NEW, strict=True)]
     half = 4.302652729911275 * stdev(values) / math.sqrt(3)  # t's quantile, 2 degrees of freedom
     expected = [fmean(values), stdev(values), fmean(values) - half, fmean(values) + half]
-    found = [float(ewc[f"average_accuracy{end}"]) for end in ("", "_sd", "_low", "_high")]
-    assert found == pytest.approx(expected)
+    measured = [float(ewc[f"average_accuracy{end}"]) for end in ("", "_sd", "_low", "_high")]
+    assert measured == pytest.approx(expected)
     assert (ewc["n"], ewc["not_complete"]) == ("3", "0")
     assert (lwf["n"], lwf["not_complete"]) == ("2", "1")
     assert float(lwf["forgetting"]) == pytest.approx(0.4)
@@ -77,14 +78,14 @@ def test_what_failed_is_shown_and_never_dropped(two_strategies, tmp_path) -> Non
     ledger = {"sweep": "s", "id": None, "jobs": jobs}
     (two_strategies / "sweep.json").write_text(json.dumps(ledger))
     run_folder(two_strategies / "007_killed", "joint", 0, (0, 0), state="running")
-    told, _ = command.report([two_strategies], tmp_path / "out")
+    lines, _ = command.report([two_strategies], tmp_path / "out")
     states = {r["run"]: r["state"] for r in rows_of((tmp_path / "out" / "runs.csv").read_text())}
     assert len(states) == 9
     assert states["005_lwf"] == "failed" and states["007_killed"] == "killed"
     assert states["006_never"] == states["008_never"] == "missing"
     page = (tmp_path / "out" / "report.html").read_text()
     assert "9 runs: 5 complete, 1 failed, 2 missing, 1 killed" in page
-    assert "1 failed" in "\n".join(told) and "1 missing" in "\n".join(told)
+    assert "1 failed" in "\n".join(lines) and "1 missing" in "\n".join(lines)
     group = next(g for g in section_of(two_strategies).groups if g.strategy == "si")
     assert not group.complete and len(group.unfinished) == 1
     ewc = next(g for g in section_of(two_strategies).groups if g.strategy == "ewc")
@@ -130,7 +131,7 @@ def test_jobs_that_were_never_begun_are_known_by_their_command(tmp_path) -> None
 
 
 def test_models_and_optimizers_are_called_by_their_names(tmp_path) -> None:
-    """A setting of one of them is told apart only among the runs that have it."""
+    """A setting of one of them distinguishes only the runs that use it."""
     for number, (model, optimizer, lr) in enumerate(
         [("mlp", "sgd", 0.1), ("cnn", "sgd", 0.1), ("mlp", "adam", 0.01), ("mlp", "adam", 0.02)]
     ):
@@ -164,17 +165,20 @@ def test_settings_are_equal_if_their_numbers_are(tmp_path) -> None:
 
 
 def test_a_run_that_contradicts_its_double_is_named(tmp_path) -> None:
-    """Same settings, same seed: the first counts, and that another says something else is told."""
+    """Same settings, same seed: only the first counts, and the report names the other."""
     run_folder(tmp_path / "a", "ewc", 0, (0.1, 0.2))
     run_folder(tmp_path / "b", "ewc", 0, (0.1, 0.2))
-    assert not any("Not counted" in told for told in rank(section_of(tmp_path)).sentences)
+    assert not any("Not counted" in sentence for sentence in rank(section_of(tmp_path)).sentences)
     run_folder(tmp_path / "c", "ewc", 0, (0.3, 0.4))
     section = section_of(tmp_path)
-    (told,) = [told for told in rank(section).sentences if "Not counted" in told]
-    assert "other results: c." in told and section.groups[0].spread(section.metric).n == 1
+    (sentence,) = [s for s in rank(section).sentences if "Not counted" in s]
+    assert (
+        sentence.startswith("Not counted: c. Another run")
+        and section.groups[0].spread(section.metric).n == 1
+    )
 
 
-def test_what_cannot_be_written_is_told_in_a_line(two_strategies, capsys, monkeypatch) -> None:
+def test_a_file_that_cannot_be_written_gives_one_line(two_strategies, capsys, monkeypatch) -> None:
     file = two_strategies / "000_ewc" / "results.json"
     monkeypatch.setattr("sys.argv", ["cl-report", str(two_strategies), "--output", str(file)])
     with pytest.raises(SystemExit) as ended:
@@ -182,7 +186,7 @@ def test_what_cannot_be_written_is_told_in_a_line(two_strategies, capsys, monkey
     assert ended.value.code == 5 and str(file) in capsys.readouterr().err
 
 
-def test_a_folder_whose_name_is_no_text_is_reported(tmp_path) -> None:
+def test_a_folder_name_that_is_not_utf_8_is_reported(tmp_path) -> None:
     run_folder(tmp_path / "runs" / os.fsdecode(b"a\xff"), "ewc", 0, (0.1, 0.2))
     command.report([tmp_path / "runs"], tmp_path / "out")
     assert "a?" in (tmp_path / "out" / "report.html").read_text()
@@ -201,19 +205,19 @@ def test_no_run_and_no_folder_are_told_in_a_line(tmp_path, capsys, monkeypatch) 
 
 @pytest.mark.usefixtures("no_figures")
 def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
-    """The one that is best there is the worst on test data."""
+    """The best one there is the worst on test data."""
     for seed in range(2):
         run_folder(tmp_path / f"a{seed}", "lwf", seed, (0.1, 0.2), validation=(0.8, 0.9), alpha=2)
         run_folder(tmp_path / f"b{seed}", "lwf", seed, (0.7, 0.8), validation=(0.3, 0.4), alpha=1)
-    # With one seed alone nothing is chosen over what has two.
+    # A setting with one seed is not chosen over those with two.
     run_folder(tmp_path / "c", "lwf", 0, (0.9, 0.9), validation=(0.99, 0.99), alpha=3)
     section = section_of(tmp_path)
     chosen = section.chosen(section.measured)
     assert chosen is not None and chosen.varied == {"strategy.alpha": 2}
-    told = rank(section).sentences
-    assert told[0].startswith("First is lwf, alpha 3")
-    assert told[-1].startswith("Chosen is lwf, alpha 2: of 2 settings")
-    assert "want of as many seeds: lwf, alpha 3." in told[-1]
+    sentences = rank(section).sentences
+    assert sentences[0].startswith("First is lwf, alpha 3")
+    assert sentences[-1].startswith("Chosen is lwf, alpha 2: of 2 settings")
+    assert "because they have fewer seeds: lwf, alpha 3." in sentences[-1]
     _, files = command.report([tmp_path], tmp_path / "the page")
     assert "(2 settings compared)" in files[0].read_text()
     assert f"--config-dir &#39;{tmp_path}/the page/best&#39;" in files[0].read_text()
@@ -232,7 +236,7 @@ def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
-    """Bit for bit, from another data set's defaults on."""
+    """Bit for bit, starting from the defaults of another data set."""
     common = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.validation_fraction=0.2")
     for strategy in ("finetune", "rehearsal"):
         words = (
@@ -246,7 +250,7 @@ def test_best_yaml_is_that_run_again(cl_train_here, tmp_path: Path) -> None:
     both = tmp_path / "outputs" / "both"
     _, files = command.report([both], tmp_path / "out")
     assert [file.name for file in files].count("best.yaml") == 1
-    means = {run.strategy: run.results.validation_mean for run in read([both])}
+    means = {run.results.strategy: run.results.validation_mean for run in read([both])}
     strategy = max(means, key=means.__getitem__)
     command_line = ("--config-dir", str(tmp_path / "out" / "best"), "experiment=best", "name=again")
     done = cl_train_here(*command_line)
@@ -267,9 +271,9 @@ def test_best_yaml_says_nothing_that_was_masked(tmp_path) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     _, files = command.report([tmp_path], tmp_path / "out")
     (best,) = [file for file in files if file.name == "best.yaml"]
-    said = yaml.safe_load(best.read_text())
-    assert "alpha" not in said["strategy"] and "root" not in said["dataset"]
-    assert not {"extra", "hydra"} & set(said) and "x" not in said["defaults"]
+    settings = yaml.safe_load(best.read_text())
+    assert "alpha" not in settings["strategy"] and "root" not in settings["dataset"]
+    assert not {"extra", "hydra"} & set(settings) and "x" not in settings["defaults"]
 
 
 def seeds_of(folder: Path, strategy: str, values: Sequence[float]) -> None:
@@ -282,19 +286,19 @@ def test_a_few_seeds_conclude_nothing(tmp_path) -> None:
     seeds_of(tmp_path, "lwf", [0.1, 0.12, 0.11])
     first, second = rank(section_of(tmp_path)).sentences
     assert first.startswith("First is ewc: average accuracy 91.0 %")
-    assert "no conclusion" in second and "0.25" in second and "takes 6 seeds" in second
+    assert "not a conclusion" in second and "0.25" in second and "takes 6 seeds" in second
 
 
-def test_with_enough_seeds_what_is_apart_is_told_apart(tmp_path) -> None:
+def test_enough_seeds_tell_strategies_apart(tmp_path) -> None:
     seeds_of(tmp_path, "ewc", [0.9 + k / 1000 for k in range(8)])
     seeds_of(tmp_path, "lwf", [0.7 - k / 1000 for k in range(8)])
     seeds_of(tmp_path, "joint", [0.9 + k / 1000 + (-1) ** k / 2000 - 1e-5 for k in range(8)])
-    found = rank(section_of(tmp_path))
-    assert [place.group.strategy for place in found.places] == ["ewc", "joint", "lwf"]
-    _, ahead, level = found.sentences
+    ranking = rank(section_of(tmp_path))
+    assert [place.group.strategy for place in ranking.places] == ["ewc", "joint", "lwf"]
+    _, ahead, level = ranking.sentences
     assert ahead.startswith("It is ahead of lwf (p < 0.05")
     assert level == "It can't be told apart from joint."
-    lwf = found.places[2]
+    lwf = ranking.places[2]
     assert lwf.p == pytest.approx(2 * 2 / 2**8)  # two comparisons, all eight on one side
     assert lwf.behind is not None
     assert lwf.behind.difference.mean == pytest.approx(-0.2 - 2 * 3.5 / 1000)
@@ -307,7 +311,7 @@ def test_one_seed_has_no_interval(tmp_path) -> None:
     assert "(1 seed)" in sentences[0] and "Run more seeds" in sentences[1]
 
 
-def test_sensitivity_stands_beside_the_deviation_over_seeds(tmp_path) -> None:
+def test_sensitivity_comes_with_the_deviation_over_seeds(tmp_path) -> None:
     """Two seeds of each of two settings, 0.2 apart: a deviation of 0.2 / √2."""
     for alpha, mean in ((1, 0.4), (2, 0.7)):
         for seed, value in enumerate((mean - 0.1, mean + 0.1)):
@@ -317,7 +321,7 @@ def test_sensitivity_stands_beside_the_deviation_over_seeds(tmp_path) -> None:
 
 
 def test_costs_are_means_over_seeds(tmp_path) -> None:
-    """Of runs that took 2, 3 and 4 seconds, and kept 3 MB."""
+    """Runs that took 2, 3 and 4 seconds, and stored 3 MB."""
     for seed in range(3):
         run_folder(tmp_path / str(seed), "gdumb", seed, (0.5, 0.5), memory=3 * 10**6)
     (row,) = costs(section_of(tmp_path)).rows
@@ -338,15 +342,15 @@ def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_streams_are_not_mixed(two_strategies, tmp_path) -> None:
     run_folder(two_strategies / "other", "ewc", 0, (0.1, 0.1), dataset="gtsrb")
-    found = sections(read([two_strategies]))
-    assert [len([r for g in s.groups for r in g.runs]) for s in found] == [6, 1]
+    streams = sections(read([two_strategies]))
+    assert [len([r for g in s.groups for r in g.runs]) for s in streams] == [6, 1]
     command.report([two_strategies], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert 'href="#stream-2"' in page and 'id="stream-2"' in page
 
 
 class Page(HTMLParser):
-    """What a reader of the page's text sees of it."""
+    """The tags of a page, with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -386,8 +390,8 @@ def test_the_page_stands_alone_and_names_stay_text(tmp_path) -> None:
 
 def test_a_spreadsheet_computes_nothing(two_strategies) -> None:
     run_folder(two_strategies / "=cmd|' ∕C calc'!A0", "ewc", 7, (0.1, 0.2), weight="@SUM(1)")
-    found = sections(read([two_strategies]))
-    tables = formats.runs_csv(found), formats.results_csv(found)
+    streams = sections(read([two_strategies]))
+    tables = formats.runs_csv(streams), formats.results_csv(streams)
     cells = [cell for text in tables for row in csv.reader(io.StringIO(text)) for cell in row]
     risky = [c for c in cells if c.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert all(re.fullmatch(r"-?[\d.e-]+", c) for c in risky)
@@ -407,7 +411,7 @@ def test_markdown_and_latex_keep_names_as_text() -> None:
     ]
     body = latex(table)
     assert r"=HYPERLINK(1)\textbar{}\$x\_1\$ \& 50\% & 1 \\" in body
-    # After \\ a bracket would be a length, and a star another command.
+    # After \\, a bracket would be a length, and a star another command.
     assert "\n{[}1,2]" in latex(Table("T", ["a"], [[Cell("[1,2]")]]))
     assert r"\begin{tabular}{lr}" in body
     assert formats.latex(Table("T", ["\\{~^"], [])).count(r"\textbackslash{}\{") == 1
@@ -418,8 +422,8 @@ def test_a_report_of_runs_that_were_made(tmp_path, cl_train_here) -> None:
     words = ("-m", "epochs=1", "model.widths=[8]", "batch_size=64", "name=mine")
     done = cl_train_here(*words, "strategy=finetune,rehearsal", "seed=0,1")
     assert done.returncode == 0
-    told, files = command.report([tmp_path / "outputs" / "sweeps" / "mine"], tmp_path / "out")
-    assert told[0] == "digits, class-incremental, 5 tasks"
+    lines, files = command.report([tmp_path / "outputs" / "sweeps" / "mine"], tmp_path / "out")
+    assert lines[0] == "digits, class-incremental, 5 tasks"
     page = files[0].read_text()
     assert "Chaudhry et al. 2018" in page  # the definition of forgetting
     assert "reset_optimizer" in page  # a convention

@@ -1,4 +1,4 @@
-"""Suites of published numbers: they are judged in both directions, and no failed run is dropped."""
+"""Suites of published numbers: judged in both directions, and no failed run is dropped."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_every_suite_is_whole(name: str) -> None:
 
 
 def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
-    """It runs, judges, exits 1 for a row that is outside; again, it only reads what is complete."""
+    """It runs, judges, and exits 1 for a row outside; run again, it only reads what is complete."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({
         "title": "Tiny", "source": "nobody", "minutes": 1, "seeds": [0, 1],
         "common": ["epochs=1", "dataset.tasks=2", "batch_size=64"],
@@ -154,7 +154,7 @@ def test_a_suite_that_is_not_there(monkeypatch, capsys) -> None:
 
 
 def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeypatch) -> None:
-    """They may stand anywhere on the command line; where the data is changes nothing."""
+    """They may be anywhere on the command line; the folder of the data changes nothing."""
     started = []
 
     def stub(job, children):

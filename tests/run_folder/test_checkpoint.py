@@ -1,4 +1,4 @@
-"""A checkpoint is whole, checked and harmless, or it is not used; rows of docs/faults.md."""
+"""A checkpoint that is not whole and harmless is not used; rows of docs/faults.md."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def half(file: Path) -> None:
 
 
 def flip_in(place: float):
-    """One bit at this share of the file: 0.5 is in the middle of the tensor's data."""
+    """Flip a bit at this fraction of the file: 0.5 is in the middle of the tensor's data."""
 
     def damage(file: Path) -> None:
         content = bytearray(file.read_bytes())
@@ -75,7 +75,7 @@ def with_schema(schema: int):
 
 
 class Malicious:
-    """Pickled, it makes a folder when it is loaded."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -85,7 +85,7 @@ class Malicious:
 
 
 def malicious(file: Path) -> None:
-    """A file whose digest is right and whose archive runs code if it is unpickled."""
+    """A file with the right digest and an archive that runs code if it is unpickled."""
     marker = Malicious(file.parent / "marker")
     file.write_bytes(packed({"bad": marker}, {"schema": SCHEMA, "settings": "settings"}))
 
@@ -201,7 +201,7 @@ def test_a_stale_part_does_not_disturb_a_run(cl_train_here, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("damage", [half, flip_in(0.5), malicious])
 def test_a_run_goes_on_from_the_checkpoint_before(damage, cl_train_here, tmp_path: Path) -> None:
-    """And from none if none is good: exit code 7, one line, nothing of it executed."""
+    """If all are damaged, the run does not start: exit code 7, one line, no code executed."""
     trust = "trusted_targets=[faulty]"
     done = cl_train_here(*TINY, trust, "strategy=finetune", "strategy._target_=faulty.Failing",
                          "+strategy.fault=output NaN", "checkpoint.every_n_steps=3")  # fmt: skip

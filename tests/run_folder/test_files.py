@@ -1,4 +1,4 @@
-"""Files of a run are whole or not there, whatever the disk does; rows of docs/faults.md."""
+"""Files of a run are whole or do not exist, whatever the disk does; rows of docs/faults.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ own_disk = pytest.mark.skipif(not DISK_OF_ITS_OWN, reason="no rights to mount a 
 
 
 class Disk:
-    """The operating system, which notes what is asked of it, and can fail at one call."""
+    """The operating system; it notes all calls, and one of them can fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: str = "", code: int = 0) -> None:
         self.calls: list[str] = []
@@ -55,7 +55,7 @@ class Disk:
 
 
 def test_a_file_is_replaced_only_when_the_new_one_is_on_the_disk(tmp_path, monkeypatch) -> None:
-    """A kill cannot tell whether fsync was called, nor when; the order of calls can."""
+    """Killing a process does not show whether fsync was called; the order of calls does."""
     disk = Disk(monkeypatch)
     storage.write(tmp_path / "file", "text")
     expected = ["open", "write", "fsync", "close", "replace", "open", "fsync", "close"]
@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_made(root, reason, cl_train_here, tmp_path: Pat
 
 
 def test_a_file_that_may_not_grow(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
-    """Exit code 5 at the first checkpoint that is too large: what fails, and what is left."""
+    """Exit code 5 at the first checkpoint that is too large: what failed, and what is left."""
     arguments = [*TINY[:2], *TINY[3:]]
     limit = (100_000, 100_000)
     child = cl_train_beside(
@@ -217,7 +217,7 @@ def test_a_file_that_may_not_grow(cl_train_beside, cl_train_here, tmp_path: Path
 
 
 def on_a_small_disk(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in which `small` is a disk of one megabyte, and keep what is on it."""
+    """Run a shell script on a disk of one megabyte, and keep its files."""
     (tmp_path / "small").mkdir()
     mount = "mount -t tmpfs -o size=1m tmpfs small && cd small"
     whole = f"{mount}; {script}; code=$?; cp -r . ../kept; exit $code"
@@ -228,7 +228,7 @@ def on_a_small_disk(tmp_path: Path, script: str) -> subprocess.CompletedProcess[
 
 @own_disk
 def test_a_disk_that_is_full_at_a_checkpoint(cl_train_here, tmp_path: Path) -> None:
-    """Exit code 5; the checkpoint before is whole, and with room the run goes on from it."""
+    """Exit code 5; the previous checkpoint is whole, and with space the run continues from it."""
     command = [sys.executable, "-m", "cl_runner.train", "epochs=1", "strategy=rehearsal_kd",
                "model.widths=[128,128]", "output_root=.", "name=run", "threads=1"]  # fmt: skip
     done = on_a_small_disk(tmp_path, " ".join(f"'{word}'" for word in command))
@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_at_a_checkpoint(cl_train_here, tmp_path: Path) -> N
 def test_a_disk_that_is_full_at_another_file(
     file, cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 5, the file named; with room the run goes on and ends as if nothing had been."""
+    """Exit code 5, naming the file; with space the run ends as if nothing had happened."""
     assert cl_train_here(*TINY, "name=whole").returncode == 0
     write, replace = os.write, os.replace
 
@@ -277,7 +277,7 @@ def test_a_run_folder_that_is_a_link_is_refused(cl_train_here, tmp_path: Path) -
 
 @pytest.mark.parametrize("link", [".lock", "log.txt", "metrics.jsonl", "checkpoint", "wandb"])
 def test_nothing_is_written_behind_a_link_in_a_run_folder(link, cl_train_here, tmp_path) -> None:
-    """A run folder may come from someone else: exit code 5, and what the link leads to is whole."""
+    """A run folder may come from someone else: exit code 5, and the target is unchanged."""
     assert cl_train_here(*TINY).returncode == 0
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")

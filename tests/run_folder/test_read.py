@@ -1,4 +1,4 @@
-"""Folders that are damaged, or come from someone else: one line, and all others are reported."""
+"""Folders that are damaged or come from someone else: one line each, and the rest is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TINY = ("dataset.tasks=2", "epochs=1", "batch_size=400", "model.widths=[8]", "th
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep, a suite and a search of two runs; whoever damages it takes a copy."""
+    """A sweep, a suite and a search of two runs; a test that damages it takes a copy."""
     return fuzz_folders.make(tmp_path_factory.mktemp("made"))
 
 
@@ -127,11 +127,11 @@ def test_a_ledger_and_a_verdict_that_are_damaged_are_a_line_each(copy) -> None:
     ledger = json.loads((copy / "sweep.json").read_text())
     ledger["jobs"][0]["folder"] = ".."
     (copy / "sweep.json").write_text(json.dumps(ledger))
-    told, _ = command.report([copy], copy / "report")
-    assert "there is no suite of theirs" in told[0]
+    lines, _ = command.report([copy], copy / "report")
+    assert "there is no suite of theirs" in lines[0]
     assert [run.state for run in runs([copy])].count("complete") == 2
     (error,) = [run.error for run in runs([copy]) if run.state == "damaged"]
-    assert "names a folder in another place" in error
+    assert "must be the name of a folder in the same place" in error
 
 
 def test_we_write_no_alias() -> None:
@@ -176,9 +176,9 @@ def test_metrics_that_a_checkpoint_calls_durable_are_as_they_were(
         }[damaged]
     )
     before = {k: v for k, v in whole(folder).items() if "status" not in k}
-    with pytest.raises(CheckpointError, match=r"metrics.jsonl is damaged: .*Hint: restore") as told:
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl is damaged: .*Hint: restore") as info:
         going_on(folder)
-    assert told.value.exit_code == 7
+    assert info.value.exit_code == 7
     assert {k: v for k, v in whole(folder).items() if "status" not in k} == before
 
 
@@ -191,7 +191,7 @@ def test_what_follows_the_durable_bytes_is_dropped(trained: Path, tmp_path: Path
 
 
 def test_a_checkpoint_says_the_digest_of_its_metrics(trained: Path) -> None:
-    """Kept up line by line, equal to that of the file."""
+    """It is updated line by line, and equals the digest of the file."""
     (file,) = (trained / "checkpoint").glob("*.ckpt")
     state = loaded(unpacked(file)[1])
     content = (trained / "metrics.jsonl").read_bytes()[: state["metrics_size"]]
@@ -225,7 +225,7 @@ OTHER_STATES = {
 
 @pytest.mark.parametrize("change", OTHER_STATES)
 def test_a_checkpoint_with_a_right_digest_and_other_content(change, trained, tmp_path) -> None:
-    """Exit code 7, before anything of the run is changed."""
+    """Exit code 7, before anything in the run folder is changed."""
     folder = shutil.copytree(trained, tmp_path / "run")
     (file,) = (folder / "checkpoint").glob("*.ckpt")
     manifest, archive = unpacked(file)
@@ -248,8 +248,8 @@ def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch
         (folder / name).write_text(text)
     monkeypatch.setattr(sys, "argv", ["cl-report", str(copy)])
     command.main()
-    told = capsys.readouterr().out
-    assert "\\x1b[2J" in told and not (set(evil) - set("[]0;owned2J1m")) & set(told)
+    printed = capsys.readouterr().out
+    assert "\\x1b[2J" in printed and not (set(evil) - set("[]0;owned2J1m")) & set(printed)
     assert str(Damaged(Path(evil), evil)).isprintable()
     assert harmless("a\tb\nc") == "a\tb\nc" and one_line("a\nb") == "a\\nb"
     assert harmless(evil).isprintable() and harmless("é – \u4e2d") == "é – \u4e2d"
@@ -257,7 +257,7 @@ def test_control_characters_of_others_are_shown_and_never_sent(copy, monkeypatch
 
 @pytest.mark.parametrize("evil", ["*", "../../x", "[a-z]", "0123456", "a/b"])
 def test_an_id_is_no_pattern(evil: str, copy: Path) -> None:
-    """W&B runs that a later one takes the place of are found by it."""
+    """It is used to find the W&B runs that a later one replaces."""
     for folder, name, key in (
         (copy / fuzz_folders.CLASSES, "status.json", "run_id"),
         (copy, "sweep.json", "id"),

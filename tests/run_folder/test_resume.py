@@ -1,4 +1,4 @@
-"""Which run is continued, and that it is continued with the settings it began with."""
+"""Which run is continued, and that it keeps the settings it began with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = ("output_root=.", "name=run")
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file with its time: what is untouched has both."""
+    """The content and time of each file, to see which are untouched."""
     files = [p for p in folder.rglob("*") if p.is_file()]
     return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
@@ -32,7 +32,7 @@ def status(folder: Path) -> dict:
 
 @pytest.fixture
 def stopped(cl_train_here, tmp_path: Path) -> Path:
-    """A run that stopped in its second task, at a fault that the environment can take away."""
+    """A run that stopped in its second task, at a fault that an environment variable turns off."""
     planted = ("trusted_targets=[stopping]", "strategy._target_=stopping.StoppingLwF")
     done = cl_train_here(*TINY, *HERE, "checkpoint.every_n_steps=2", "strategy.alpha=0.5", *planted)
     assert done.returncode == 3 and status(tmp_path / "run")["status"] == "failed"
@@ -93,14 +93,16 @@ def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) 
 
 
 def test_threads_are_a_setting_of_the_run(cl_train_here, tmp_path: Path) -> None:
-    """Another number of them gives other last bits."""
+    """With other threads the results differ in their last bits."""
     cl_train_here(*TINY, *HERE)  # with threads=1
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("threads: 1", "threads: 2"))
     done = cl_train_here("resume=run")
-    assert done.returncode == 7 and "digest of other settings" in done.stderr  # so it was changed
-    said = {**status(tmp_path / "run"), "settings": settings_digest(read.config(tmp_path / "run"))}
-    (tmp_path / "run" / "status.json").write_text(json.dumps(said))
+    assert done.returncode == 7  # somebody changed the file
+    assert "its digest is not the one in status.json" in done.stderr
+    digest = settings_digest(read.config(tmp_path / "run"))
+    changed = {**status(tmp_path / "run"), "settings": digest}
+    (tmp_path / "run" / "status.json").write_text(json.dumps(changed))
     done = cl_train_here("resume=run")
     assert done.returncode == 2 and done.stderr.splitlines()[-1].split() == ["threads", "2", "1"]
 
@@ -113,7 +115,7 @@ def test_what_changes_no_result_may_change(stopped, cl_train_here, monkeypatch) 
 
 
 def test_auto_continues_the_run_with_these_settings(stopped, cl_train_here, monkeypatch) -> None:
-    """Else it starts one; a complete one is only read."""
+    """Without such a run, it starts one; a complete one is only read."""
     monkeypatch.setenv("GO_ON", "1")
     own = [*TINY, "strategy.alpha=0.5", "trusted_targets=[stopping]", "resume=auto",
            "strategy._target_=stopping.StoppingLwF", "output_root=."]  # fmt: skip
@@ -141,7 +143,7 @@ def test_a_complete_run_is_only_read(cl_train_here, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty", "file"])
 def test_what_holds_no_run_is_not_continued(folder, cl_train_here, tmp_path: Path) -> None:
-    """Exit code 7; nothing is made."""
+    """Exit code 7; nothing is created."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     done = cl_train_here(f"resume={folder}")
@@ -181,7 +183,7 @@ def test_runs_started_in_one_second_have_folders_of_their_own(
 def test_a_value_from_the_environment_may_not_change_either(
     cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its value is not written down; that it changed is noticed all the same."""
+    """Its value is not recorded, but a change is still noticed."""
     monkeypatch.setenv("ALPHA", "0.3141592653")
     given = [*TINY, *HERE, "strategy.alpha='${oc.decode:${oc.env:ALPHA}}'"]
     assert cl_train_here(*given).returncode == 0
@@ -201,7 +203,7 @@ def test_where_the_data_is_may_change(cl_train_here, monkeypatch) -> None:
 
 
 def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
-    """A run folder may come from someone else; it gives settings of the run, nothing more."""
+    """A run folder may come from someone else; only settings of the run are taken from it."""
     theirs = ["seed=3", "trusted_targets=[os]", "+trusted_targets=[os]", "strategy.alpha=2",
               "hydra.launcher=x", "hydra/launcher=x", "output_root=/", "name=x",
               "--config-dir=/", "experiment=../../evil", "model@strategy=mlp",
@@ -212,15 +214,15 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
     assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
-    told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("resume: ") and "; give it again" in line for line in told)
-    assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in told)
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("resume: ") and "; give it again" in line for line in lines)
+    assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in lines)
 
 
 def test_a_foreign_folder_makes_nothing_outside_of_itself(
     stopped, cl_train_here, tmp_path: Path, monkeypatch
 ) -> None:
-    """Neither a store at a place of its choice nor a folder that is called after a secret."""
+    """Neither a database at a place of its choice nor a folder named after a secret."""
     monkeypatch.setenv("SECRET", "hunter2")
     monkeypatch.setenv("GO_ON", "1")
     outside = tmp_path / "outside"
@@ -252,7 +254,7 @@ def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_told(tmp_path: Path) -
 
 
 def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
-    """Exit code 7: a metrics file shorter than its checkpoint says was cut by someone."""
+    """Exit code 7: if the metrics file is shorter than its checkpoint says, someone cut it."""
     (stopped / "metrics.jsonl").write_bytes(b"")
     done = cl_train_here("resume=run", "trusted_targets=[stopping]")
     assert done.returncode == 7
@@ -260,9 +262,9 @@ def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
 
 
 def test_an_empty_folder_name_is_none(cl_train_here, tmp_path: Path) -> None:
-    """As when `resume=$FOLDER` is typed and the variable is not set: not the current folder."""
+    """As with `resume=$FOLDER` when the variable is not set: it is not the current folder."""
     done = cl_train_here(*TINY, "resume=''")
-    assert done.returncode == 2 and "resume=: must be a text that names a folder" in done.stderr
+    assert done.returncode == 2 and "resume=: must be text that names a folder" in done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"modules"}
 
 

@@ -1,4 +1,4 @@
-"""Search: what is searched, on which numbers it is judged; no trial is lost or repeated."""
+"""Search: what is searched, by which numbers it is judged; no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_a_trial_left_before_its_point_was_drawn_gets_the_same_point(tmp_path: P
 
 
 def test_a_trial_below_the_median_after_the_same_task_is_pruned(tmp_path: Path) -> None:
-    """Though its best value, after the first task, is above all of theirs after the second."""
+    """Although its best value, after the first task, is above all others after the second."""
     study = a_study(tmp_path)
     for second in (0.3, 0.4, 0.5, 0.6, 0.7):  # the median is 0.5
         one = study.next(9)
@@ -408,8 +408,8 @@ def test_a_damaged_study_is_named(cl_search, tmp_path: Path) -> None:
 def test_runs_that_end_without_a_value(
     cl_search, tmp_path: Path, monkeypatch, code: int, states: list[str], returned: int
 ) -> None:
-    def start(words: list[str], told: Path) -> SimpleNamespace:
-        (told / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
+    def start(words: list[str], printed: Path) -> SimpleNamespace:
+        (printed / "stderr").write_text("some line\nsome error: what is wrong\nanother\n")
         return SimpleNamespace(wait=lambda _: code)
 
     monkeypatch.setattr("cl_runner.jobs.launch.Child", start)
@@ -432,7 +432,7 @@ def test_the_commands_of_the_page_compose() -> None:
 
 
 def test_a_place_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder is where the variable says, not where its name stands in the files."""
+    """The folder is where the variable says, though the files only have the variable's name."""
     monkeypatch.setenv("PLACE", str(tmp_path))
     point = checked(["output_root=${oc.env:PLACE}", "dataset.validation_fraction=0.1"])
     assert point.output_root == tmp_path and str(tmp_path) not in str(point.config)
@@ -451,7 +451,7 @@ if __name__ == "__main__":
 
 
 def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
-    """The process that children are forked from gets it, too."""
+    """The server from which children are forked gets it, too."""
     (tmp_path / "script.py").write_text(INTERRUPTED)
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)

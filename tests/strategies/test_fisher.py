@@ -23,14 +23,14 @@ def softmax_regression(classes: int = 6) -> Network:
 
 
 def gradient(value: torch.Tensor, network: Network) -> torch.Tensor:
-    """[P], with zeros for rows that are not born yet."""
+    """[P], with zeros for rows of later classes."""
     return parameters_to_vector(
         torch.autograd.grad(value, list(network.parameters()), materialize_grads=True)
     )
 
 
 def loop(network: Network, x: torch.Tensor, y: torch.Tensor, classes: slice, f) -> torch.Tensor:
-    """One backward pass per sample: slow and obviously right."""
+    """One backward pass per sample: slow and obviously correct."""
     total = torch.zeros(sum(p.numel() for p in network.parameters()))
     for sample, label in zip(x, y, strict=True):
         log_p = F.log_softmax(network(sample[None])[:, classes], 1)[0, label]

@@ -1,4 +1,4 @@
-"""The vocabulary of the equations against torch's own losses and brute force."""
+"""The terms of the equations against torch's own losses and brute force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory's promises: size, balance, no class lost, a uniform reservoir, exact state."""
+"""The memory: its size, balance, no lost class, a uniform reservoir, exact state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cl_runner.strategies.parts.selection import Balance, balanced_quotas, herdi
 
 
 def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
-    """A task whose picture number n is filled with the value n."""
+    """A task in which each pixel of picture n has the value n."""
     images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, *SHAPE)
     pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
     samples = Samples(images, torch.tensor(labels), torch.arange(len(labels)), pixels)
@@ -153,7 +153,7 @@ def herded(features: list[list[float]], count: int, renormalised: bool = True) -
 
 @pytest.mark.parametrize("seed", range(5))
 def test_herding_is_the_papers_algorithm_4(seed: int) -> None:
-    """Features of very different lengths, so that it shows where a length is taken off."""
+    """Features of very different lengths, so that a missing normalization shows."""
     draw = torch.Generator().manual_seed(seed)
     lengths = 10 ** (4 * torch.rand(30, 1, generator=draw) - 2)
     features = lengths * torch.randn(30, 4, generator=draw).relu().add(0.01)
@@ -161,7 +161,7 @@ def test_herding_is_the_papers_algorithm_4(seed: int) -> None:
 
 
 def test_the_means_are_of_length_one_too() -> None:
-    """Without that another order comes out: the test before could not pass by chance."""
+    """Without that the order differs, so the test above cannot pass by chance."""
     draw = torch.Generator().manual_seed(0)
     features = torch.randn(30, 4, generator=draw).relu().add(0.01)
     assert herding_order(features, 30).tolist() != herded(features.tolist(), 30, False)

@@ -1,4 +1,4 @@
-"""Identities that hold for strategies, bit for bit where the mathematics says so."""
+"""Identities between strategies, bit for bit where they hold exactly."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make(name: str, **changed: object) -> Strategy:
 
 
 def train(strategy: Strategy, stream: Stream, tasks: int, epochs: int = 2) -> None:
-    """The loop in its shortest form."""
+    """The training loop at its shortest."""
     for task in stream.tasks[:tasks]:
         learn(strategy, stream, task, epochs)
 
@@ -66,7 +66,7 @@ def train(strategy: Strategy, stream: Stream, tasks: int, epochs: int = 2) -> No
 def learn(
     strategy: Strategy, stream: Stream, task: Task, epochs: int = 2, lr: float = 0.05
 ) -> None:
-    """One task of it."""
+    """One task of the loop."""
     strategy.network.grow(task)
     strategy.begin_task(task)
     parameters = [p for p in strategy.parameters() if p.requires_grad]
@@ -234,7 +234,7 @@ HOOKS = {name for name, value in vars(Strategy).items() if isfunction(value)} - 
 def test_the_state_dict_is_all_a_strategy_remembers(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fresh strategy that is given the state goes on with the same bits, in every hook."""
+    """A new strategy with the same state continues with the same bits, in every hook."""
     stream, one, two = tiny_stream(), make(name), make(name)
     train(one, stream, 2)
     two.load_state_dict(one.state_dict())
@@ -333,7 +333,7 @@ def test_the_path_integral_on_a_quadratic_has_the_closed_form(lr: float) -> None
 
 
 def test_each_task_of_si_is_clamped_by_itself() -> None:
-    """Of a clamp of the sum so far, as in the authors' code, 10 would be left."""
+    """A clamp of the sum so far, as in the authors' code, would leave 10."""
     stream, strategy = tiny_stream(), make("si")
     for task, omega in zip(stream.tasks, (2.0, -1.0, 0.5), strict=True):
         strategy.begin_task(task)
@@ -345,7 +345,7 @@ def test_each_task_of_si_is_clamped_by_itself() -> None:
 
 
 def test_what_the_penalty_pulls_is_not_counted() -> None:
-    """At a flat loss only the penalty moves the weights, and no importance comes of that."""
+    """Where the loss is flat, only the penalty moves the weights; that adds no importance."""
     task, strategy = tiny_stream().tasks[1], make("si")
     theta = torch.nn.utils.parameters_to_vector(strategy.network.parameters()).detach()
     strategy.springs.replace(torch.ones_like(theta), theta + 1)
@@ -357,7 +357,7 @@ def test_what_the_penalty_pulls_is_not_counted() -> None:
 
 
 def test_gdumb_trains_from_scratch_on_a_balanced_memory_alone() -> None:
-    """What it ends with depends on the last memory and not on any earlier training."""
+    """The result depends on the last memory, not on any earlier training."""
     stream, strategy = tiny_stream(), make("gdumb")
     train(strategy, stream, 3)
     stored = strategy.memory.labels

@@ -1,4 +1,4 @@
-"""Sweeps: which jobs, under which names, what is done again, and what the table says."""
+"""Sweeps: which jobs, under which names, what runs again, and what the table says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sweep_folder(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The four jobs of TWICE_TWO, run once for all tests that begin with them."""
+    """The four jobs of TWICE_TWO, run once for all tests that start with them."""
     folder = tmp_path_factory.mktemp("once")
     child = fork()
     if child == 0:
@@ -85,7 +85,7 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
     status = json.loads((jobs[2] / "status.json").read_text())
     (jobs[2] / "status.json").write_text(json.dumps({**status, "status": "running"}))
     damaged = Path(shutil.copytree(jobs[0], swept.parent / "damaged"))
-    (damaged / "config.yaml").write_text("{")  # a neighbour's is none of a plan's business
+    (damaged / "config.yaml").write_text("{")  # another sweep's does not disturb a plan
     plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
     assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
     assert "4 jobs; to do: 2, " in plan.stdout
@@ -269,12 +269,12 @@ def test_one_value_for_a_setting_of_the_presets_own_strategy(cl_train_here) -> N
 def test_a_place_from_the_environment_and_a_secret(
     cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder is where the variable says; what is written down holds no secret."""
+    """The folder is where the variable says; no file contains the secret."""
     monkeypatch.setenv("PLACE", str(tmp_path / "there"))
-    # Classes of the user's own, so that each job says itself what is wrong with it.
+    # With a user's own classes, so that only the jobs themselves can report the mistake.
     words = ("output_root=${oc.env:PLACE}", "name=mine", "seed=0,1", "trusted_targets=[faulty]")
     done = cl_train_here("-m", *TINY, *words, "+strategy.token=hush")
-    assert done.returncode == 1  # of this strategy there is no such setting
+    assert done.returncode == 1  # this strategy has no such setting
     assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
     listed = (tmp_path / "there" / "sweeps" / "mine" / "sweep.json").read_text()
     assert "hush" not in listed and "seed=1" in listed

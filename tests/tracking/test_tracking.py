@@ -101,7 +101,7 @@ def test_a_run_that_raised_is_closed_as_failed_and_the_next_gets_its_own(tmp_pat
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """Takes connections and never answers."""
+    """Accepts connections and never answers."""
     held: list[socket.socket] = []
 
     def accept(server: socket.socket) -> None:
@@ -125,7 +125,7 @@ FAULTS = ("no key", "nobody listens", "silent server")
 
 
 def started_online(fault: str, folder: Path, url: str) -> int:
-    """A forked process that mirrors to this server: its number."""
+    """Start a forked process that mirrors to this server; its process number."""
     folder.mkdir()
     child = fork()
     if child == 0:
@@ -141,7 +141,7 @@ def started_online(fault: str, folder: Path, url: str) -> int:
 def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
     fresh_wandb, tmp_path: Path
 ) -> None:
-    """One warning and the same metrics, bit for bit; the three faults at once, as each waits."""
+    """One warning and the same metrics, bit for bit; three faults at once, to wait only once."""
     run_here(tmp_path / "plain", *TINY)
     start = time.monotonic()
     with silent_server() as url:
@@ -157,7 +157,7 @@ def test_a_server_that_is_not_there_costs_a_bounded_time_and_nothing_else(
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_a_folder_that_cannot_be_written_costs_nothing_else(mode, tmp_path: Path, capfd) -> None:
-    """As when its disk is full: one warning, and the same metrics bit for bit."""
+    """As when the disk is full: one warning, and the same metrics bit for bit."""
     run_here(tmp_path / "plain", *TINY)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "wandb").write_text("in the way")
@@ -182,7 +182,7 @@ def test_the_bar_tells_where_the_run_is(tmp_path: Path, monkeypatch: pytest.Monk
         bar.begin(RunInfo(tmp_path, {}, {}, ["a", "b"], steps=40, steps_done=30))
         bar.log(Evaluation(event="evaluation", task=0, step=30, accuracy=[0.5]))
         bar.log(Alarm(event="alarm", task=1, term="ewc", message="inert"))
-        for _ in range(2):  # what is told of a step stands there when the next one is drawn
+        for _ in range(2):  # the text of a step shows at the next redraw
             time.sleep(0.15)  # ten times a second at most
             bar.advance(1, 2, {"task": 0.25, "ewc": 0.0})
         bar.end(None, None)
@@ -194,7 +194,7 @@ def test_the_bar_tells_where_the_run_is(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 class Noting(Tracker):
-    """Notes when it ends; raises if it is told to."""
+    """Notes when it ends; raises an error if asked to."""
 
     def __init__(self, name: str, ended: list[str], fails: bool) -> None:
         self.name, self.ended, self.fails = name, ended, fails
@@ -207,7 +207,7 @@ class Noting(Tracker):
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_the_truth_is_told_first_and_all_are_told(fails: bool, tmp_path: Path) -> None:
-    """A mirror that waits or fails at its end keeps nothing from the local files."""
+    """A mirror that waits or fails at its end does not hold up the local files."""
     ended: list[str] = []
     trackers = Trackers([Noting(name, ended, fails) for name in ("local", "bar", "mirror")])
     try:
@@ -226,7 +226,7 @@ def test_a_job_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_closed_twice_closes_no_other_file(tmp_path: Path) -> None:
-    """`logging.config` closes all handlers that are still somewhere, as Hydra lets it."""
+    """`logging.config`, which Hydra calls, closes all handlers that still exist."""
     files = LocalFiles(tmp_path)
     files.begin(RunInfo(tmp_path, {}, {}, ["a"], steps=1))
     handler = files.handler

@@ -1,4 +1,4 @@
-"""The alarm hears what turns a strategy into fine-tuning, and nothing else."""
+"""The alarm notices what turns a strategy into fine-tuning, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEAKEST = ("optimizer.lr=1e-4", "epochs=2")  # where a living term gives the lea
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
-    """At each task after the first, and by its name."""
+    """In each task after the first, and by name."""
     settings = composed(*TINY, *fault.overrides)
     target = fault.plant(settings.strategy.target)
     settings = replace(settings, strategy=replace(settings.strategy, target=target))
@@ -29,10 +29,10 @@ def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
         optimizer = replace(settings.optimizer, target=fault.optimizer)
         settings = replace(settings, optimizer=optimizer)
     alarms = run(settings, tmp_path / "run", config={}, names=NAMES).alarms
-    told = "no weight changed" if fault.inert == "all weights" else f"'{fault.inert}'"
+    words = "no weight changed" if fault.inert == "all weights" else f"'{fault.inert}'"
     assert len(alarms) == 2, alarms
     for task, alarm in enumerate(alarms, start=2):
-        assert told in alarm and alarm.endswith(f"during the whole of task {task}")
+        assert words in alarm and alarm.endswith(f"during the whole of task {task}")
 
 
 @pytest.mark.parametrize("strategy", ["si", "ewc", "lwf", "rehearsal_kd"])
@@ -60,7 +60,7 @@ def test_a_task_of_one_class_alone_asks_for_nothing(
 
 
 def watched(*scales: float) -> Watch:
-    """Three steps of two terms, the second so many times the first."""
+    """Three steps of two terms; the second is the first times a factor."""
     network, task = tiny_network(), tiny_stream().tasks[1]
     watch = Watch(task, list(network.parameters()))
     for scale in scales:
@@ -77,12 +77,12 @@ def test_a_term_counts_from_64_units_of_the_precision_on() -> None:
     assert [name for name, _ in watched(*[0.9 * least] * 3).alarms("x")] == ["other"]
     assert watched(*[1.1 * least] * 3).alarms("x") == []
     assert watched(0.0, 0.0, 1.0).alarms("x") == []  # at rest at first
-    ((_, told),) = watched(*[0.5 * least] * 3).alarms("x")
-    assert f"at most {0.5 * least:.1e} of the largest" in told
+    ((_, warning),) = watched(*[0.5 * least] * 3).alarms("x")
+    assert f"at most {0.5 * least:.1e} of the largest" in warning
 
 
 def test_a_task_that_is_learned_perfectly_makes_no_other_term_alive() -> None:
-    """Beside a loss near rounding, rounding is large: the largest gradient of the task counts."""
+    """Next to a loss near rounding, rounding is large: the largest of the task counts."""
     network, task = nn.Linear(2, 1), tiny_stream().tasks[1]
     watch = Watch(task, list(network.parameters()))
     for size in (1.0, 1e-8, 1e-8):

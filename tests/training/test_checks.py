@@ -1,4 +1,4 @@
-"""What a run checks of itself: against the recursion of gradient descent, and other machines."""
+"""The checks of a run: stability against the recursion of gradient descent; other machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cl_runner.training.environment import describe, warn_if_other
 
 
 def grows(curvature: float, lr: float, momentum: float, nesterov: bool) -> bool:
-    """Whether SGD on ½ c x² ends further from 0 than it began, step by step."""
+    """Whether SGD on ½ c x² ends further from 0 than it began, computed step by step."""
     x, velocity = 1.0, 0.0
     for _ in range(3000):
         gradient = curvature * x

@@ -1,4 +1,4 @@
-"""A first task trained once and shared: the results are those of a run without it, bit for bit."""
+"""A shared first task: the results are the same as without the cache, bit for bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHASES = f"later_phases=[{{{PHASE}}}]"
 
 
 def left(folder: Path) -> tuple:
-    """All that a run left, without seconds, memory and what names the run itself."""
+    """Everything a run has written, without seconds, memory and the name of the run."""
     results = json.loads((folder / "results.json").read_text())
     for key in ("seconds", "peak_memory_bytes"):
         del results["cost"][key]
@@ -66,7 +66,7 @@ def test_runs_that_differ_later_share_it_and_end_as_without(cl_train_here, tmp_p
 
 
 def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp_path) -> None:
-    """SI's path integral is part of the state; another weight of SI is another entry."""
+    """SI's path integral is part of the state; another weight of SI needs another entry."""
     for name, weight in (("one", 1), ("two", 1), ("three", 2)):
         settings = ("strategy=si", f"strategy.weight={weight}")
         assert cl_train_here(*TINY, CACHE, *settings, f"name={name}").returncode == 0
@@ -124,7 +124,7 @@ def test_a_store_that_cannot_be_written_is_one_warning(cl_train_here, tmp_path) 
 
 
 def test_workers_side_by_side_train_it_once(cl_train_beside, tmp_path) -> None:
-    """The later one waits for the entry and takes it over; what is used least goes first."""
+    """The later one waits for the entry and takes it over."""
     common = (*TINY, CACHE, "epochs=8", "evaluate_every=null")
     children = [cl_train_beside(*common, f"name={n}", f"output_root={n}") for n in "ab"]
     assert [exit_code(child) for child in children] == [0, 0]
@@ -134,7 +134,7 @@ def test_workers_side_by_side_train_it_once(cl_train_beside, tmp_path) -> None:
 
 
 def test_the_store_is_bounded(cl_train_here, tmp_path, monkeypatch) -> None:
-    """What was not used for longest goes when a new entry takes more than there is."""
+    """The least recently used entry is removed when a new one exceeds the limit."""
     monkeypatch.setattr(first_task, "LIMIT", 25_000_000)
     (tmp_path / "shared").mkdir()
     for age, name in enumerate(("newest", "older", "oldest")):

@@ -1,4 +1,4 @@
-"""Phases that train the head alone: what an optimizer that is kept does in them, and BatchNorm."""
+"""Phases that only train the head: BatchNorm, and an optimizer that is kept."""
 
 from __future__ import annotations
 

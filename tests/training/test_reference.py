@@ -1,4 +1,4 @@
-"""`reference=`: only a run that was tested on the same can be the measure of intransigence."""
+"""`reference=`: intransigence needs a run that was tested on the same samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PERMUTED = (
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four complete runs that others may be measured against."""
+    """Four complete runs to compare others with."""
     folder = tmp_path_factory.mktemp("references")
     run_here(folder / "joint", *FAST, "strategy=joint")
     run_here(folder / "random", *FAST, "dataset.class_order=random", "seed=3")
@@ -41,7 +41,7 @@ def compared(reference: Path, *overrides: str) -> Matrix | None:
 
 
 def refusal(reference: Path, *overrides: str) -> str:
-    """What is said, on one line."""
+    """The error, which is one line."""
     with pytest.raises(ConfigError) as error:
         compared(reference, *overrides)
     text = str(error.value)
@@ -127,7 +127,7 @@ def change_the_test_split(monkeypatch: pytest.MonkeyPatch, change) -> None:
             "accuracy_task_il",
             "kind of metric: accuracy_task_il there, accuracy here",
         ),
-        ("conventions", {}, "is not the folder of a finished run: conventions: says no scenario"),
+        ("conventions", {}, "is not the folder of a finished run: conventions: lacks scenario"),
         ("conventions", {"scenario": "x"}, "scenario: x there, class_incremental here"),
         ("tasks", {"test_sha256": "0" * 64}, "SHA-256 of the test samples of task 1: 000"),
         ("tasks", {"classes": [0] * 999}, "classes of task 1: [0, 0, "),
@@ -146,7 +146,7 @@ def test_a_foreign_results_file_is_compared_too(
 
 
 def test_what_says_how_it_learned_may_differ(runs: Path) -> None:
-    """And so may the seed, where it decides over no task, and what the network sees of pictures."""
+    """So may the seed, if the tasks do not depend on it, and the preparation of the pictures."""
     expected = json.loads((runs / "joint" / "results.json").read_text())["accuracy"]
     for overrides in (
         ["strategy=ewc", "strategy.weight=7"], ["model.widths=[5]"], ["optimizer=sgd"],

@@ -1,4 +1,4 @@
-"""A whole run: the files it leaves, the alarm, and that watching changes nothing."""
+"""A whole run: the files it leaves, the alarm, and that observing changes nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def test_the_run_folder_holds_the_contract(tmp_path: Path) -> None:
     assert [task["classes"] for task in results["tasks"]] == [[2 * t, 2 * t + 1] for t in range(5)]
     assert all(results["accuracy"][t][k] is None for t in range(5) for k in range(t + 1, 5))
     assert set(results["cost"]["state_bytes"]) == {"memory", "teacher"}
-    assert results["cost"]["state_bytes"]["memory"] == 200 * (64 + 3 * 8)  # picture; label, group, number
+    assert results["cost"]["state_bytes"]["memory"] == 200 * (
+        64 + 3 * 8
+    )  # picture; label, group, number
 
 
 def test_any_metric_can_be_computed_from_the_predictions(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_both_incremental_accuracies_count_what_they_say(scenario: str, tmp_path
         over_samples.append(right / count)
     assert results["average_incremental_accuracy"] == pytest.approx(sum(over_tasks) / 3)
     assert results["overall_incremental_accuracy"] == pytest.approx(sum(over_samples) / 3)
-    assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they are told apart here
+    assert abs(sum(over_tasks) - sum(over_samples)) > 0.01  # they differ here
 
 
 def test_a_line_tells_the_mean_of_each_term_since_the_last_line(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_seconds_and_peak_memory_are_over_all_attempts() -> None:
     earlier = {"seconds": 1000.0, "peak_memory_bytes": 10**15, "steps": 5, "samples_forward": 7,
                "samples_backward": 6}  # fmt: skip
     cost.load_state_dict(earlier)
-    found = cost.summary(strategy)
+    found = cost.summary()
     assert 1000 <= found.pop("seconds") < 1100 and found.pop("state_bytes") == {}
     assert found == {key: earlier[key] for key in found}
 
@@ -164,7 +166,7 @@ def _task_losses(folder: Path) -> list[float]:
 
 
 def test_learning_rate_zero_leaves_the_weights(tmp_path: Path) -> None:
-    """The body ends with the weights that the seed drew."""
+    """The body ends with its initial weights."""
     common = (*FAST, "optimizer=sgd", "optimizer.lr=0", "model.new_rows=default")
     drawn = build_strategy(composed(*common)).network.body.state_dict()
     run_here(tmp_path / "run", *common)
@@ -174,7 +176,7 @@ def test_learning_rate_zero_leaves_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_setting_may_differ_between_tasks(tmp_path: Path) -> None:
-    """With no learning rate from the second task on, nothing more is learned or forgotten."""
+    """With a learning rate of 0 from the second task on, nothing is learned or forgotten."""
     results = run_here(tmp_path / "run", *FAST, "epochs=[3,1]", "optimizer.lr=[0.01,0]")
     assert results["accuracy_task_il"][0][0] == results["accuracy_task_il"][4][0]
     sizes = [task["train"] for task in results["tasks"]]
@@ -203,7 +205,7 @@ def test_domain_incremental_runs_tell_forward_transfer(tmp_path: Path) -> None:
 
 
 def test_before_a_task_it_is_measured_what_the_network_knows_of_it(tmp_path: Path) -> None:
-    """A network that learns nothing from then on has the same accuracy when the task ends."""
+    """A network that learns nothing more has the same accuracy at the end of the task."""
     common = (*FAST, "dataset.scenario=domain_incremental", "optimizer=sgd")
     once = run_here(tmp_path / "once", *common, "optimizer.lr=[0.01,0]")
     never = run_here(tmp_path / "never", *common, "optimizer.lr=0")
@@ -310,7 +312,7 @@ PHASES = (
 
 
 def test_a_task_may_be_learned_in_phases(tmp_path: Path) -> None:
-    """The first trains the head alone; each has a fresh optimizer and its weight decay."""
+    """The first only trains the head; each has a new optimizer and its own weight decay."""
     arguments = ("epochs=1", "batch_size=150", "model.widths=[8]", "dataset.tasks=2",
                  "optimizer=sgd", "strategy=lwf")  # fmt: skip
     with optimizer_steps() as steps:
@@ -366,7 +368,7 @@ def test_a_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_after_each_epoch(tmp_path: Path) -> None:
-    """One an epoch and one after each task; the last of a task is of the same weights as that."""
+    """One per epoch, one after each task; the last one in a task has the same weights as that."""
     results = run_here(tmp_path / "run", "epochs=[2,3]", "batch_size=64", "model.widths=[8]",
                        "optimizer.lr=0.01", "dataset.tasks=2", "evaluate_every=epoch")  # fmt: skip
     curve = results["accuracy_curve"]
@@ -404,7 +406,9 @@ def test_a_strategys_own_numbers_are_logged_as_means_since_the_last_line(tmp_pat
     lines = logged(tmp_path / "run")
     own = [line for line in lines if line["event"] == "strategy"]
     first = [line["values"] for line in own if line["task"] == 0]
-    steps = math.ceil(json.loads((tmp_path / "run" / "results.json").read_text())["tasks"][0]["train"] / 30)
+    steps = math.ceil(
+        json.loads((tmp_path / "run" / "results.json").read_text())["tasks"][0]["train"] / 30
+    )
     numbers = [range(start, min(start + 3, steps)) for start in range(0, steps, 3)]
     assert [values["number"] for values in first[:-1]] == [sum(n) / len(n) for n in numbers]
     assert [values.get("seldom") for values in first] == [5.0] + [None] * len(numbers)

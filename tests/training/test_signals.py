@@ -74,7 +74,7 @@ def test_a_second_signal_ends_at_once_and_hurts_nothing(
 def test_a_signal_within_the_writing_of_a_checkpoint(
     cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
 ) -> None:
-    """The checkpoint is written to its end, and the run goes on from it."""
+    """The checkpoint is written completely, and the run continues from it."""
     write, sent = os.write, []
 
     def interrupted(descriptor: int, data: bytes | memoryview) -> int:
@@ -92,7 +92,7 @@ def test_a_signal_within_the_writing_of_a_checkpoint(
 
 
 def test_it_is_over_within_two_seconds(cl_train_beside, tmp_path: Path) -> None:
-    """Two seconds of the processor: how long that takes on the clock is for others to say."""
+    """Two seconds of processor time; on a busy machine the clock shows more."""
     child = cl_train_beside("epochs=9999", *TINY[1:], "name=run")
     metrics = tmp_path / "run" / "metrics.jsonl"
     until(lambda: metrics.exists() and '"step"' in metrics.read_text(), child)
@@ -105,7 +105,7 @@ def test_it_is_over_within_two_seconds(cl_train_beside, tmp_path: Path) -> None:
 
 
 def test_a_sweep_ends_with_the_job_that_was_asked_to(cl_train_beside, tmp_path: Path) -> None:
-    """Exit code 143, and no later job is begun."""
+    """Exit code 143, and no later job begins."""
     child = cl_train_beside(
         "-m", *SIGNALLING, "+strategy.signals=[SIGTERM]", "seed=1,2", "hydra.sweep.dir=sweep"
     )
@@ -129,7 +129,7 @@ def test_nobody_has_to_read_what_is_printed() -> None:
 
 
 def test_a_killed_neighbour_does_not_stop_the_progress_bar(tmp_path: Path) -> None:
-    """Forked processes share tqdm's lock; one that is killed with it never gives it back."""
+    """Forked processes share tqdm's lock; one that is killed while it holds the lock keeps it."""
     lock = progress.tqdm.get_lock()
     child = fork()
     if child == 0:
@@ -146,7 +146,7 @@ def test_a_killed_neighbour_does_not_stop_the_progress_bar(tmp_path: Path) -> No
 
 
 def test_submitit_queues_a_job_again_once_its_state_is_saved(cl_train_here, tmp_path) -> None:
-    """Its handler of SIGUSR2, here a stand-in, exits wherever it is called."""
+    """Its handler of SIGUSR2, here replaced, exits wherever it is called."""
     found = []
 
     def queue_again(number: int, frame: object) -> None:

@@ -53,8 +53,8 @@ def local_files(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: Path) -> None:
-    """A complete job and one that diverged; made twice they are there once, the sweep's summary
-    too, which the sweep itself had made."""
+    """A complete job and one that diverged. Made twice, they exist once, and so does the summary,
+    which the sweep itself had made."""
     cl_train_here("-m", *TINY, "tracker=wandb", "tracker.tags=[mine]", "strategy=ewc",
                   "optimizer=sgd", "optimizer.lr=0.01,1e18", "name=study", "seed=3")  # fmt: skip
     folder = tmp_path / "outputs" / "sweeps" / "study"
@@ -107,8 +107,7 @@ def killed(tmp_path: Path) -> Path:
 
 
 def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """By the command's other name, into another place, under another project. Nothing is written
-    elsewhere."""
+    """With the command's alias, another folder and another project. No other file is written."""
     (killed / "begun").mkdir()
     (killed / "begun" / "status.json").write_text('{"status": "failed", "error": "no data"}')
     ledger = {
@@ -146,7 +145,7 @@ def test_what_is_running_is_left_alone_and_what_is_damaged_is_named(killed: Path
 
 
 def test_what_holds_nothing_promises_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
-    """Of an old or foreign folder no W&B run is made, so there is none to upload."""
+    """No W&B run is made of an old or foreign folder, so there is none to upload."""
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "status.json").write_text('{"status": "complete"}')
     assert list(rebuild([tmp_path], tmp_path)) == [
@@ -167,7 +166,7 @@ def test_a_place_that_cannot_be_written_is_one_line(killed: Path) -> None:
 def test_a_server_that_is_not_there_ends_it_in_one_line(
     fresh_wandb, tmp_path: Path, monkeypatch, capfd
 ) -> None:
-    """After one wait, whatever the number of runs; they are as they were."""
+    """After one wait, whatever the number of runs, which do not change."""
     tracker = yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text())
     for name in ("a", "b"):
         run_here(tmp_path / name, *TINY)

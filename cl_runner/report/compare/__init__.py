@@ -1,1 +1,1 @@
-"""Runs compared: sections, groups, spreads, ranking."""
+"""Comparing runs: sections, groups, spreads, ranking."""

@@ -1,4 +1,4 @@
-"""Runs in order: a section is of one stream, a group in it of one setting and several seeds."""
+"""Groups of runs with the same settings, and sections of groups on the same stream of tasks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from cl_runner.report.compare.significance import Spread, spread
 
 Settings = Mapping[str, Any]
 PARTS = ("strategy", "model", "optimizer")
-"""What a run chooses by name, each with settings of its own."""
+"""What a run chooses by name. Each has settings of its own."""
 
 
 @dataclass
 class Group:
-    """Runs that differ in their seed alone."""
+    """Runs that differ only in their seed."""
 
     runs: list[Run]
-    varied: dict[str, Any] = field(default_factory=dict)  # in which groups of the section differ
+    varied: dict[str, Any] = field(
+        default_factory=dict
+    )  # the settings that differ between groups of a section
     label: str = ""
     _spreads: dict[str, Spread] = field(default_factory=dict)
 
@@ -32,9 +34,9 @@ class Group:
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """What each part is called, by the run that knows best."""
-        known = sorted(self.runs, key=lambda run: (not run.complete, not run.names))
-        return {part: name for part in PARTS if (name := known[0].option(part))}
+        """The name of each part, from the run that knows most about it."""
+        known = min(self.runs, key=lambda run: (not run.complete, not run.names))
+        return {part: name for part in PARTS if (name := known.option(part))}
 
     @property
     def strategy(self) -> str:
@@ -42,7 +44,7 @@ class Group:
 
     @cached_property
     def complete(self) -> list[Run]:
-        """By seed; of several runs with the same seed the first."""
+        """The complete runs by seed. Of several with the same seed, only the first."""
         by_seed: dict[Any, Run] = {}
         for run in self.runs:
             if run.complete:
@@ -51,8 +53,8 @@ class Group:
 
     @cached_property
     def contradicted(self) -> list[Run]:
-        """Runs that do not count, as one with their seed does, and whose accuracies or errors are
-        others than its."""
+        """Runs that are not counted because another has their seed, and whose accuracies or errors
+        differ from that run's."""
         first = {run.seed: run.results for run in self.complete}
         return [
             run
@@ -67,7 +69,7 @@ class Group:
         return [run for run in self.runs if not run.complete]
 
     def by_seed(self, metric: Metric) -> dict[Any, float]:
-        """The values of a metric, those that are not null."""
+        """The values of a metric; seeds without one are left out."""
         values = {run.seed: run.value(metric) for run in self.complete}
         return {seed: value for seed, value in values.items() if value is not None}
 
@@ -84,7 +86,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Runs on one stream of tasks: what can be compared."""
+    """Runs on the same stream of tasks, which can be compared."""
 
     title: str
     groups: list[Group]
@@ -100,18 +102,18 @@ class Section:
 
     @cached_property
     def measure(self) -> Measure:
-        """What its runs measure; accuracy if none is complete."""
+        """What its runs measure; accuracy if no run is complete."""
         complete = [run for group in self.measured for run in group.complete]
         return complete[0].results.measure if complete else MEASURES["accuracy"]
 
     @property
     def metric(self) -> Metric:
-        """The one that strategies are ranked by."""
+        """The metric that ranks strategies."""
         return METRICS[self.measure.headline[0]]
 
     @property
     def metrics(self) -> list[Metric]:
-        """Those that some run has."""
+        """The metrics that at least one run has."""
         return [
             metric
             for metric in METRICS.values()
@@ -120,37 +122,23 @@ class Section:
 
     @property
     def varied(self) -> list[str]:
-        """The settings in which groups differ."""
+        """The settings that differ between its groups."""
         return list(dict.fromkeys(key for group in self.groups for key in group.varied))
 
     def best_first(self, groups: Iterable[Group]) -> list[Group]:
-        """By the mean of the section's metric."""
+        """These groups, ordered by their mean of the section's metric."""
         gain = self.metric.gain
         return sorted(groups, key=lambda g: (-gain(g.spread(self.metric).mean or 0), g.label))
 
     def eligible(self, groups: Sequence[Group]) -> list[Group]:
-        """Those to choose among: with validation data, and of these with the most seeds."""
+        """The groups to choose from: those with validation data on the most seeds."""
         most = max((group.validation.n for group in groups), default=0)
         return [group for group in groups if 0 < most == group.validation.n]
 
     def chosen(self, groups: Sequence[Group]) -> Group | None:
-        """The eligible group that is best on validation data; None where no run has such data."""
+        """The eligible group that does best on validation data; None if no run has such data."""
         return min(
             self.eligible(groups),
             key=lambda g: (-self.measure.gain(g.validation.mean or 0), g.label),
             default=None,
         )
-
-
-def shown(value: Any) -> str:
-    """A setting as people write it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(shown, value))}]"
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    return str(value)

@@ -1,4 +1,4 @@
-"""Runs as the report sees them: those that are complete and those that are not."""
+"""Runs as the report sees them, complete or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job
-from cl_runner.jobs.ledger import read_ledger
+from cl_runner.jobs.ledger import jobs_in
 from cl_runner.metrics import Metric
 from cl_runner.run_folder import read as files
 from cl_runner.run_folder.outcome import Results
@@ -23,7 +23,7 @@ from cl_runner.run_folder.read import DAMAGED, DONE
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its folder, its settings without the seed, how far it has come, what it measured."""
+    """A run: its folder, its settings without the seed, its state, what it measured."""
 
     folder: Path
     settings: dict[str, Any]  # flat; empty if it failed before they were written down
@@ -31,9 +31,8 @@ class Run:
     seed: Any
     state: str = DONE  # or failed, interrupted, killed, running, missing, damaged
     error: str = ""  # its first line
-    # In a sweep: what varies, as typed, without the seed.
-    varied: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)  # of its parts, where they are known
+    varied: Mapping[str, str] = field(default_factory=dict)  # by its sweep, as typed, but the seed
+    names: Mapping[str, str] = field(default_factory=dict)  # of its parts, as far as known
 
     @property
     def name(self) -> str:
@@ -45,40 +44,36 @@ class Run:
 
     @property
     def results(self) -> Results:
-        """Of a complete run."""
+        """What a complete run measured."""
         assert self.outcome is not None
         return self.outcome
 
-    @property
-    def strategy(self) -> str:
-        return self.option("strategy") or "not known"
-
     def option(self, part: str) -> str | None:
-        """The name of its strategy, model or optimizer: of the option, else of the class; None of
-        a job that was never begun and does not name it."""
+        """The name of its strategy, model or optimizer: the option's, otherwise the class's. None
+        for a job that was never begun and does not name it."""
         named = getattr(self.outcome, part, "") or self.names.get(part) or self.varied.get(part)
         target = str(self.settings.get(f"{part}._target_", "")).rpartition(".")[2]
         return str(named or target) or None
 
     def value(self, metric: Metric) -> float | None:
-        """None also where the run is not complete."""
+        """None if the metric is null or the run is not complete."""
         return None if self.outcome is None else self.outcome.metrics[metric.name]
 
     def fits(self) -> files.Arrays:
-        """What `predictions.npz` of a run in regression holds."""
+        """The contents of `predictions.npz`, of a regression run."""
         return files.fits(self.folder, len(self.results.tasks))
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
-    """All runs below these folders, run 10 after run 9, and the jobs of sweeps that were never
-    begun. Raises ConfigError if there is none, or a folder is not there."""
+    """All runs below these folders, run 10 after run 9, and jobs of sweeps that were never begun.
+    Raises ConfigError if there are none, or if a folder does not exist."""
     check_folders(folders)
     runs: dict[Path, Run] = {}
     for folder in folders:
         jobs = dict[Path, Job]()
         for file in folder.rglob("sweep.json"):
             try:
-                jobs |= {job.folder: job for job in read_ledger(file.parent).jobs}
+                jobs |= {job.folder: job for job in jobs_in(file.parent)}
             except Damaged as damaged:
                 runs[file.resolve()] = Run(file.parent, {}, None, None, DAMAGED, str(damaged))
         for place in {*begun([folder]), *jobs}:
@@ -89,14 +84,14 @@ def read(folders: Sequence[Path]) -> list[Run]:
 
 
 def check_folders(folders: Sequence[Path]) -> None:
-    """Raise ConfigError if one is not there."""
+    """Raise ConfigError if one does not exist."""
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError.of("FOLDER", folder, "is not a folder")
 
 
 def begun(folders: Sequence[Path]) -> list[Path]:
-    """The folders of all runs that were begun below these, run 10 after run 9."""
+    """The folders of all begun runs below these folders, run 10 after run 9."""
     places = {file.parent for folder in folders for file in folder.rglob("status.json")}
     return sorted(places, key=_natural)
 
@@ -115,7 +110,7 @@ def _read(job: Job) -> Run:
         state, error = DAMAGED, f"{damaged.file.name}: {damaged.reason}"
     flat = {key: _number(value) for key, value in fixed(config).items()} if config else {}
     settings = {key: value for key, value in flat.items() if traits(key, config).compared}
-    settings.pop("environment", None)  # a digest of variables, which may name places alone
+    settings.pop("environment", None)  # a digest of variables, which may hold nothing but paths
     seed = flat.get("seed", varied.get("seed"))
     swept = {key: value for key, value in varied.items() if key != "seed"}
     chosen = {key_of(o): o.partition("=")[2] for o in job.overrides if key_of(o) in GROUPS}
@@ -124,7 +119,7 @@ def _read(job: Job) -> Run:
 
 
 def _outcome(folder: Path) -> Results:
-    """`results.json`; the fits beside it are looked at, if there are any, as figures need them."""
+    """What `results.json` holds. Figures need the fits beside it, so those are checked, too."""
     results = files.results(folder)
     if results.measure.has_fits:
         files.fits(folder, len(results.tasks))
@@ -132,12 +127,12 @@ def _outcome(folder: Path) -> Results:
 
 
 def _number(value: Any) -> Any:
-    """2.0 is the setting 2."""
+    """2.0 is the same setting as 2."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def printable(name: str) -> str:
-    """The name of a folder, which need not be UTF-8, as text."""
+    """The name of a folder as text; it need not be UTF-8."""
     return name.encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What can be said of a few seeds: intervals, paired tests, corrections for many comparisons."""
+"""Statistics over a few seeds: intervals, paired tests, corrections for many comparisons."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scipy.special import stdtrit  # Student's t; scipy.stats takes seconds to i
 
 LEVEL = 0.05
 EXACT_UP_TO = 13
-"""Seeds for which all sign changes are counted, 2¹³; beyond, Wilcoxon's test."""
+"""Up to this many seeds all 2¹³ sign changes are counted; above it, Wilcoxon's test is used."""
 NOISE = 1e-10
-"""Differences that are equal on paper (0.9 − 0.8 and 0.8 − 0.7) are apart by their last bits."""
+"""Differences that are equal on paper (0.9 − 0.8 and 0.8 − 0.7) differ in their last bits."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, sample standard deviation and 95 % interval of the mean (Student's t) of n values;
-    None where n is too small for it."""
+    """Mean, sample standard deviation and 95 % interval of the mean (Student's t) of n values.
+    Each is None if n is too small for it."""
 
     mean: float | None
     deviation: float | None
@@ -31,7 +31,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of values over seeds. One value has no deviation and no interval."""
+    """The spread of values over seeds. One value has no deviation and no interval."""
     n = len(values)
     mean = fmean(values) if n else None
     if mean is None or n < 2:
@@ -45,10 +45,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference of two settings over the seeds that both have.
+    """The difference between two settings over the seeds that both have.
 
-    effect: mean / standard deviation of the differences (Cohen's d for pairs); None if that is
-    not defined. p: two-sided; None for fewer than two seeds.
+    effect: mean / standard deviation of the differences (Cohen's d for pairs); None if it is
+    undefined. p: two-sided; None for fewer than two seeds.
     """
 
     difference: Spread
@@ -57,8 +57,8 @@ class Paired:
 
 
 def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
-    """first − second, seed by seed. The test changes the signs of the differences in all 2ⁿ ways
-    and asks how many have a mean at least as far from 0; above 13 seeds it is Wilcoxon's."""
+    """first − second, seed by seed. The test flips the signs of the n differences in all 2ⁿ ways
+    and counts how many give a mean at least as far from 0. Above 13 seeds it is Wilcoxon's."""
     differences = [first[seed] - second[seed] for seed in first if seed in second]
     difference = spread(differences)
     if difference.deviation is None or difference.mean is None:
@@ -81,8 +81,8 @@ def _p(differences: Sequence[float]) -> float:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm 1979): the chance of any false one is bounded. A
-    comparison that could not be made is not counted."""
+    """p values corrected for their number (Holm 1979), which bounds the chance of any false
+    positive. A comparison that could not be made (None) is not counted."""
     made = sorted((p, number) for number, p in enumerate(ps) if p is not None)
     corrected: list[float | None] = [None] * len(ps)
     largest = 0.0
@@ -93,11 +93,11 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def smallest_p(n: int) -> float:
-    """The smallest p that the sign test of means can give with n seeds: all differences on one
-    side, 2 of 2ⁿ."""
+    """The smallest p that the sign test of means can give with n seeds: 2 of 2ⁿ, if all
+    differences have the same sign."""
     return min(1.0, 2.0 ** (1 - n))
 
 
 def seeds_needed(comparisons: int) -> int:
-    """The fewest seeds with which one of so many comparisons can fall below 5 % after Holm."""
+    """The fewest seeds with which one of this many comparisons can have p < 0.05 after Holm."""
     return next(n for n in range(2, 64) if comparisons * smallest_p(n) < LEVEL)

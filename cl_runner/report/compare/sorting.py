@@ -1,4 +1,4 @@
-"""Which runs belong together: by their stream into sections, by their settings into groups."""
+"""Which runs belong together: sections by their stream, groups by their settings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_runner.report.compare.groups import PARTS, Group, Section, Settings, shown
+from cl_runner.report.compare.groups import PARTS, Group, Section, Settings
 from cl_runner.report.compare.runs import Run
+from cl_runner.report.compare.values import counted, shown
 
 
 def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> list[Section]:
-    """Runs with the same settings of the data set are a section. labels: what runs are called, by
-    their folder, where that is known better than from their settings."""
+    """One section for all runs with the same settings of the data set.
+
+    labels: names of runs, by folder, that replace those made from their settings.
+    """
     by_data: dict[str, list[Run]] = {}
     homes: dict[Path, str] = {}
-    for run in (run for run in runs if run.settings):
-        key = _key(_of_data(run.settings))
-        by_data.setdefault(key, []).append(run)
-        homes.setdefault(run.folder.parent, key)
-    for run in (run for run in runs if not run.settings):  # beside those of its sweep
-        key = homes.get(run.folder.parent, next(iter(by_data), ""))
+    for run in sorted(runs, key=lambda run: not run.settings):
+        if run.settings:
+            key = _key(_of_data(run.settings))
+            homes.setdefault(run.folder.parent, key)
+        else:  # in the section of the other runs of its sweep
+            key = homes.get(run.folder.parent, next(iter(by_data), ""))
         by_data.setdefault(key, []).append(run)
     titles = _titles(list(by_data.values()))
     return [
@@ -33,16 +36,13 @@ def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> l
 def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
     by_settings: dict[str, Group] = {}
     for run in runs:
-        known = run.settings or {**run.varied, "strategy": run.strategy}
+        known = run.settings or {**run.varied, "strategy": run.option("strategy")}
         by_settings.setdefault(_key(known), Group([])).runs.append(run)
-    begun = [group for group in by_settings.values() if group.settings]
-    _tell_apart(begun)
-    groups = list(begun)
-    for group in by_settings.values():
-        if group.settings:
-            continue
+    groups = [group for group in by_settings.values() if group.settings]
+    _set_varied(groups)
+    for group in [group for group in by_settings.values() if not group.settings]:
         swept = group.runs[0].varied
-        alike = next((other for other in begun if _same_point(other, swept)), None)
+        alike = next((other for other in groups if _same_point(other, swept)), None)
         if alike is not None:
             alike.runs += group.runs
         else:
@@ -55,7 +55,7 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
 
 
 def _same_point(group: Group, swept: Mapping[str, str]) -> bool:
-    """Whether a job whose settings are not known would have been one of this group."""
+    """Whether a job that was never begun, and of which only `swept` is known, belongs to it."""
     of_group = {**group.settings, **group.options}
     return bool(swept) and all(
         key in of_group and _as_number(of_group[key]) == _as_number(value)
@@ -71,9 +71,9 @@ def _as_number(value: Any) -> Any:
         return shown(value)
 
 
-def _tell_apart(groups: Sequence[Group]) -> None:
-    """Find out what varies: the names of models and optimizers, and the settings; those of a
-    strategy, a model or an optimizer among the groups that have the same one."""
+def _set_varied(groups: Sequence[Group]) -> None:
+    """Set what varies: names of models and optimizers, and settings. A setting of a strategy, model
+    or optimizer counts only if it varies among the groups that use the same one."""
     every = [{**group.settings, **group.options} for group in groups]
     everywhere = [key for key in _varying(every) if key != "strategy"]
     own: dict[tuple[str, str | None], list[str]] = {}
@@ -82,7 +82,6 @@ def _tell_apart(groups: Sequence[Group]) -> None:
             alike = [group.settings for group in groups if group.options.get(part) == name]
             own[part, name] = _varying(alike)
     for group, settings in zip(groups, every, strict=True):
-        group.varied = {}
         for key in everywhere:
             part = key.partition(".")[0]
             if key == part or part not in PARTS or key in own[part, group.options.get(part)]:
@@ -90,14 +89,12 @@ def _tell_apart(groups: Sequence[Group]) -> None:
 
 
 def _varying(settings: Sequence[Settings]) -> list[str]:
-    seen: dict[str, set[str]] = {}
-    for key in dict.fromkeys(key for one in settings for key in one):
-        seen[key] = {repr(one.get(key)) for one in settings}
-    return [key for key, values in seen.items() if len(values) > 1]
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
 
 
 def _titles(members: Sequence[Sequence[Run]]) -> list[str]:
-    """The data set and its scenario; where two sections would be called alike, what differs."""
+    """The data set and its scenario of each section; if several agree, also what differs."""
     plain = [_title(runs) for runs in members]
     data = [_of_data(runs[0].settings) for runs in members]
     titles = []
@@ -113,8 +110,7 @@ def _title(runs: Sequence[Run]) -> str:
     if done is None:
         return str(runs[0].settings.get("dataset.source._target_", "runs")).rpartition(".")[2]
     scenario = str(done.conventions["scenario"]).replace("_", "-")
-    count = len(done.tasks)
-    return f"{done.dataset}, {scenario}, {count} task{'s' * (count != 1)}"
+    return f"{done.dataset}, {scenario}, {counted(len(done.tasks), 'task')}"
 
 
 def _of_data(settings: Settings) -> dict[str, Any]:
@@ -126,6 +122,6 @@ def _key(settings: Settings) -> str:
 
 
 def _short(key: str, among: Iterable[str]) -> str:
-    """`alpha` of `strategy.alpha`, if no other key ends like it."""
+    """`alpha` for `strategy.alpha`, unless another key has the same ending."""
     last = key.rpartition(".")[2]
     return last if sum(k.rpartition(".")[2] == last for k in among) == 1 else key

@@ -1,13 +1,13 @@
-"""Which settings a sweep varies, and how far the metric moves with each."""
+"""Which settings a sweep varies, and how much the metric changes with each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
-from typing import Any
+from statistics import fmean
 
 from cl_runner.metrics import Metric
-from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.groups import Group, Section
+from cl_runner.report.compare.values import in_order, shown
 
 
 def by_strategy(section: Section) -> dict[str, list[Group]]:
@@ -18,13 +18,13 @@ def by_strategy(section: Section) -> dict[str, list[Group]]:
 
 
 def swept(groups: Sequence[Group]) -> list[str]:
-    """The settings in which these groups differ among themselves."""
+    """The settings that differ between these groups."""
     keys = dict.fromkeys(key for group in groups for key in group.varied)
     return [key for key in keys if len({shown(g.varied.get(key)) for g in groups}) > 1]
 
 
 def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str, float]:
-    """Value of the setting → mean of the metric over the groups with it, in the values' order."""
+    """For each value of the setting, in order: the mean of the metric over the groups with it."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     means: dict[str, list[float]] = {}
     for group in ordered:
@@ -35,13 +35,6 @@ def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str
 
 
 def seed_deviation(groups: Sequence[Group], metric: Metric) -> float | None:
-    """The standard deviation over seeds, averaged (as variance) over groups with several."""
-    variances = [stdev(v) ** 2 for g in groups if len(v := list(g.by_seed(metric).values())) > 1]
-    return fmean(variances) ** 0.5 if variances else None
-
-
-def in_order(value: Any) -> tuple[int, float, str]:
-    """Numbers by size, before all else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 0, float(value), ""
-    return 1, 0.0, shown(value)
+    """The standard deviation over seeds: the root of the mean variance of groups with several."""
+    deviations = [d for group in groups if (d := group.spread(metric).deviation) is not None]
+    return fmean(d**2 for d in deviations) ** 0.5 if deviations else None

@@ -1,1 +1,1 @@
-"""What a report looks like: tables, figures, the page."""
+"""How a report looks: tables, figures, the page."""

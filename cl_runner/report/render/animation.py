@@ -1,6 +1,6 @@
-"""Animation of a regression: how the fit moves while a network learns task after task.
+"""Animation of a regression: how the fit changes while a network learns one task after another.
 
-The figure is drawn once; for each frame only the line of the fit and the title are drawn anew.
+The figure is drawn once; each frame redraws only the line of the fit and the title.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from cl_runner.run_folder.read import Arrays
 
 NAME = "animation"
 FRAMES = 100
-MILLISECONDS = 60  # a frame
+MILLISECONDS = 60  # per frame
 
 
 def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
-    """`count` pictures, evenly spaced over the evaluations; a panel a run, side by side."""
+    """`count` pictures, evenly spaced over the evaluations. Each run has a panel; they are side by
+    side."""
     with matplotlib.rc_context(fname=STYLE):
         figure = Figure(figsize=(3.1 * len(panels) + 0.4, 2.7), layout="constrained")
         canvas = FigureCanvasAgg(figure)
@@ -33,16 +34,14 @@ def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
             draw_data(axes, arrays)
             axes.set(ylim=limits(arrays), xlabel="x")
             (line,) = axes.plot([], [], linewidth=2.2, linestyle="-", marker="", animated=True)
-            title = axes.set_title("room for it", animated=True)
-            moving.append((line, title))
+            title = axes.set_title("space for the title", animated=True)
+            moving.append((axes, line, title))
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)
         length = min(len(arrays["fits"]) for arrays in panels.values())
         for moment in np.linspace(0, length - 1, count).round().astype(int):
             canvas.restore_region(still)
-            for axes, (line, title), (label, arrays) in zip(
-                grid, moving, panels.items(), strict=True
-            ):
+            for (axes, line, title), (label, arrays) in zip(moving, panels.items(), strict=True):
                 task = int(arrays["fits_in_task"][moment])
                 line.set_data(*in_pieces(arrays, arrays["fits"][moment]))
                 line.set_color(task_colour(task))
@@ -53,10 +52,10 @@ def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
 
 
 def save(panels: Mapping[str, Arrays], folder: Path) -> list[Path]:
-    """`animation.gif`, whose last frame stays, and its frames as `animation/000.png`, …"""
+    """Write `animation.gif`, which pauses on its last frame, and `animation/000.png` and so on."""
     (folder / NAME).mkdir(parents=True, exist_ok=True)
     pictures = list(frames(panels, FRAMES))
-    # One palette for all, of the last frame and the first, so that what is still stays the same.
+    # One palette, from the first and last frame, so that colours stay the same in every frame.
     sample = Image.new("RGB", (pictures[0].width, 2 * pictures[0].height))
     sample.paste(pictures[0])
     sample.paste(pictures[-1], (0, pictures[0].height))

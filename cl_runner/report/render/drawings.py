@@ -1,4 +1,4 @@
-"""Which figures there are of one run, of a section of runs, of a suite."""
+"""Which figures a report shows of one run, of a section of runs, of a suite."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from cl_runner.config.overrides import last_part
 from cl_runner.jobs.job import plain_name
-from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.runs import Run
+from cl_runner.report.compare.values import shown
 from cl_runner.report.compare.varying import by_strategy, swept
 from cl_runner.report.render import figures, settings_figures
 from cl_runner.report.render.figures import MOST_LINES, Point
@@ -19,14 +20,14 @@ from cl_runner.reproduce.suite import Suite
 from cl_runner.run_folder.read import Arrays
 
 TRADE_OFF = (
-    "New against old: after the last task, the accuracy on it against the mean of those before. A "
-    "large point is a setting, its mean over seeds; small ones are seeds."
+    "New against old: after the last task, the accuracy on it against the mean accuracy on earlier "
+    "tasks. Large points are settings, as means over seeds; small points are seeds."
 )
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its file's name, and what stands below it."""
+    """A figure, the name of its file, and its caption."""
 
     name: str
     caption: str
@@ -34,7 +35,7 @@ class Drawing:
 
 
 def of_section(section: Section) -> Iterator[Drawing]:
-    """Of all its groups; of a single run all that it measured."""
+    """The figures that compare its groups; for a single run, those of all that it measured."""
     done = [run for group in section.measured for run in group.complete]
     if len(done) == 1:
         yield from of_one(done[0])
@@ -43,11 +44,11 @@ def of_section(section: Section) -> Iterator[Drawing]:
 
 
 def of_one(run: Run) -> Iterator[Drawing]:
-    """The matrix; the course of training; in regression the fits."""
+    """The matrix, the course of training and, in regression, the fits."""
     measure = run.results.measure
     yield Drawing(
         f"{measure.name}_matrix",
-        "One row after each task, one column per task.",
+        "One row per task learned, one column per task measured.",
         figures.accuracy_matrix(run.results),
     )
     if run.results.curve:
@@ -55,12 +56,12 @@ def of_one(run: Run) -> Iterator[Drawing]:
             "over_training", "Each task at every evaluation.", figures.over_training(run.results)
         )
     if measure.has_fits:
-        panels = {run.strategy: run.fits()}
+        panels = {run.results.strategy: run.fits()}
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
 
 
 def of_several(section: Section) -> Iterator[Drawing]:
-    """Of groups of runs that differ in their seed alone."""
+    """The figures that compare groups of runs."""
     chosen, left_out = _most_telling(section)
     if section.measure.has_fits:
         panels = {group.label: group.complete[0] for group in chosen}
@@ -72,19 +73,20 @@ def of_several(section: Section) -> Iterator[Drawing]:
             figure = figures.trade_off(curves, "earlier tasks", "last task")
             yield Drawing("trade_off", f"{TRADE_OFF}{fewer_curves}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
-        words = f"After each task, mean over seeds; points are seeds.{left_out}"
+        words = f"After each task. Lines are means over seeds, points are seeds.{left_out}"
         yield Drawing("over_tasks", words, figures.over_tasks(lines))
     for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
         name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
-        words = "What a setting does: mean over seeds and 95 % interval, on test data."
+        words = "The effect of a setting: mean over seeds and 95 % interval, on test data."
         yield Drawing(name, words, figure)
     strategies = _best_strategies(section)
-    words = f"What it costs: a point a setting, means over seeds.{_left_out(strategies, section)}"
+    words = f"Costs: one point per setting, means over seeds.{_left_out(strategies, section)}"
     yield Drawing("costs", words, settings_figures.costs(section, strategies))
 
 
 def _best_strategies(section: Section) -> dict[str, list[Group]]:
-    """As many as can be told apart by eye, with their groups."""
+    """The groups of each strategy; of only the best, if there are more than the eye can tell
+    apart."""
     strategies = by_strategy(section)
     if len(strategies) <= MOST_LINES:
         return strategies
@@ -93,8 +95,8 @@ def _best_strategies(section: Section) -> dict[str, list[Group]]:
 
 
 def _most_telling(section: Section) -> tuple[list[Group], str]:
-    """As many groups as can be told apart by eye, the best of each strategy first, and a word on
-    those left out."""
+    """As many groups as the eye can tell apart, taking the best of each strategy first, and what to
+    say of those left out."""
     ordered = section.best_first(section.measured)
     if len(ordered) <= MOST_LINES:
         return ordered, ""
@@ -103,21 +105,21 @@ def _most_telling(section: Section) -> tuple[list[Group], str]:
     others = [group for group in ordered if group not in of_each]
     kept = section.best_first([*of_each, *others][:MOST_LINES])
     count = f"{MOST_LINES} of {len(ordered)} settings"
-    return kept, f" Shown are {count}, first each strategy's chosen or best one."
+    return kept, f" Shown are {count}, starting with the chosen or best one of each strategy."
 
 
 def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
-    """A curve over the first swept setting of each strategy, and for each value of the second; if
-    these are too many, one of each strategy. And a word on those left out."""
+    """For each strategy, a curve over its first swept setting for each value of the second; only
+    one curve per strategy if there are too many. And what to say of those left out."""
     strategies = _best_strategies(section)
     left_out = _left_out(strategies, section)
     keys = {strategy: swept(groups) or [""] for strategy, groups in strategies.items()}
     lines = {
-        strategy: settings_figures.lines(section, groups, keys[strategy][0], keys[strategy][1:])
+        strategy: settings_figures.lines(section, groups, *keys[strategy])
         for strategy, groups in strategies.items()
     }
     if sum(map(len, lines.values())) > MOST_LINES:
-        left_out += " Of each strategy one curve is shown, that of its chosen or best setting."
+        left_out += " Each strategy has one curve, through its chosen or best setting."
         lines = {
             strategy: settings_figures.best_line(section, groups, *keys[strategy])
             for strategy, groups in strategies.items()
@@ -139,41 +141,41 @@ def _left_out(strategies: Mapping[str, object], section: Section) -> str:
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
-    """(mean of the earlier tasks, last task) after the last, in percent, of each run."""
+    """(earlier tasks, last task): accuracies of each run after the last task, in percent."""
     rows = [[v for v in run.results.matrix[-1] if v is not None] for run in runs]
     return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
 
 
-def of_suite(suite: Suite, runs: Mapping[str, Run]) -> Iterator[Drawing]:
-    """What the suite asks for; names of figures with what they show, in its own words."""
-
-    def seeds(name: str) -> list[Run]:
-        folders = [suite.folder_name(name, seed) for seed in suite.seeds]
-        return [runs[folder] for folder in folders if folder in runs]
-
-    for name, asked in suite.figures.items():
+def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]]) -> Iterator[Drawing]:
+    """The figures that the suite asks for, with its own names. Those without a complete run are
+    left out. seeds: the complete runs of each name in the suite, by seed."""
+    for figure, asked in suite.figures.items():
         if asked["kind"] == "trade_off":
             curves = {
-                label: [(text, _pairs(seeds(run))) for run, text in points.items() if seeds(run)]
+                label: [(text, _pairs(seeds[run])) for run, text in points.items() if run in seeds]
                 for label, points in asked["curves"].items()
             }
             drawn = {label: points for label, points in curves.items() if points}
-            figure = figures.trade_off(drawn, asked["old"], asked["new"])
+            if drawn:
+                axes = asked["old"], asked["new"]
+                yield Drawing(figure, suite.title, figures.trade_off(drawn, *axes))
         elif asked["kind"] == "over_tasks":
-            lines = {run: [r.results for r in seeds(run)] for run in asked["runs"] if seeds(run)}
-            figure = figures.over_tasks(lines)
+            lines = {run: [r.results for r in seeds[run]] for run in asked["runs"] if run in seeds}
+            if lines:
+                yield Drawing(figure, suite.title, figures.over_tasks(lines))
         elif asked["kind"] == "over_training":
-            figure = figures.over_training(seeds(asked["run"])[0].results)
+            for run in seeds.get(asked["run"], [])[:1]:
+                yield Drawing(figure, suite.title, figures.over_training(run.results))
         else:
-            chosen = {label: seeds(run)[0] for label, run in asked["runs"].items() if seeds(run)}
-            for drawing in of_fits(chosen):
-                yield replace(drawing, name=f"{name}_{drawing.name}")
-            continue
-        yield Drawing(name, suite.title, figure)
+            first = {label: seeds[run][0] for label, run in asked["runs"].items() if run in seeds}
+            for drawing in of_fits(first):
+                yield replace(drawing, name=f"{figure}_{drawing.name}")
 
 
 def of_fits(runs: Mapping[str, Run]) -> Iterator[Drawing]:
-    """Fits side by side, and the errors over the epochs where they were measured."""
+    """Fits side by side and, if they were measured, the errors over the epochs."""
+    if not runs:
+        return
     panels = {label: run.fits() for label, run in runs.items()}
     yield Drawing("fits", "The fit after each task, first seed.", figures.fits(panels))
     if all(run.results.curve for run in runs.values()):
@@ -183,6 +185,6 @@ def of_fits(runs: Mapping[str, Run]) -> Iterator[Drawing]:
 
 
 def moving(section: Section) -> dict[str, Arrays]:
-    """The panels of an animation: in regression a run of each group, if they fit side by side."""
+    """The panels of an animation: in regression, one run per group, if they fit side by side."""
     groups = section.measured if section.measure.has_fits else []
     return {g.label: g.complete[0].fits() for g in groups} if len(groups) <= 4 else {}

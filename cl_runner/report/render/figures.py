@@ -1,14 +1,13 @@
-"""Figures of one run and of several. Each function draws one figure from results or predictions."""
+"""Figures of one run or several. Each function draws one figure from results or predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,26 +19,16 @@ from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import Arrays
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+styled = matplotlib.rc_context(fname=STYLE)
+"""Decorates a function that draws, so that it draws in the style that all figures share."""
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-P = ParamSpec("P")
 MOST_LINES = 8
-"""As many as there are colours; of more groups the best are drawn, and the caption says so."""
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the one style."""
-
-    @wraps(draw)
-    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.rc_context(fname=STYLE):
-            return draw(*args, **kwargs)
-
-    return in_style
+"""There are this many colours. Of more groups only the best are drawn, as the caption says."""
 
 
 @styled
 def accuracy_matrix(results: Results) -> Figure:
-    """The matrix as a heat map with its numbers: accuracies in percent, or errors."""
+    """The matrix of accuracies in percent, or of errors, as a heat map with numbers."""
     unit = results.measure.unit
     R = np.array(results.matrix, dtype=float)
     figure = Figure(figsize=(1.9 + 0.7 * len(R), 1.2 + 0.6 * len(R)), layout="constrained")
@@ -56,7 +45,9 @@ def accuracy_matrix(results: Results) -> Figure:
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
         red, green, blue, _ = image.cmap(image.norm(shown[t, k]))
         light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-        number = f"{R[t, k]:.2g}" if unit.logarithmic else unit.text(R[t, k])  # it has little room
+        number = (
+            f"{R[t, k]:.2g}" if unit.logarithmic else unit.text(R[t, k])
+        )  # short: space is tight
         axes.text(k, t, number, ha="center", va="center", color="black" if light else "white")
     label = results.measure.label
     figure.colorbar(image, ax=axes, label=f"log₁₀ of the {label}" if unit.logarithmic else label)
@@ -65,15 +56,17 @@ def accuracy_matrix(results: Results) -> Figure:
 
 @styled
 def over_training(results: Results) -> Figure:
-    """The accuracy on each task at every evaluation, or its error; where tasks begin is marked."""
+    """The accuracy or error on each task at every evaluation, with marks where tasks begin."""
     figure = Figure(layout="constrained")
-    _over_training(figure.subplots(), results)
+    axes = figure.subplots()
+    _draw_over_training(axes, results)
+    axes.set(xlabel="evaluation (dotted: the next task begins)", ylabel=results.measure.label)
+    axes.legend()
     return figure
 
 
-def _over_training(axes: Axes, results: Results, labels: bool = True) -> None:
+def _draw_over_training(axes: Axes, results: Results) -> None:
     unit = results.measure.unit
-    # After the last step of a task it is evaluated once more: one point for both.
     rows = results.curve or []
     switches = [n for n in range(1, len(rows)) if rows[n][0] != rows[n - 1][0]]
     for task in range(len(results.tasks)):
@@ -87,16 +80,12 @@ def _over_training(axes: Axes, results: Results, labels: bool = True) -> None:
         axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     if unit.logarithmic:
         axes.set_yscale("log")
-    if labels:
-        axes.set_xlabel("evaluation (dotted: the next task begins)")
-        axes.set_ylabel(results.measure.label)
-        axes.legend()
 
 
 @styled
 def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
-    """After each task, the accuracy on all tasks so far and on the first: a line the mean over
-    seeds, points the seeds."""
+    """The accuracy after each task, on all tasks so far and on the first. Lines are means over
+    seeds, points are seeds."""
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, what in ((left, "all tasks so far"), (right, "the first task")):
@@ -123,7 +112,8 @@ Point = tuple[str, list[tuple[float, float]]]
 def trade_off(
     curves: Mapping[str, Sequence[Point]], old: str = "old task", new: str = "new task"
 ) -> Figure:
-    """New against old: a curve a method, a large point the mean of a setting, small ones seeds."""
+    """New against old tasks, one curve per method. Large points are means of a setting over seeds,
+    small points are seeds."""
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.subplots()
     for style, (label, points) in zip(styles(), curves.items(), strict=False):
@@ -142,7 +132,7 @@ def trade_off(
 
 @styled
 def fits(panels: Mapping[str, Arrays]) -> Figure:
-    """The regressor after each task, over the data and the true function; a panel a run."""
+    """The regressor after each task, with the data and the true function; one panel per run."""
     figure, grid = _grid(len(panels))
     for axes, (label, arrays) in zip(grid, panels.items(), strict=True):
         draw_data(axes, arrays)
@@ -152,17 +142,17 @@ def fits(panels: Mapping[str, Arrays]) -> Figure:
             dashes = "--" if task == 0 else "-"
             line.set(marker="", linewidth=1.8, linestyle=dashes, label=f"fit after task {task + 1}")
         axes.set(title=plain(label), ylim=limits(arrays))
-    columns = max(1, int(figure.get_figwidth() / 1.4))  # an entry is so many inches wide
+    columns = max(1, int(figure.get_figwidth() / 1.4))  # an entry is 1.4 inches wide
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
 @styled
 def errors_over_epochs(panels: Mapping[str, Results]) -> Figure:
-    """The error on each task over the epochs of all tasks; a panel a run."""
+    """The error on each task over the epochs of all tasks; one panel per run."""
     figure, grid = _grid(len(panels))
     for axes, (label, results) in zip(grid, panels.items(), strict=True):
-        _over_training(axes, results, labels=False)
+        _draw_over_training(axes, results)
         axes.set_title(plain(label))
     figure.supxlabel("epoch (dotted: the next task begins)", fontsize=10)
     figure.supylabel("mean squared error", fontsize=10)
@@ -171,7 +161,7 @@ def errors_over_epochs(panels: Mapping[str, Results]) -> Figure:
 
 
 def _grid(panels: int) -> tuple[Figure, list[Axes]]:
-    """A figure with so many axes, three a row, all of one scale."""
+    """A figure with this many panels, three per row, all on the same scale."""
     rows, columns = -(-panels // 3), min(3, panels)
     figure = Figure(figsize=(2.9 * columns, 2.4 * rows + 0.5), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
@@ -181,7 +171,7 @@ def _grid(panels: int) -> tuple[Figure, list[Axes]]:
 
 
 def draw_data(axes: Axes, arrays: Arrays) -> None:
-    """Training samples and the true function."""
+    """Draw training samples and the true function."""
     for task in range(int(arrays["tasks"].max()) + 1):
         mine = arrays["training_tasks"] == task
         samples = arrays["training_inputs"][mine], arrays["training_targets"][mine]
@@ -192,20 +182,20 @@ def draw_data(axes: Axes, arrays: Arrays) -> None:
 
 
 def in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:
-    """x and y of a line with a gap between the intervals of two tasks."""
+    """x and y of a line, with a gap between the intervals of two tasks."""
     ends = np.nonzero(np.diff(arrays["tasks"]))[0] + 1
     return np.insert(arrays["inputs"], ends, np.nan), np.insert(values, ends, np.nan)
 
 
 def limits(arrays: Arrays) -> tuple[float, float]:
-    """Of the vertical axis: room for the data and a little more."""
+    """The limits of the vertical axis: the data and some space around it."""
     low, high = arrays["training_targets"].min(), arrays["training_targets"].max()
     room = 0.35 * (high - low)
     return float(low - room), float(high + room)
 
 
 def plain(text: str) -> str:
-    """A label that matplotlib takes as it is: no formula, and a legend has room for it."""
+    """A label that matplotlib shows literally, not as a formula, and that fits in a legend."""
     printed = "".join(c if c.isprintable() else " " for c in text)
     one_line = " ".join(printed.split()).lstrip("_") or "–"
     short = one_line if len(one_line) <= 60 else f"{one_line[:59]}…"
@@ -213,7 +203,7 @@ def plain(text: str) -> str:
 
 
 def styles() -> Iterator[dict[str, Any]]:
-    """Colour, dashes and shape of each line in turn, from the start again after the last."""
+    """Colour, dashes and markers for one line after another, repeated endlessly."""
     return cycle(matplotlib.rcParams["axes.prop_cycle"])
 
 
@@ -222,7 +212,7 @@ def task_colour(task: int) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """The figure as SVG and PDF, the same bytes whenever it is the same figure."""
+    """Write the figure as SVG and PDF. The same figure always gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.svg", folder / f"{name}.pdf"]
     with matplotlib.rc_context(fname=STYLE):

@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and CSV; whatever a user has named stays text in each of them."""
+"""Tables as Markdown, LaTeX and CSV. Names that a user chose stay plain text in all of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_runner.metrics import Metric
-from cl_runner.report.compare.groups import Section, shown
+from cl_runner.report.compare.groups import Group, Section
+from cl_runner.report.compare.values import is_number, shown
 from cl_runner.report.render.page import Page
-from cl_runner.report.render.tables import Table
+from cl_runner.report.render.table import Table
 
 MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -21,14 +22,14 @@ LATEX = str.maketrans(
     {c: f"\\{c}" for c in "{}&%$#_"}
     | {c: rf"\text{name}{{}}" for c, name in {**_NAMED, "|": "bar"}.items()}
     | {c: f"${formula}$" for c, formula in _FORMULAS.items()}
-    | {"–": "--", "[": "{[}", "*": "{*}"}  # the last two would be options, after the end of a line
+    | {"–": "--", "[": "{[}", "*": "{*}"}  # the last two would be options after `\\`
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Beginnings that a spreadsheet takes for a formula."""
 
 
 def markdown(table: Table) -> str:
-    """With its heading and notes."""
+    """The table with its heading and notes."""
     lines = [[c.text for c in row] for row in table.rows]
     cells = [[_escaped(text) for text in row] for row in [table.columns, *lines]]
     cells.insert(1, ["---"] * len(table.columns))
@@ -38,7 +39,7 @@ def markdown(table: Table) -> str:
 
 
 def markdown_page(page: Page) -> str:
-    """What the page shows, its figures left out."""
+    """The page without its figures."""
     texts = [f"# {_escaped(page.title)}", _escaped(page.counts), *map(markdown, page.verdict)]
     for chapter in page.chapters:
         texts.append(f"## {_escaped(chapter.title)}")
@@ -49,7 +50,7 @@ def markdown_page(page: Page) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `tabular` of the package booktabs: text to the left, numbers to the right."""
+    """A `tabular` for the package booktabs: text on the left, numbers on the right."""
     align = "".join("r" if number else "l" for number in table.numeric)
     lines = [table.columns, *([c.text for c in row] for row in table.rows)]
     head, *body = [" & ".join(_line(t).translate(LATEX) for t in row) + r" \\" for row in lines]
@@ -59,71 +60,41 @@ def latex(table: Table) -> str:
 
 
 def results_csv(sections: Sequence[Section]) -> str:
-    """One row per group; metrics as in `results.json`, unrounded, with their standard deviation and
-    the ends of their 95 % interval."""
-    metrics, keys = _of_any(sections)
-    columns = [f"{metric.name}{end}" for metric in metrics for end in ("", "_sd", "_low", "_high")]
-    rows: list[list[Any]] = [
-        ["stream", "strategy", *keys, "n", "not_complete", *columns, "validation"]
-    ]
+    """One row per group. Metrics are as in `results.json`, unrounded, each with its standard
+    deviation and the ends of its 95 % interval."""
+    metrics, settings = _of_any(sections)
+    rows = []
     for section in sections:
         for group in section.groups:
-            spreads = [group.spread(metric) for metric in metrics]
-            rows.append(
-                [
-                    section.title,
-                    group.strategy,
-                    *_values(group.varied, keys),
-                    len(group.complete),
-                    len(group.unfinished),
-                    *(v for s in spreads for v in (s.mean, s.deviation, s.low, s.high)),
-                    group.validation.mean,
-                ]
-            )
+            row: dict[str, Any] = {"stream": section.title, "strategy": group.strategy}
+            row |= {key: _setting(group, key) for key in settings}
+            row |= {"n": len(group.complete), "not_complete": len(group.unfinished)}
+            for metric in metrics:
+                s = group.spread(metric)
+                ends = {"": s.mean, "_sd": s.deviation, "_low": s.low, "_high": s.high}
+                row |= {f"{metric.name}{end}": value for end, value in ends.items()}
+            rows.append(row | {"validation": group.validation.mean})
     return _csv(rows)
 
 
 def runs_csv(sections: Sequence[Section]) -> str:
-    """One row per run, one that is not complete with its state and the first line of its error."""
-    metrics, keys = _of_any(sections)
+    """One row per run, complete or not, with its state and the first line of its error."""
+    metrics, settings = _of_any(sections)
     costs = ["seconds", "steps", "samples_forward", "samples_backward", "peak_memory_bytes"]
-    names = [metric.name for metric in metrics]
-    rows: list[list[Any]] = [
-        [
-            "stream",
-            "run",
-            "strategy",
-            *keys,
-            "seed",
-            "state",
-            "error",
-            *names,
-            "validation",
-            *costs,
-            "state_bytes",
-            "alarms",
-        ]
-    ]
+    rows = []
     for section in sections:
         for group in section.groups:
             for run in group.runs:
                 done = run.outcome
-                rows.append(
-                    [
-                        section.title,
-                        run.name,
-                        group.strategy,
-                        *_values(group.varied, keys),
-                        shown(run.seed),
-                        run.state,
-                        run.error,
-                        *(run.value(metric) for metric in metrics),
-                        done and done.validation_mean,
-                        *(done and getattr(done.cost, name) for name in costs),
-                        done and sum(done.cost.state_bytes.values()),
-                        "; ".join(done.alarms if done else []),
-                    ]
-                )
+                row: dict[str, Any] = {"stream": section.title, "run": run.name}
+                row["strategy"] = group.strategy
+                row |= {key: _setting(group, key) for key in settings}
+                row |= {"seed": shown(run.seed), "state": run.state, "error": run.error}
+                row |= {metric.name: run.value(metric) for metric in metrics}
+                row |= {"validation": done and done.validation_mean}
+                row |= {name: done and getattr(done.cost, name) for name in costs}
+                row |= {"state_bytes": done and sum(done.cost.state_bytes.values())}
+                rows.append(row | {"alarms": "; ".join(done.alarms if done else [])})
     return _csv(rows)
 
 
@@ -133,24 +104,25 @@ def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:
     return list(metrics.values()), list(dict.fromkeys(k for s in sections for k in s.varied))
 
 
-def _values(varied: dict[str, Any], keys: Sequence[str]) -> list[Any]:
-    """Numbers stay numbers; a setting that the group does not have stays empty."""
-    values = [varied.get(key, "") for key in keys]
-    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
-    return [v if is_one else shown(v) for v, is_one in zip(values, numbers, strict=True)]
+def _setting(group: Group, key: str) -> Any:
+    """Numbers stay numbers; empty if the group does not have the setting."""
+    value = group.varied.get(key, "")
+    return value if is_number(value) else shown(value)
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Columns are named by the keys, which all rows share."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [_harmless(value) if isinstance(value, str) else value for value in row] for row in rows
+        [_harmless(value) if isinstance(value, str) else value for value in row]
+        for row in [rows[0], *(row.values() for row in rows)]
     )
     return text.getvalue()
 
 
 def _harmless(text: str) -> str:
-    """An apostrophe keeps a spreadsheet from computing what a user has named `=1+1`; what is a
-    number stays one."""
+    """An apostrophe keeps a spreadsheet from computing a name such as `=1+1`. Numbers stay
+    numbers."""
     try:
         float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-// Tables are sorted by a click on a column's heading; a second click turns the order round.
+// A click on a column's heading sorts the table; a second click reverses the order.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
@@ -18,7 +18,7 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// What has no number stands last, whatever the order.
+// Cells without a number come last in either order.
 function compare(a, b, sign) {
   const [x, y] = [a.dataset.value, b.dataset.value];
   if (x !== undefined && y !== undefined) return sign * (Number(x) - Number(y));
@@ -27,7 +27,7 @@ function compare(a, b, sign) {
   return sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
 }
 
-// An animation is a row of pictures, of which one is shown; without this script the last one.
+// An animation is a row of pictures. One is shown at a time; without this script, the last one.
 for (const player of document.querySelectorAll(".player")) {
   const frames = [...player.querySelectorAll("img")];
   const button = document.createElement("button");

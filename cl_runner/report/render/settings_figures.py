@@ -1,4 +1,4 @@
-"""Figures of a sweep: what each setting does, and what accuracy costs."""
+"""Figures of a sweep: the effect of each setting, and what accuracy costs."""
 
 from __future__ import annotations
 
@@ -10,46 +10,44 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from cl_runner.config.overrides import last_part
-from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.runs import Run
-from cl_runner.report.compare.varying import by_strategy, in_order, swept
+from cl_runner.report.compare.values import in_order, is_number, shown
+from cl_runner.report.compare.varying import by_strategy, swept
 from cl_runner.report.render.figures import MOST_LINES, plain, styled, styles
 
 
 def of_settings(section: Section) -> Iterator[tuple[str, str, Figure]]:
-    """Strategy, setting and figure, one for each swept setting of each strategy."""
+    """Strategy, setting and figure, for each swept setting of each strategy."""
     for strategy, groups in by_strategy(section).items():
         keys = swept(groups)
         for key in keys:
             others = [other for other in keys if other != key]
-            yield strategy, key, sensitivity(section, groups, key, others)
+            yield strategy, key, sensitivity(section, groups, key, *others)
 
 
 @styled
-def sensitivity(
-    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
-) -> Figure:
-    """The metric against the values of one setting, with 95 % intervals over seeds. A line for each
-    value of the other swept setting; where there are several or too many, of the best group's."""
+def sensitivity(section: Section, groups: Sequence[Group], key: str, *others: str) -> Figure:
+    """The metric against the values of one setting, with 95 % intervals over seeds. The lines are
+    those of `lines`."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     values = _values(groups, key)
     places = _places(axes, values)
-    numeric = all(map(_is_number, values))
-    drawn = lines(section, groups, key, others)
+    numeric = all(map(_is_finite, values))
+    drawn = lines(section, groups, key, *others)
     for style, (label, ordered) in zip(styles(), drawn.items(), strict=False):
         spreads = [group.spread(section.metric) for group in ordered]
         x = [places[shown(group.varied.get(key))] for group in ordered]
         means = _means(section, ordered)
-        ends = [
-            mean if s.high is None else section.metric.unit.factor * s.high
-            for s, mean in zip(spreads, means, strict=True)
+        factor = section.metric.unit.factor
+        reach = [
+            0 if s.high is None or s.mean is None else factor * (s.high - s.mean) for s in spreads
         ]
-        reach = [end - mean for end, mean in zip(ends, means, strict=True)]
-        look = style if numeric else {**style, "linestyle": ""}  # nothing lies between names
+        look = style if numeric else {**style, "linestyle": ""}  # there is nothing between names
         axes.errorbar(x, means, yerr=reach, capsize=2.5, elinewidth=0.9, label=plain(label), **look)
     axes.set(xlabel=plain(key), ylabel=section.metric.label, title=plain(groups[0].strategy))
     if section.metric.unit.logarithmic:
@@ -60,15 +58,16 @@ def sensitivity(
 
 
 def _values(groups: Sequence[Group], key: str) -> list[Any]:
-    """The values that a setting has, in their order."""
+    """The values of a setting, in order."""
     return sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(), key=in_order)
 
 
 def lines(
-    section: Section, groups: Sequence[Group], key: str, others: Sequence[str]
+    section: Section, groups: Sequence[Group], key: str, *others: str
 ) -> dict[str, list[Group]]:
-    """Label → groups that differ in `key` alone, in the order of its values. One for each value of
-    the other swept setting; where there are several or too many, those of the best group."""
+    """Label → groups that differ only in `key`, in the order of its values. If there is one other
+    swept setting, a line for each of its values, if these are not too many; otherwise the best
+    line."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     if len(others) == 1:
         (other,) = others
@@ -86,8 +85,8 @@ def lines(
 def best_line(
     section: Section, groups: Sequence[Group], key: str, *others: str
 ) -> dict[str, list[Group]]:
-    """Label → groups that differ in `key` alone and have the other settings of the chosen group,
-    where none was chosen of the best."""
+    """Label → groups that differ only in `key` and share all other settings with the chosen group,
+    or with the best one if none was chosen."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     best = section.chosen(groups) or section.best_first(groups)[0]
     fixed = {other: shown(best.varied.get(other)) for other in others}
@@ -96,9 +95,9 @@ def best_line(
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
-    """Where each value is on the axis: numbers at themselves, all else side by side."""
+    """The position of each value on the x axis: numbers by value, anything else side by side."""
     names = [shown(value) for value in values]
-    if not all(map(_is_number, values)):
+    if not all(map(_is_finite, values)):
         axes.set_xticks(range(len(values)), [plain(name) for name in names])
         return dict(zip(names, map(float, range(len(values))), strict=True))
     _log_where_spanned(axes.set_xscale, values)
@@ -108,7 +107,7 @@ def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
 
 
 def _log_where_spanned(set_scale: Callable[..., None], values: Sequence[float]) -> None:
-    """A log axis for numbers that span one, with room for 0 where it is among them."""
+    """A log axis for numbers whose range calls for one, with a place for 0 if it is among them."""
     positive = [value for value in values if value > 0]
     if not positive or min(values) < 0 or max(positive) < 8 * min(positive):
         return
@@ -118,19 +117,19 @@ def _log_where_spanned(set_scale: Callable[..., None], values: Sequence[float]) 
         set_scale("symlog", linthresh=min(positive))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and isfinite(value)
 
 
 def _means(section: Section, groups: Sequence[Group]) -> list[float]:
-    """What is drawn of each group: accuracy in percent, or the error."""
+    """The mean of each group as it is drawn: accuracy in percent, or the error."""
     factor = section.metric.unit.factor
     return [factor * (group.spread(section.metric).mean or 0) for group in groups]
 
 
 @styled
 def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure:
-    """The metric against seconds and, where samples are stored, their bytes; a point a group."""
+    """The metric against seconds and, if samples are stored, their bytes; one point per group."""
     measures: list[tuple[str, Callable[[Run], float]]] = [("seconds", _seconds)]
     drawn = [group for groups in strategies.values() for group in groups]
     if any(_memory(run) > 0 for group in drawn for run in group.complete):
@@ -154,7 +153,7 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure
 
 
 def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
-    """A log axis has a label each decade, over less than two of them three."""
+    """A log axis has one label per decade, or three if it covers less than two decades."""
     _log_where_spanned(axes.set_xscale, values)
     if axes.get_xscale() != "linear":
         low, high = min(value for value in values if value > 0), max(values)
@@ -163,7 +162,7 @@ def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         zero = [0.0] * (min(values) == 0)
         axes.set_xticks(zero + [tick for tick in ticks if low <= tick <= high])
-    axes.xaxis.set_major_formatter(FuncFormatter(_size))
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -177,11 +176,3 @@ def _memory(run: Run) -> float:
 
 def _seconds(run: Run) -> float:
     return run.results.cost.seconds
-
-
-def _size(value: float, _position: int) -> str:
-    """Bytes as people say them."""
-    if value < 1:
-        return "0"
-    unit = min(3, int(np.log10(value)) // 3)
-    return f"{value / 1000**unit:g} {('B', 'kB', 'MB', 'GB')[unit]}"

@@ -3,64 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import cached_property
 from statistics import fmean
 
 from cl_runner.config.overrides import last_part
 from cl_runner.measures import Unit
-from cl_runner.report.compare.groups import Group, Section, shown
+from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.ranking import Ranking
 from cl_runner.report.compare.significance import Spread
+from cl_runner.report.compare.values import is_number, shown
 from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_deviation, swept
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is shown, and the number it is sorted by; a cell without one is sorted by its text."""
-
-    text: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A heading, its columns and rows, and what has to be known to read it."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[Cell]]
-    notes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def numeric(self) -> list[bool]:
-        """Which columns are of numbers."""
-        return [any(r[c].value is not None for r in self.rows) for c in range(len(self.columns))]
+from cl_runner.report.render.table import Cell, Table
 
 
 def results(section: Section, brief: bool = False) -> Table:
-    """One row per group: mean ± standard deviation over seeds of each metric, 95 % interval and
-    number of seeds; the best mean first, and what is not complete is counted. brief: as wide as a
-    terminal, with the most common metrics."""
+    """One row per group, the best mean first: mean ± standard deviation over seeds of each metric,
+    95 % interval, number of seeds and of runs that are not complete. brief: only the most common
+    metrics, to fit a terminal."""
     first, keys = section.metric, section.varied
     common = section.measure.headline[:2]
     others = [m for m in section.metrics if m != first and (not brief or m.name in common)]
     rows = []
-    for group in [
-        *section.best_first(section.measured),
-        *(group for group in section.groups if not group.complete),
-    ]:
+    unmeasured = [group for group in section.groups if not group.complete]
+    for group in [*section.best_first(section.measured), *unmeasured]:
         spread = group.spread(first)
         rows.append(
             [
                 Cell(group.strategy),
                 *(_setting(group, key) for key in keys),
-                Cell(str(spread.n), spread.n),
+                Cell.number(spread.n),
                 Cell(_states(group), len(group.unfinished)),
                 _mean(spread, first.unit),
                 _interval(spread, first.unit),
                 *(_mean(group.spread(metric), metric.unit) for metric in others),
-                _number(group.validation.mean, section.measure.unit),
+                _measured(group.validation.mean, section.measure.unit),
             ]
         )
     columns = [
@@ -74,29 +49,29 @@ def results(section: Section, brief: bool = False) -> Table:
         "validation",
     ]
     note = (
-        f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds; interval "
-        "of the mean by Student's t."
+        f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds, "
+        "with the interval of the mean by Student's t."
     )
     return Table("Results", columns, rows, [note])
 
 
 def ranking(section: Section, ranked: Ranking) -> Table:
-    """One row per place, with its distance to the first."""
+    """One row per place, with its difference to the first."""
     unit = section.metric.unit
     rows = []
     for number, place in enumerate(ranked.places, start=1):
         mean = _mean(place.group.spread(section.metric), unit)
-        row = [Cell(str(number), number), Cell(place.group.label), mean]
+        row = [Cell.number(number), Cell(place.group.label), mean]
         if place.behind is None:
             row += [Cell("–")] * 5
         else:
-            difference, effect = place.behind.difference, place.behind.effect
+            difference = place.behind.difference
             row += [
                 Cell(unit.text(difference.mean, plus="+"), difference.mean),
                 _interval(difference, unit),
-                Cell("–" if effect is None else f"{effect:.1f}", effect),
+                Cell.number(place.behind.effect, ".1f"),
                 Cell(_p(place.p), place.p),
-                Cell(str(difference.n), difference.n),
+                Cell.number(difference.n),
             ]
         rows.append(row)
     columns = [
@@ -104,23 +79,23 @@ def ranking(section: Section, ranked: Ranking) -> Table:
         "strategy",
         section.metric.title,
         "difference to the first",
-        "95 % interval of it",
+        "its 95 % interval",
         "effect size",
         "p (Holm)",
         "pairs",
     ]
     notes = [
-        "Differences are taken seed by seed; p is two-sided, of a permutation test of their signs "
-        "(above 13 seeds Wilcoxon's), corrected after Holm; the effect size is their mean over "
-        "their standard deviation. Intervals are Student's t, each for itself: they are not "
-        "corrected. The first was found on these same seeds, which favours it.",
+        "Differences are taken seed by seed. p is two-sided, from a permutation test of their "
+        "signs (Wilcoxon's test above 13 seeds), with Holm's correction. The effect size is their "
+        "mean divided by their standard deviation. Intervals are by Student's t and are not "
+        "corrected for their number. The first was picked on these same seeds, which favours it.",
     ]
     return Table("Ranking", columns, rows, notes)
 
 
 def sensitivity(section: Section) -> Table:
-    """For each swept setting of a strategy, how far the metric moves over its values, beside how
-    far it moves over seeds."""
+    """For each swept setting of a strategy: how much the metric changes over its values, and how
+    much over seeds."""
     metric = section.metric
     rows = []
     for strategy, groups in by_strategy(section).items():
@@ -132,8 +107,8 @@ def sensitivity(section: Section) -> Table:
                     Cell(key),
                     Cell(", ".join(means)),
                     Cell(max(means, key=lambda value: metric.gain(means[value]))),
-                    _number(max(means.values()) - min(means.values()), metric.unit),
-                    _number(seed_deviation(groups, metric), metric.unit),
+                    _measured(max(means.values()) - min(means.values()), metric.unit),
+                    _measured(seed_deviation(groups, metric), metric.unit),
                 ]
             )
     columns = [
@@ -141,33 +116,33 @@ def sensitivity(section: Section) -> Table:
         "setting",
         "values",
         "best on test data",
-        "moves the mean by",
-        "seeds move it by",
+        "changes the mean by",
+        "seeds change it by",
     ]
     notes = [
-        f"Of {metric.title} on test data: the largest minus the smallest of the values' "
-        "means, each over all settings with that value; beside it the standard deviation "
-        "over the seeds of one setting."
+        f"{metric.title.capitalize()} on test data: the difference between the best and the worst "
+        "value's mean over all settings with that value, and the standard deviation over the seeds "
+        "of one setting."
     ]
     return Table("Sensitivity to each setting", columns, rows, notes)
 
 
 def costs(section: Section) -> Table:
-    """What each group takes: seconds, samples, memory, and what its strategy keeps between
+    """The costs of each group: seconds, samples, memory, and what its strategy stores between
     tasks."""
     spent = {g.label: [run.results.cost for run in g.complete] for g in section.measured}
-    kept = sorted({part for costs in spent.values() for c in costs for part in c.state_bytes})
+    stored = sorted({part for costs in spent.values() for c in costs for part in c.state_bytes})
     rows = []
     for label, costs in spent.items():
         seconds = fmean(cost.seconds for cost in costs)
         backward = fmean(cost.samples_backward for cost in costs)
         peak = max(cost.peak_memory_bytes for cost in costs)
-        sizes = [fmean(cost.state_bytes.get(part, 0) for cost in costs) for part in kept]
+        sizes = [fmean(cost.state_bytes.get(part, 0) for cost in costs) for part in stored]
         rows.append(
             [
                 Cell(label),
-                Cell(f"{seconds:.1f}", seconds),
-                Cell(f"{backward:.0f}", backward),
+                Cell.number(seconds, ".1f"),
+                Cell.number(backward, ".0f"),
                 *(Cell(f"{size / 1e6:.3f}", size) for size in sizes),
                 Cell(f"{peak / 1e6:.0f}", peak),
             ]
@@ -176,19 +151,18 @@ def costs(section: Section) -> Table:
         "strategy",
         "seconds",
         "samples backward",
-        *(f"{part}, MB" for part in kept),
+        *(f"{part}, MB" for part in stored),
         "peak memory, MB",
     ]
     notes = [
-        "Means over seeds. A run that took over a trained first task counts its seconds and "
-        "samples, too. Peak memory is of the process, in a sweep of all its jobs so "
-        "far."
+        "Means over seeds. The cost of a first task that another run trained is included. Peak "
+        "memory is for the whole process, which in a sweep includes all earlier jobs."
     ]
     return Table("Costs", columns, rows, notes)
 
 
 def conventions(section: Section) -> Table:
-    """Every choice of a formula by its name, and which groups made it."""
+    """Every choice between formulas, by name, and the strategies that made it."""
     made: dict[str, dict[str, list[str]]] = {}
     for group in section.measured:
         for key, value in group.complete[0].results.conventions.items():
@@ -202,7 +176,7 @@ def conventions(section: Section) -> Table:
 
 
 def definitions(section: Section) -> Table:
-    """The definition of each metric that is shown."""
+    """The definition of each metric that the section has."""
     rows = [[Cell(metric.title), Cell(metric.definition)] for metric in section.metrics]
     note = (
         f"{section.measure.symbol}[t][k] is the {section.measure.title} on the test data of "
@@ -224,8 +198,8 @@ def runs(section: Section) -> Table:
                     Cell(group.label),
                     Cell(shown(run.seed)),
                     Cell(run.state),
-                    _number(run.value(section.metric), section.metric.unit),
-                    Cell("–" if seconds is None else f"{seconds:.1f}", seconds),
+                    _measured(run.value(section.metric), section.metric.unit),
+                    Cell.number(seconds, ".1f"),
                     Cell("; ".join([*alarms, run.error]).strip("; ")),
                 ]
             )
@@ -245,8 +219,7 @@ def _setting(group: Group, key: str) -> Cell:
     if key not in group.varied:
         return Cell("–")
     value = group.varied[key]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(shown(value), float(value) if is_number else None)
+    return Cell(shown(value), float(value) if is_number(value) else None)
 
 
 def _states(group: Group) -> str:
@@ -254,7 +227,7 @@ def _states(group: Group) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items()) or "–"
 
 
-def _number(value: float | None, unit: Unit) -> Cell:
+def _measured(value: float | None, unit: Unit) -> Cell:
     return Cell(unit.text(value), value)
 
 

@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information, each estimate under an honest name.
+"""The diagonal of the Fisher information: its estimates, each under an honest name.
 
 - `exact`:     E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂θ)², over all classes that compete
 - `sampled`:   the same with one label drawn from the model for each x
@@ -6,12 +6,12 @@
 - `batch`:     the square of a batch-mean gradient, with true labels. Not a Fisher information: it
                shrinks as the batch grows. Offered because published numbers were made with it.
 - `batch_all_pairs`: the square of one gradient, of the mean over batches of the mean of the matrix
-               log p(y_j | x_i), in which every sample of a batch meets every label of it. No Fisher
-               information either; some published code computes it
+               log p(y_j | x_i), which pairs each sample of a batch with each label in it. Not a
+               Fisher information either; some published code computes it
 - `identity`:  all ones: the plain L2 anchor
 
-p(y | x) is that of `data/likelihood.py`. In regression it is Gaussian noise of variance ½ around
-f(x), so `exact` is 2 E_x (∂f(x) / ∂θ)².
+`data/likelihood.py` defines p(y | x). In regression it is a Gaussian of variance ½ around f(x), so
+`exact` is 2 E_x (∂f(x) / ∂θ)².
 
 `exact`, `sampled` and `empirical` are per sample, so they do not depend on the batch size (van de
 Ven 2025, arXiv:2502.11756, compares them).
@@ -40,8 +40,8 @@ def fisher_diagonal(
 ) -> Tensor:
     """The diagonal over `samples`, [P] in the order of `network.trainable`.
 
-    The network is in evaluation mode while this runs; its mode, buffers and gradients are left
-    as they were. `batch_size` only matters for the two `batch` estimators.
+    Runs in evaluation mode and leaves the network's mode, buffers and gradients as they were.
+    `batch_size` only matters for the two `batch` estimators.
     """
     with evaluation_mode(network):
         if estimator == "identity":
@@ -59,7 +59,7 @@ def fisher_diagonal(
 def _over_targets(
     network: Network, samples: Samples, task: Task, estimator: Estimator, draw: torch.Generator
 ) -> Tensor:
-    """Sum over some samples of the squared gradients of log p at the estimator's targets, [P]."""
+    """Sum over samples of the squared gradients of log p at the estimator's targets, [P]."""
     x = samples.x
     if estimator == "empirical":
         return squared_gradients(network, x, samples.y, task)
@@ -87,11 +87,10 @@ def _squared_batch_gradients(
     network: Network, samples: Samples, task: Task, batch_size: int
 ) -> Tensor:
     """Mean over batches of (∂/∂θ of the batch-mean log p(y | x))², [P]."""
-    parameters = network.trainable
     squares = []
     for batch in samples.chunks(batch_size):
         log_p = task.likelihood.log_p(network(batch.x), batch.y, task.candidates).mean()
-        squares.append(parameters_to_vector(_gradients(log_p, parameters)).square())
+        squares.append(_gradient(log_p, network).square())
     return torch.stack(squares).mean(0)
 
 
@@ -104,17 +103,19 @@ def _squared_gradient_of_all_pairs(
         outputs = network(batch.x)[:, None].expand(-1, len(batch), -1)  # [B, B, C]
         pairs = batch.y.expand(len(batch), -1)
         means.append(task.likelihood.log_p(outputs, pairs, task.candidates).mean())
-    gradients = _gradients(torch.stack(means).mean(), network.trainable)
-    return parameters_to_vector(gradients).square()
+    return _gradient(torch.stack(means).mean(), network).square()
 
 
-def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
-    """Zero for those that are not used, as in a layer that has not been inserted yet."""
-    return torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+def _gradient(value: Tensor, network: Network) -> Tensor:
+    """∂ value / ∂θ, [P]; zero for unused parameters, as in a layer that is not inserted yet."""
+    parameters = network.trainable
+    return parameters_to_vector(
+        torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+    )
 
 
 def _ones(network: Network) -> Tensor:
-    """Of all parameters that are there: not of unborn rows, nor of a layer not inserted yet."""
+    """One for each parameter in use; zero for rows of later classes and a layer inserted later."""
     classifier = network.classifier
     rows = [*classifier.weights][classifier.born :] + [*classifier.biases][classifier.born :]
     absent: set[nn.Parameter] = set(rows)

@@ -1,7 +1,7 @@
-"""The vocabulary of the equations: the loss of a task, rehearsal, distillation.
+"""The terms of the equations: the loss of a task, rehearsal, distillation.
 
-B samples, C classes of the stream; in regression one output. The quadratic penalty has its own
-file, `quadratic.py`.
+B samples; C classes of the stream, or one output in regression. The quadratic penalty is in
+`quadratic.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ReplayLoss = Literal["concat", "sum"]
 def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
     """Mean over the batch of −log p(y | x): cross-entropy, or in regression the squared error.
 
-    outputs: [B, C]. Which classes compete for a sample is asked of (its label, the current task)
-    here and never stored with it, so replayed samples compete by today's rule.
+    outputs: [B, C]. A sample's label and the current task decide here which classes compete. That
+    is never stored with the sample, so replayed samples follow the rule of the current task.
     """
     task = batch.task
     return task.likelihood.loss(outputs, batch.y, task.competing)
@@ -31,8 +31,8 @@ def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
 def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -> dict[str, Tensor]:
     """The loss of current and replayed samples, as two terms.
 
-    logits: [B + R, C] of the current and then the replayed samples. `concat`: together the mean
-    over all B + R samples; `sum`: the mean over B plus the mean over R.
+    logits: [B + R, C], first the current, then the replayed samples. `concat`: the terms add up to
+    the mean over all B + R samples; `sum`: to the mean over B plus the mean over R.
     """
     current, old = logits.split([len(batch.y), len(replayed.y)])
     share = len(replayed.y) / len(logits)
@@ -47,16 +47,16 @@ def distillation(student: Tensor, teacher: Tensor, task: Task, T: float, t_squar
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)) over the old classes; in regression the
     mean squared difference of the two outputs.
 
-    student, teacher: [B, C]. Mean over the batch; summed over the groups of old classes that
-    compete among themselves: one group, or one per old task in a task-incremental stream.
+    student, teacher: [B, C]. Mean over the batch, sum over the groups of old classes that compete
+    with each other: one group, or one per old task in a task-incremental stream.
     """
     return task.likelihood.distillation(student, teacher, task.old_groups, T, t_squared)
 
 
 def task_weight(mixing: Mixing, alpha: float) -> float:
-    """The factor before the task's loss when α is the factor before distillation.
+    """The factor of the task's loss, when α is the factor of distillation.
 
-    `additive`: 1, `convex`: 1 − α. Raises ConfigError for a convex mixing with α above 1.
+    `additive`: 1; `convex`: 1 − α. Raises ConfigError for convex mixing with α above 1.
     """
     if mixing == "additive":
         return 1.0

@@ -1,16 +1,15 @@
-"""Stored samples: a fixed number of slots, filled at task ends or step by step.
+"""Stored samples: a fixed number of slots, filled after each task or after each step.
 
-- `class_balanced`: at task ends, as many samples of each class as of any other, to within one,
-                    drawn at random; by steps, a new sample takes the place of one of the largest
-                    class (Chrysakis & Moens 2020, algorithm 1)
-- `herding`:        the same numbers; of each class those whose mean feature follows the class mean
-                    (Rebuffi et al. 2017, algorithm 4, with features and means of length one); at
-                    task ends only
-- `reservoir`:      each training sample seen so far with the same probability (Vitter 1985)
+- `class_balanced`: equally many samples of each class, to within one, drawn at random. Filled by
+                    steps, a new sample replaces one of the largest class (Chrysakis & Moens 2020)
+- `herding`:        equally many, too; those whose mean feature comes closest to the class mean
+                    (Rebuffi et al. 2017, algorithm 4, with features and means of length one). Only
+                    after a task
+- `reservoir`:      each training sample so far with the same probability (Vitter 1985)
 
-In a domain-incremental stream a class of one task counts apart from the same class of another.
-Labels are stored, masks never: which classes compete is asked when a sample is used. In regression
-each task is one class, and inputs and targets are stored as the real numbers they are.
+In a domain-incremental stream, the same class in two tasks counts as two. Labels are stored, masks
+never: which classes compete is decided when a sample is used. In regression each task counts as one
+class, and inputs and targets are stored as real numbers.
 """
 
 from __future__ import annotations
@@ -97,10 +96,10 @@ class Memory(nn.Module):
         self.balance = Balance.of(state["balance"])
 
     def draw(self, batch: Batch, size: int, purpose: str) -> Batch:
-        """`size` stored samples, uniform with replacement, with their columns.
+        """`size` stored samples with their columns, drawn uniformly with replacement.
 
-        A function of the batch's position and the purpose: draws for two purposes in one step are
-        independent. Raises ValueError if nothing is stored yet.
+        The draw only depends on the seed, the batch's position and the purpose: draws for two
+        purposes in one step are independent. Raises ValueError if nothing is stored yet.
         """
         if self.stored == 0:
             raise ValueError("nothing is stored yet")
@@ -113,10 +112,10 @@ class Memory(nn.Module):
         return Batch(x, y, batch.task, batch.position, index, raw, columns)
 
     def insert(self, batch: Batch, **columns: Tensor) -> None:
-        """Take in the samples of one step, as many times as they are trained on.
+        """Choose among the samples of one step and those stored so far.
 
-        columns: [B, …] for each of the memory's own, in the order of the batch. Raises ValueError
-        if they are others, or the policy is `herding`, which needs a whole task.
+        columns: [B, …], a value for each column of the memory. Raises ValueError for other columns,
+        and for the policy `herding`, which needs a whole task.
         """
         if columns.keys() != set(self.names) or self.policy == "herding":
             raise ValueError(f"{self.policy} cannot take in {sorted(columns)} step by step")
@@ -133,12 +132,12 @@ class Memory(nn.Module):
         self._put(slots, Arrivals(batch.raw, batch.y, groups, batch.index, columns).at(rows))
 
     def samples(self, pixels: Preparation) -> Samples:
-        """All stored samples, to be trained on like a task's own."""
+        """All stored samples, for training on them like on those of a task."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
 
     def among(self, train: Samples) -> Samples:
-        """The same, as samples of the stream: to be trained on beside those of a task."""
+        """The same as samples of the stream, for training on them together with a task's."""
         return replace(train, index=self.index[: self.stored])
 
     def learn(
@@ -147,9 +146,9 @@ class Memory(nn.Module):
         network: Network,
         columns: Callable[[Samples], dict[str, Tensor]] = lambda samples: {},
     ) -> None:
-        """Take in the training samples of a task that has just been learned.
+        """Choose among the training samples of this task and those stored so far.
 
-        columns: the memory's own, [N, …] of the samples that it is given.
+        columns: gives the memory's columns, [N, …], for the samples that are chosen.
         """
         if self.policy == "reservoir":
             draw = task.generator("memory")
@@ -164,7 +163,7 @@ class Memory(nn.Module):
         self._put(slots, Arrivals(chosen.raw, chosen.y, groups, chosen.index, columns(chosen)))
 
     def _count(self, arrivals: int) -> None:
-        """So many more have been seen; they fill slots as long as some are free."""
+        """Count samples that arrive. They fill slots while some are free."""
         self.seen += arrivals
         self.stored = min(len(self.labels), self.stored + arrivals)
 
@@ -179,30 +178,27 @@ class Memory(nn.Module):
             values[slots] = arrivals.columns[name]
 
     def _fill_balanced(self, task: Task, network: Network) -> tuple[Tensor, Tensor]:
-        """Old groups give up their last ranked samples, new ones come in by rank: which slots take
-        which of the task's."""
+        """Old groups give up their lowest-ranked samples, new groups add their highest-ranked.
+        Returns the slots to fill and the rows of the task that fill them."""
         groups = _groups(task, task.train)
         ranked = {
             group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
             for group in groups.unique().tolist()
         }
-        held = {g: torch.nonzero(self.groups[: self.stored] == g).flatten() for g in self._held()}
+        stored = self.groups[: self.stored]
+        held = {g: torch.nonzero(stored == g).flatten() for g in stored.unique().tolist()}
         counts = {g: len(rows) for g, rows in (held | ranked).items()}
         quotas = balanced_quotas(counts, len(self.labels))
         kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
-        for stored in self.buffers():
-            stored[: len(kept)] = stored[kept].clone()
+        for slots in self.buffers():
+            slots[: len(kept)] = slots[kept].clone()
         rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
         self.stored = len(kept) + len(rows)
         self.seen += len(task.train)
         return torch.arange(len(kept), self.stored), rows
 
-    def _held(self) -> Iterable[int]:
-        groups: list[int] = self.groups[: self.stored].unique().tolist()
-        return groups
-
     def _ranked(self, task: Task, rows: Tensor, network: Network) -> Tensor:
-        """Rows of one group, the most worth keeping first."""
+        """The rows of one group in the order in which to keep them."""
         if self.policy == "herding":
             return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
         kind = int(_kinds(task, task.train[rows[:1]]))
@@ -212,7 +208,7 @@ class Memory(nn.Module):
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Samples on their way into a memory: all have N rows."""
+    """Samples to be stored; every tensor has N rows."""
 
     raw: Tensor
     y: Tensor
@@ -240,6 +236,6 @@ def _kinds(task: Task, samples: Samples) -> Tensor:
 
 @torch.no_grad()
 def _features(network: Network, samples: Samples) -> Tensor:
-    """[N, D], in evaluation mode; the network's mode is put back."""
+    """[N, D], in evaluation mode; the network's mode is restored."""
     with evaluation_mode(network):
         return torch.cat([network.features(chunk.x) for chunk in samples.chunks(1000)])

@@ -1,56 +1,57 @@
-"""A sum of quadratic penalties kept as one: the springs of EWC and its relatives."""
+"""A sum of quadratic penalties stored as one: the springs of EWC and its relatives."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 
 class Quadratic(nn.Module):
     """Σₜ Σᵢ wₜᵢ (θᵢ − θₜᵢ)² = Σᵢ Wᵢ (θᵢ − aᵢ)² + offset, with W = Σₜ wₜ and W a = Σₜ wₜ θₜ.
 
-    So any number of penalties costs as much as one, in time and in memory. All vectors are [P],
-    the network's trainable parameters one after another.
+    So any number of penalties costs as much as one, in time and in memory. All vectors are [P], the
+    network's trainable parameters one after another.
     """
 
     weight: Tensor
     anchor: Tensor
     offset: Tensor
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
         super().__init__()
-        size, device = sum(p.numel() for p in parameters), parameters[0].device
-        self.register_buffer("weight", torch.zeros(size, device=device))
-        self.register_buffer("anchor", torch.zeros(size, device=device))
+        zeros = torch.zeros_like(parameters_to_vector(parameters))
+        self.register_buffer("weight", zeros)
+        self.register_buffer("anchor", zeros.clone())
         self.register_buffer("offset", torch.zeros(()))
 
-    def forward(self, parameters: Sequence[Tensor]) -> Tensor:
+    def forward(self, parameters: Iterable[Tensor]) -> Tensor:
         penalty: Tensor = _Penalty.apply(self.weight, self.anchor, *parameters)
         return penalty + self.offset
 
     @torch.no_grad()
     def add(self, weight: Tensor, theta: Tensor) -> None:
-        """One more penalty: Σᵢ weightᵢ (· − θᵢ)²."""
+        """Add the penalty Σᵢ weightᵢ (· − θᵢ)²."""
         total = self.weight + weight
-        share = torch.where(total > 0, weight / total, 1.0)  # of the new one in each spring
+        share = torch.where(total > 0, weight / total, 1.0)  # of the new penalty in each spring
         self.offset += (self.weight * share).dot((theta - self.anchor).square())
         self.anchor += share * (theta - self.anchor)
         self.weight.copy_(total)
 
     @torch.no_grad()
     def replace(self, weight: Tensor, theta: Tensor) -> None:
-        """Forget the earlier penalties: only Σᵢ weightᵢ (· − θᵢ)² is left."""
+        """Keep only the penalty Σᵢ weightᵢ (· − θᵢ)², and forget earlier ones."""
         self.weight.copy_(weight)
         self.anchor.copy_(theta)
         self.offset.zero_()
 
 
 class _Penalty(torch.autograd.Function):
-    """Σᵢ wᵢ (θᵢ − aᵢ)², its gradient 2 wᵢ (θᵢ − aᵢ) written out: autograd would go over the
-    parameters twice as often, and that is what the penalty costs."""
+    """Σᵢ wᵢ (θᵢ − aᵢ)², with its gradient 2 wᵢ (θᵢ − aᵢ) written out: autograd would read the
+    parameters twice as often, and the cost of the penalty is reading them."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, anchor: Tensor, *parameters: Tensor) -> Tensor:

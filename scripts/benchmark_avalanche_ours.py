@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import torch
-from benchmark import composed
+from composing import composed
+from synthetic_runs import begun
 
 from cl_runner.tracking.local import LocalFiles
-from cl_runner.tracking.progress import Progress
-from cl_runner.tracking.tracker import RunInfo, Trackers
 from cl_runner.training.loop import Training
 from cl_runner.training.run import build_strategy
 
@@ -35,13 +34,11 @@ COMMON = ["dataset=split_fashion_mnist", "model.widths=[256,128]", "epochs=1", "
 def main() -> None:
     """Print the seconds of training, consolidation and evaluation."""
     torch.set_num_threads(1)
-    settings = composed(*COMMON, *SETTINGS[sys.argv[1]])
+    settings, _ = composed(*COMMON, *SETTINGS[sys.argv[1]])
     strategy = build_strategy(settings)
     stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
-        trackers = Trackers([LocalFiles(Path(folder)), Progress()])
-        for tracker in trackers.trackers:
-            tracker.begin(RunInfo(Path(folder), {}, {}, [t.name for t in stream.tasks], 1))
+        trackers = begun(LocalFiles(Path(folder)), folder, [task.name for task in stream.tasks])
         training = Training(settings, stream, strategy, trackers, "benchmark")
         start = time.perf_counter()
         for task in stream.tasks[:3]:

@@ -1,0 +1,33 @@
+"""Values of settings as people write and order them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def in_order(value: Any) -> tuple[int, float, str]:
+    """A sort key: numbers by size, then everything else as text."""
+    return (0, float(value), "") if is_number(value) else (1, 0.0, shown(value))
+
+
+def shown(value: Any) -> str:
+    """A setting as it is typed."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

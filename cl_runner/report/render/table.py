@@ -1,0 +1,34 @@
+"""A table and its cells, before it is laid out as a page, Markdown, LaTeX or CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text, and the number that it is sorted by; a cell without one is sorted by its text."""
+
+    text: str
+    value: float | None = None
+
+    @classmethod
+    def number(cls, value: float | None, digits: str = "") -> Cell:
+        """A number in this format; a dash for None."""
+        return cls("–" if value is None else f"{value:{digits}}", value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, columns and rows, and notes on how to read them."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def numeric(self) -> list[bool]:
+        """For each column, whether it holds numbers."""
+        return [any(r[c].value is not None for r in self.rows) for c in range(len(self.columns))]

@@ -1,0 +1,68 @@
+"""Runs on random pictures, set up to the point at which training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from composing import composed
+
+from cl_runner.data.assemble import Cut, assemble
+from cl_runner.data.samples import Pixels
+from cl_runner.data.stream import Outline, Stream, Task
+from cl_runner.run_folder.checkpoint import Checkpoints
+from cl_runner.tracking.local import LocalFiles
+from cl_runner.tracking.progress import Progress
+from cl_runner.tracking.tracker import RunInfo, Trackers
+from cl_runner.training.loop import Training
+from cl_runner.training.run import build_strategy
+from cl_runner.training.saver import Saver
+from cl_runner.training.signals import Signals
+from cl_runner.training.state import Position
+
+MLP = ("model=mlp", "model.widths=[256,128]", "model.batch_norm=true", "optimizer=adam",
+       "batch_size=100")  # fmt: skip
+CNN = ("model=cnn", "optimizer=sgd", "optimizer.weight_decay=5e-4", "batch_size=64")
+SHAPE = (1, 28, 28)
+
+
+def synthetic(tasks: int, samples: int) -> Stream:
+    """Tasks of random 28 × 28 pictures of ten shared classes; only their number matters here."""
+    size = tasks * samples
+    images = torch.randint(0, 256, (size, *SHAPE), dtype=torch.uint8)
+    order = torch.arange(size)
+    cut = Cut(images, order % 10, order // samples, order)
+    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=0, flip=False, per_picture=False)
+    return assemble(_outline(tasks), cut, cut, pixels, scope="seen", seed=0, device="cpu")
+
+
+def _outline(tasks: int) -> Outline:
+    return Outline("domain_incremental", ["t"] * tasks, [list(range(10))] * tasks, SHAPE, 0)
+
+
+def training(stream: Stream, folder: str, *overrides: str) -> Training:
+    """A run on this stream for one epoch, with the local files and the progress bar on."""
+    settings, _ = composed(*overrides, "epochs=1")
+    dataset = type("Fixed", (), {"outline": lambda self, seed: _outline(1)})()
+    settings = replace(settings, dataset=dataset)
+    strategy = build_strategy(settings)
+    files = LocalFiles(Path(folder))
+    saver = Saver(Checkpoints(Path(folder), ""), settings.checkpoint, files, Signals())
+    trackers = begun(files, folder, ["t"])
+    return Training(settings, stream, strategy, trackers, "benchmark", saver)
+
+
+def begun(files: LocalFiles, folder: str, tasks: Sequence[str]) -> Trackers:
+    """The trackers of a run with these tasks: its local files and the progress bar."""
+    trackers = Trackers([files, Progress()])
+    for tracker in trackers.trackers:
+        tracker.begin(RunInfo(Path(folder), {}, {}, list(tasks), 1))
+    return trackers
+
+
+def again(run: Training, task: Task) -> None:
+    """All steps of the task, from its beginning."""
+    run.position = Position(task.index)
+    run.train(task)
