@@ -18,6 +18,8 @@ from optimizer_steps import optimizer_steps
 from running import NAMES, composed, final_state, logged, run_here, trained
 from tiny import tiny_network
 
+from cl_runner.data.batches import Batch
+from cl_runner.data.stream import Task
 from cl_runner.errors import Diverged, FolderInUse
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.lwf import LwF
@@ -406,15 +408,13 @@ def test_a_strategys_own_numbers_are_logged_as_means_since_the_last_line(tmp_pat
     lines = logged(tmp_path / "run")
     own = [line for line in lines if line["event"] == "strategy"]
     first = [line["values"] for line in own if line["task"] == 0]
-    steps = math.ceil(
-        json.loads((tmp_path / "run" / "results.json").read_text())["tasks"][0]["train"] / 30
-    )
+    plain = run_here(tmp_path / "plain", *FAST, "batch_size=30", "epochs=1", "log_every=3",
+                     "dataset.tasks=2")  # fmt: skip
+    steps = math.ceil(plain["tasks"][0]["train"] / 30)
     numbers = [range(start, min(start + 3, steps)) for start in range(0, steps, 3)]
     assert [values["number"] for values in first[:-1]] == [sum(n) / len(n) for n in numbers]
     assert [values.get("seldom") for values in first] == [5.0] + [None] * len(numbers)
     assert first[-1] == {"at_the_end": 0.0}
     assert [line["step"] for line in own][:1] == [3] and own[-1]["values"] == {"at_the_end": 1.0}
-    plain = run_here(tmp_path / "plain", *FAST, "batch_size=30", "epochs=1", "log_every=3",
-                     "dataset.tasks=2")  # fmt: skip
     assert [line for line in lines if line["event"] != "strategy"] == logged(tmp_path / "plain")
     assert plain["alarms"] == []
