@@ -156,9 +156,9 @@ def loop(overrides: list[str]) -> Ratio:
         plain = by_hand_network("model=cnn" in overrides)
         optimizer = ours.settings.optimizer(plain.parameters(), 0)
         size = ours.settings.batch_size
+        images, labels = task.train.raw, task.train.y
 
         def by_hand() -> None:
-            images, labels = task.train.images, task.train.labels
             for rows in torch.randperm(len(labels)).split(size):
                 x = images[rows].float().div_(127.5).sub_(1)
                 loss = F.cross_entropy(plain(x), labels[rows])
