@@ -56,7 +56,7 @@ def test_data_is_joined_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_device_has_no_memory_for_stays_with_the_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A device whose memory is asked for by its name; torch's own, of shapes alone, stands for it."""
+    """Torch's own device, of shapes alone, stands for one with a memory of its own."""
     (pictures,) = some(5)
     free = {"cpu": 0, "meta": 2 * pictures.nbytes}
     monkeypatch.setattr(machine, "free_memory", lambda device="cpu": free[device])

@@ -172,7 +172,10 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         ({"class_order": [0, 1, 2]}, "lists 3 classes"),
         ({"tasks": 4}, "numbered has 6"),
         ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one per task"),
-        ({"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]}, "the same number of classes"),
+        (
+            {"scenario": "domain_incremental", "classes_per_task": [1, 2, 3]},
+            "the same number of classes",
+        ),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_a_config_error(changed: dict, words: str) -> None:
