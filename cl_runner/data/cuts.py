@@ -125,7 +125,8 @@ class ByPermutation:
         orders = [torch.arange(pixels)]
         for t in range(1, self.tasks):
             orders.append(torch.randperm(pixels, generator=generator(seed, t, "permutation")))
-        train, test = in_views(splits, Rearranged(torch.stack(orders)), self.tasks)
+        view = Rearranged(torch.stack(orders), black=False)
+        train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
 
 

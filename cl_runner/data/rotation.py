@@ -18,7 +18,7 @@ from cl_runner.data.cuts import in_views
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
-from cl_runner.data.views import FIXED, Interpolated, Rearranged
+from cl_runner.data.views import BITS, Interpolated, Rearranged
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import generator
 
@@ -82,7 +82,7 @@ def rotations(
     black comes in from outside."""
     places = torch.stack([_where(angle, *size) for angle in angles])  # [T, P, 2]
     if interpolation == "nearest":
-        return Rearranged(_pixel(places.round(), size))
+        return Rearranged(_pixel(places.round(), size), black=True)
     corner = places.floor()
     near = places - corner  # [T, P, 2]: how far from the upper left of the four
     sources, weights = [], []
@@ -90,7 +90,7 @@ def rotations(
         step = torch.tensor([down, right])
         sources.append(_pixel(corner + step, size))
         share = torch.where(step == 1, near, 1 - near).prod(-1)
-        weights.append((share * FIXED).round().to(torch.int32))
+        weights.append((share * 2**BITS).round().to(torch.int32))
     return Interpolated(torch.stack(sources), torch.stack(weights))
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FIXED = 2**16
-"""One in the fixed-point weights of an interpolation, whose sums are exact in any order."""
+BITS = 16
+"""Behind the point of an interpolation's weights; sums of whole numbers are exact in any order."""
 
 
 class View(Protocol):
@@ -44,13 +44,14 @@ class Rearranged:
     """Each pixel is one of the stored ones, or black; the same in each colour."""
 
     sources: Tensor  # [T, P] int64: which pixel; P stands for black
+    black: bool  # whether there is any
 
     def __call__(self, stored: Tensor, tasks: Tensor) -> Tensor:
-        flat = F.pad(stored.flatten(2), [0, 1])
+        flat = F.pad(stored.flatten(2), [0, 1]) if self.black else stored.flatten(2)
         return _gathered(flat, _of_tasks(self.sources, tasks)).view(stored.shape)
 
     def to(self, device: str) -> Rearranged:
-        return Rearranged(self.sources.to(device))
+        return Rearranged(self.sources.to(device), self.black)
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,16 @@ class Interpolated:
     """Each pixel is a weighted mean of four stored ones, rounded; the same in each colour."""
 
     sources: Tensor  # [4, T, P] int64, as in `Rearranged`
-    weights: Tensor  # [4, T, P] int32, in units of 1 / FIXED
+    weights: Tensor  # [4, T, P] int32, in units of 2^-BITS
 
     def __call__(self, stored: Tensor, tasks: Tensor) -> Tensor:
         flat = F.pad(stored.flatten(2), [0, 1])
-        total = torch.full((*flat.shape[:2], flat.shape[2] - 1), FIXED // 2, device=flat.device)
+        half = torch.tensor(1 << (BITS - 1), dtype=torch.int32, device=flat.device)
+        total = half.expand(*flat.shape[:2], flat.shape[2] - 1).contiguous()
         for sources, weights in zip(self.sources, self.weights, strict=True):
             pixels = _gathered(flat, _of_tasks(sources, tasks))
             total += pixels * _of_tasks(weights, tasks)[:, None]
-        return (total // FIXED).to(stored.dtype).view(stored.shape)
+        return (total >> BITS).to(stored.dtype).view(stored.shape)
 
     def to(self, device: str) -> Interpolated:
         return Interpolated(self.sources.to(device), self.weights.to(device))
@@ -81,5 +83,5 @@ def _of_tasks(table: Tensor, tasks: Tensor) -> Tensor:
 
 
 def _gathered(flat: Tensor, sources: Tensor) -> Tensor:
-    """[B, C, P] from pixels [B, C, P + 1] by `sources` [B, P]."""
+    """[B, C, P] from pixels [B, C, P or P + 1] by `sources` [B, P]."""
     return flat.gather(2, sources[:, None].expand(-1, flat.shape[1], -1))
