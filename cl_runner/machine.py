@@ -36,6 +36,18 @@ def memory(device: str = "cpu") -> int:
         return total
 
 
+def free_memory(device: str = "cpu") -> int:
+    """Bytes that can be had now without taking them from others."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        return min(memory(), 1024 * free)
+    except (OSError, StopIteration):  # not Linux
+        return memory()
+
+
 def choose_device(device: str) -> str:
     """The device to run on. Raises ConfigError if it is not available."""
     if device == "auto":

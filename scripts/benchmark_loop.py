@@ -27,7 +27,7 @@ def loop(overrides: Sequence[str]) -> Ratio:
         size = ours.settings.batch_size
 
         def by_hand() -> None:
-            images, labels = task.train.images, task.train.labels
+            images, labels = task.train.raw, task.train.y
             for rows in torch.randperm(len(labels)).split(size):
                 x = images[rows].float().div_(127.5).sub_(1)
                 loss = F.cross_entropy(plain(x), labels[rows])

@@ -29,6 +29,8 @@ TINY = ("threads=1", "epochs=2", "batch_size=50", "model.widths=[16]", "log_ever
         "checkpoint.every_n_minutes=null")  # fmt: skip
 SCENARIOS = ("class_incremental", "task_incremental", "domain_incremental")
 LINES = ("experiment=regression", "dataset.samples=30")
+PERMUTED = ("dataset=permuted_mnist", "dataset.tasks=3",
+            "dataset.source={_target_:cl_runner.data.digits.Digits}")  # fmt: skip
 PHASE = "@PHASE@"
 """Stands for the class of a phase, whose module depends on the commit."""
 PHASES = (
@@ -47,6 +49,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
                                    "reset_optimizer=false", "dataset.scenario=task_incremental"),
     "kept AdamW, inserted layer": ("optimizer=adamw", "reset_optimizer=false", "strategy=lwf",
                                    "model.inserted_layer=random"),
+    "permutations": (*PERMUTED, "strategy=ewc"),
+    "permutations, joint": (*PERMUTED, "strategy=joint", "dataset.pixels.crop_padding=1",
+                            "dataset.pixels.flip=true"),
+    "permutations, class-incremental": (
+        *PERMUTED, "strategy=rehearsal", "dataset.scenario=class_incremental",
+        "dataset.validation_fraction=0.2"),
+    "rotations": ("dataset=rotated_mnist", *PERMUTED[1:]),
     "Nesterov": ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
     "rate per task": ("optimizer.lr=[0.01,0.001]", "epochs=[2,1]"),
     "cosine": ("lr_schedule=cosine_warm_restarts", "epochs=4", "clip_gradient=1.0"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from cl_runner.data.arrays import Rows, on
 from cl_runner.data.likelihood import Likelihood
 from cl_runner.data.samples import Preparation, Samples
 from cl_runner.data.stream import Outline, Scope, Stream, Task
+from cl_runner.data.views import View, Views
 from cl_runner.errors import ConfigError, DataError
 from cl_runner.machine import refuse_too_large
 from cl_runner.randomness import generator
@@ -19,11 +21,14 @@ from cl_runner.randomness import generator
 
 @dataclass(frozen=True)
 class Cut:
-    """Pictures with their task and their class in the stream; those of task −1 are left out."""
+    """Stored samples with their task and their class in the stream.
 
-    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
-    labels: Tensor  # [M] int64, as the stream numbers them; in regression the targets, float32
-    tasks: Tensor  # [M] int64
+    Either each sample belongs to one task, or every task has all of them, in its own view.
+    """
+
+    images: Rows  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, as the stream numbers them (with views: as the task does)
+    tasks: Tensor | View  # [M] int64, −1: left out
     groups: Tensor  # [M] int64: a group stays on one side of the validation split
 
 
@@ -43,16 +48,15 @@ def assemble(
     that holds out nothing of a task.
     """
     pixels = pixels.to(device)
-    training = _samples(train, pixels, device)
-    testing = _samples(test, pixels, device)
+    training, testing = (_stored(cut, outline, pixels, device) for cut in (train, test))
     ranges = outline.ranges()
     competing = _competing(outline, ranges, scope, device)
     ends = [classes.stop for classes in ranges]
     tasks, tests = [], []
     for index, classes in enumerate(ranges):
         old = max(ends[:index], default=0)
-        mine = torch.nonzero(train.tasks == index).flatten()
-        kept, held_out = _split(train, mine, outline.likelihood, outline.validation_fraction)
+        mine = _of_task(training, train, index)
+        kept, held_out = _split(mine, train.groups, outline.likelihood, outline.validation_fraction)
         task = Task(
             index=index,
             name=outline.names[index],
@@ -64,13 +68,13 @@ def assemble(
             candidates=_candidates(outline, ranges, index, scope),
             old_groups=_old_groups(outline, ranges[:index], old),
             competing=competing,
-            train=training[kept.to(device)],
-            validation=training[held_out.to(device)],
+            train=kept,
+            validation=held_out,
             seed=seed,
             likelihood=outline.likelihood,
         )
         tasks.append(task)
-        tests.append(testing[torch.nonzero(test.tasks == index).flatten().to(device)])
+        tests.append(_of_task(testing, test, index))
         _check_samples(task, "training", task.train)
         _check_samples(task, "test", tests[-1])
     if outline.validation_fraction > 0:
@@ -78,9 +82,20 @@ def assemble(
     return Stream(outline, tasks, tests)
 
 
-def _samples(cut: Cut, pixels: Preparation, device: str) -> Samples:
-    index = torch.arange(len(cut.labels), device=device)
-    return Samples(cut.images.to(device), cut.labels.to(device), index, pixels)
+def _stored(cut: Cut, outline: Outline, pixels: Preparation, device: str) -> Samples:
+    """All samples of the cut; where each task has a view of them, as the first task sees them."""
+    views = None
+    if not isinstance(cut.tasks, Tensor):
+        starts = torch.tensor([numbers.start for numbers in outline.ranges()])
+        views = Views(len(cut.labels), starts, cut.tasks).to(device)
+    rows = torch.arange(len(cut.labels), device=device)
+    return Samples(on(cut.images, device), cut.labels.to(device), rows, pixels, views)
+
+
+def _of_task(samples: Samples, cut: Cut, task: int) -> Samples:
+    if isinstance(cut.tasks, Tensor):
+        return samples[torch.nonzero(cut.tasks == task).flatten().to(samples.rows.device)]
+    return replace(samples, first=task * len(samples))
 
 
 def _candidates(outline: Outline, ranges: list[range], index: int, scope: Scope) -> range:
@@ -108,16 +123,17 @@ def _competing(outline: Outline, ranges: list[range], scope: Scope, device: str)
 
 
 def _split(
-    cut: Cut, index: Tensor, likelihood: Likelihood, fraction: float
-) -> tuple[Tensor, Tensor]:
+    samples: Samples, groups: Tensor, likelihood: Likelihood, fraction: float
+) -> tuple[Samples, Samples]:
     """Kept and held-out samples: whole groups, which make up `fraction` of each class.
 
-    The split does not depend on the seed, so runs with other seeds are selected on the same data.
+    groups: [M], of the stored samples. The split does not depend on the seed, so runs with other
+    seeds are selected on the same data.
     """
     if fraction == 0:
-        return index, index[:0]
-    held_out = torch.zeros(len(index), dtype=torch.bool)
-    labels, groups = likelihood.kinds(cut.labels[index]), cut.groups[index]
+        return samples, samples[:0]
+    held_out = torch.zeros(len(samples), dtype=torch.bool)
+    labels, groups = likelihood.kinds(samples.y).cpu(), groups[samples.rows.cpu()]
     for label in labels.unique().tolist():
         mine = labels == label
         names, sizes = groups[mine].unique(return_counts=True)
@@ -125,7 +141,8 @@ def _split(
         before = sizes[order].cumsum(0) - sizes[order]
         chosen = names[order][before < round(fraction * int(mine.sum()))]
         held_out |= mine & torch.isin(groups, chosen)
-    return index[~held_out], index[held_out]
+    held_out = held_out.to(samples.rows.device)
+    return samples[~held_out], samples[held_out]
 
 
 def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:

@@ -1,4 +1,4 @@
-"""Batches of in-memory tensors; order and augmentation are functions of position.
+"""Batches of tensors; order and augmentation are functions of position.
 
 Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
 [C, H, W] one picture.
@@ -38,10 +38,9 @@ def batches(
     """The batches of an epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
     position = (task.seed, task.index, epoch)
     order = torch.randperm(len(samples), generator=generator(*position, "order"))
-    shuffled = samples.index[order.to(samples.index.device)]
-    for step, rows in enumerate(shuffled.split(batch_size)):
-        if step >= first_step:
-            images = samples.images.index_select(0, rows)
-            x = samples.pixels.augmented(images, rows, *position)
-            y = samples.labels.index_select(0, rows)
-            yield Batch(x, y, task, (*position, step), rows, images)
+    parts = samples.index[order.to(samples.index.device)].split(batch_size)[first_step:]
+    for step, (ids, images) in enumerate(
+        zip(parts, samples.stored_each(parts), strict=True), start=first_step
+    ):
+        x = samples.pixels.augmented(images, ids, *position)
+        yield Batch(x, samples.targets(ids), task, (*position, step), ids, images)

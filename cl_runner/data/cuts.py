@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
+from math import prod
 from typing import Literal
 
 import torch
@@ -19,10 +20,12 @@ from cl_runner.config.setting_types import (
     at_task,
 )
 from cl_runner.config.targets import target
+from cl_runner.data.arrays import joined
 from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, Split, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
+from cl_runner.data.views import Rearranged, View
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
 from cl_runner.randomness import generator
@@ -116,20 +119,13 @@ class ByPermutation:
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
-        once = sum(split.images.nbytes for split in splits)
-        refuse_too_large("dataset.tasks", self.tasks, 2 * once * self.tasks)
-        train, test = (
-            _one_after_another([self._permuted(split, t, seed) for t in range(self.tasks)], outline)
-            for split in splits
-        )
+        pixels = prod(self.source.shape[1:])
+        orders = [torch.arange(pixels)]
+        for t in range(1, self.tasks):
+            orders.append(torch.randperm(pixels, generator=generator(seed, t, "permutation")))
+        view = Rearranged(torch.stack(orders), black=False)
+        train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
-
-    def _permuted(self, split: Split, task: int, seed: int) -> Split:
-        if task == 0:
-            return split
-        flat = split.images.flatten(2)
-        order = torch.randperm(flat.shape[-1], generator=generator(seed, task, "permutation"))
-        return Split(flat[:, :, order].view(split.images.shape), split.labels, split.groups)
 
 
 @target
@@ -170,11 +166,19 @@ def _one_after_another(splits: list[Split], outline: Outline) -> Cut:
     """Each split as a task, with its labels moved to the numbers that the stream gives them."""
     starts = [numbers.start for numbers in outline.ranges()]
     return Cut(
-        torch.cat([split.images for split in splits]),
+        joined([split.images for split in splits]),
         torch.cat([split.labels + start for split, start in zip(splits, starts, strict=True)]),
         torch.cat([torch.full_like(split.labels, t) for t, split in enumerate(splits)]),
         torch.cat([_groups(split) for split in splits]),
     )
+
+
+def in_views(splits: tuple[Split, Split], view: View, tasks: int) -> tuple[Cut, Cut]:
+    """Each task sees all samples of the split in its own way. Raises ConfigError for too many."""
+    # What grows is the class predicted of each test sample of each task so far after each task.
+    refuse_too_large("dataset.tasks", tasks, tasks * (tasks + 1) * len(splits[1].labels))
+    train, test = (Cut(each.images, each.labels, view, _groups(each)) for each in splits)
+    return train, test
 
 
 def _groups(split: Split) -> Tensor:

@@ -1,38 +1,52 @@
-"""Pictures in files, decoded once into one tensor, which is kept in a cache folder."""
+"""Pictures in files, decoded once into one file, which is kept in a cache folder."""
 
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from cl_runner.data.arrays import Rows, stored
 from cl_runner.errors import DataError
+
+PART = 1000
+"""Pictures that are decoded together."""
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def decoded(files: Sequence[str], size: int, name: str, opened: Callable[[str], Image]) -> Tensor:
+def decoded(files: Sequence[str], size: int, name: str, opened: Callable[[str], Image]) -> Rows:
     """[N, 3, size, size] uint8: the pictures in these files, in their order.
 
     opened: reads one file. The result is kept in $XDG_CACHE_HOME/cl_runner under `name` and a
     digest of the files' names, sizes and times. Raises DataError for a file that is missing or
     empty, and whatever `opened` raises.
     """
-    cached = _cache_file(files, f"{name}-{size}")
-    images = _from_cache(cached)
+    cached, shape = _cache_file(files, f"{name}-{size}"), (len(files), 3, size, size)
+    images = _from_cache(cached, shape)
     if images is None:
-        with ThreadPoolExecutor() as threads:
-            images = torch.stack(list(threads.map(lambda f: as_tensor(opened(f), size), files)))
-        _to_cache(cached, images)
+        _to_cache(cached, _in_parts(files, size, opened))
+        images = _from_cache(cached, shape)
+    if images is None:  # a run does not fail for lack of a cache
+        images = torch.cat(list(_in_parts(files, size, opened)))
     return images
+
+
+def _in_parts(files: Sequence[str], size: int, opened: Callable[[str], Image]) -> Iterator[Tensor]:
+    """The decoded pictures, so few at a time that there is memory for them."""
+    with ThreadPoolExecutor() as threads:
+        for start in range(0, len(files), PART):
+            part = files[start : start + PART]
+            yield torch.stack(list(threads.map(lambda f: as_tensor(opened(f), size), part)))
 
 
 def as_tensor(picture: Image, size: int) -> Tensor:
@@ -57,23 +71,27 @@ def _cache_file(files: Sequence[str], name: str) -> Path:
             raise DataError(f"data error: {file} is empty")
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cl_runner" / f"{name}-{digest.hexdigest()}.pt"
+    return Path(base) / "cl_runner" / f"{name}-{digest.hexdigest()}.uint8"
 
 
-def _from_cache(file: Path) -> Tensor | None:
+def _from_cache(file: Path, shape: tuple[int, ...]) -> Rows | None:
     try:
-        images = torch.load(file, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return stored(file, shape) if file.stat().st_size == prod(shape) else None
+    except OSError:
         return None
-    return images if isinstance(images, Tensor) else None
 
 
-def _to_cache(file: Path, images: Tensor) -> None:
+def _to_cache(file: Path, parts: Iterable[Tensor]) -> None:
     """Errors are ignored: a run works without a cache."""
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(images, part)
+        with part.open("wb") as content:
+            for images in parts:
+                content.write(images.numpy().data)
+            content.flush()
+            os.fsync(content.fileno())  # its size alone says whether it is whole
         os.replace(part, file)
-    except (OSError, RuntimeError):
-        part.unlink(missing_ok=True)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

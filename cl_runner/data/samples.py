@@ -1,6 +1,6 @@
 """Samples of a stream as tensors, and how they are prepared for the network.
 
-Shapes: M pictures of the whole stream, N samples of a part of it, B samples of a batch,
+Shapes: M stored pictures of the whole stream, N samples of a part of it, B samples of a batch,
 [C, H, W] one picture.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from cl_runner.config.setting_types import NonNegativeInt, Positive, Real
 from cl_runner.config.targets import target
+from cl_runner.data.arrays import OutOfCore, Rows, ahead
+from cl_runner.data.views import Views
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import Key, draws, seed_of
 
@@ -117,26 +119,56 @@ def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of a stream, as an index into its pictures: parts and unions copy nothing."""
+    """Some samples of a stream, as an index into what is stored: parts and unions copy nothing.
 
-    images: Tensor  # [M, C, H, W] uint8; in regression the inputs, float32
-    labels: Tensor  # [M] int64, as the stream numbers them; in regression the targets, float32
-    index: Tensor  # [N] int64
+    The id of a sample is the row in which it is stored. If each task has its own view of all rows,
+    ids continue from task to task (see `Views`), and all tasks share one tensor of rows.
+    """
+
+    images: Rows  # [M, C, H, W] uint8; in regression the inputs, float32
+    labels: Tensor  # [M] int64, as the stream numbers them; in regression float32
+    rows: Tensor  # [N] int64
     pixels: Preparation
+    views: Views | None = None
+    first: int = 0  # the id of row 0
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.rows)
 
     def __getitem__(self, rows: Tensor | slice) -> Samples:
-        return replace(self, index=self.index[rows])
+        return replace(self, rows=self.rows[rows])
 
     def __add__(self, other: Samples) -> Samples:
-        return replace(self, index=torch.cat([self.index, other.index]))
+        return replace(self, rows=torch.cat([self.index, other.index]), first=0)
+
+    @property
+    def index(self) -> Tensor:
+        """[N] int64, the ids."""
+        return self.rows if self.first == 0 else self.rows + self.first
+
+    def stored(self, ids: Tensor) -> Tensor:
+        """[B, C, H, W], as the tasks of these ids see what is stored, before normalisation."""
+        if self.views is None:
+            return self.images.index_select(0, ids)
+        stored = self.images.index_select(0, ids % self.views.stored)
+        return self.views.view(stored, ids // self.views.stored)
+
+    def targets(self, ids: Tensor) -> Tensor:
+        """[B], of these ids."""
+        if self.views is None:
+            return self.labels.index_select(0, ids)
+        labels = self.labels.index_select(0, ids % self.views.stored)
+        return labels + self.views.starts[ids // self.views.stored]
+
+    def stored_each(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """`stored` of each of these ids in turn, the next ones read ahead if not in memory."""
+        ahead_of_use = isinstance(self.images, OutOfCore)
+        return ahead(self.stored, parts) if ahead_of_use else map(self.stored, parts)
 
     @property
     def raw(self) -> Tensor:
-        """[N, C, H, W] as stored: uint8; in regression float32."""
-        return self.images[self.index]
+        """[N, C, H, W], before normalisation: uint8, in regression float32."""
+        return self.stored(self.index)
 
     @property
     def x(self) -> Tensor:
@@ -146,7 +178,7 @@ class Samples:
     @property
     def y(self) -> Tensor:
         """[N] int64; in regression float32."""
-        return self.labels[self.index]
+        return self.targets(self.index)
 
     def chunks(self, size: int) -> Iterator[Samples]:
         """The samples in order, `size` at a time, for passes that do not train."""
@@ -154,9 +186,10 @@ class Samples:
 
 
 def digest_of(*parts: Samples) -> str:
-    """SHA-256 of these samples and their labels as stored, in their order."""
+    """SHA-256 of these samples and their labels, not normalised, in their order."""
     digest = hashlib.sha256()
     for samples in parts:
-        for tensor in (samples.raw, samples.y):
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        for chunk in samples.chunks(1000):
+            digest.update(chunk.raw.cpu().contiguous().numpy().data)
+        digest.update(samples.y.cpu().contiguous().numpy().data)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cl_runner.data.arrays import Rows
 from cl_runner.errors import DataError
 
 
@@ -17,7 +18,7 @@ from cl_runner.errors import DataError
 class Split:
     """The training or the test part of a data set."""
 
-    images: Tensor  # [N, C, H, W] uint8
+    images: Rows  # [N, C, H, W] uint8
     labels: Tensor  # [N] int64, 0 … classes − 1 as the data set numbers them
     groups: Tensor | None = None  # [N] int64: similar samples, to be kept on one side of a split
 
@@ -40,9 +41,10 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
         where = f"data error: {source.name}, {kind} split: "
         if len(split.images) != len(split.labels):
             raise DataError(f"{where}{len(split.images)} pictures but {len(split.labels)} labels")
-        if split.images.is_floating_point() and not torch.isfinite(split.images).all():
-            first = int(torch.nonzero(~torch.isfinite(split.images.flatten(1)).all(1))[0])
-            raise DataError(f"{where}picture {first} has a pixel that is not finite")
+        if isinstance(split.images, Tensor) and split.images.is_floating_point():
+            wrong = torch.nonzero(~torch.isfinite(split.images.flatten(1)).all(1)).flatten()
+            if len(wrong) > 0:
+                raise DataError(f"{where}picture {int(wrong[0])} has a pixel that is not finite")
         if split.images.dtype != torch.uint8 or tuple(split.images.shape[1:]) != source.shape:
             raise DataError(
                 f"{where}pictures are {split.images.dtype} {list(split.images.shape[1:])}, "

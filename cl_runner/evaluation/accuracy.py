@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.evaluation.predict import Predictions, predict
 from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
+
+OWN = "_task_il"
+"""Ends the name of predictions among the task's own classes."""
 
 
 class Accuracy(Evaluator):
@@ -29,7 +33,29 @@ class Accuracy(Evaluator):
         self.among_own: Matrix = []
         self.untrained: list[float] = []
         self.before: list[float | None] = []
-        self.predictions: dict[str, Tensor] = {}  # class numbers, for each element of the matrices
+        self.predictions: dict[str, Tensor] = {}  # after each task on each so far, class numbers
+        # One block for all of them: small ones made between large ones that are freed would
+        # leave a heap of holes, several times as large. Untouched memory takes none.
+        so_far = accumulate(len(samples) for samples in self.test)
+        kind = torch.uint8 if self.outline.classes <= 256 else torch.int16
+        self.room = torch.zeros(sum(so_far) * (1 if self.outline.shared else 2), dtype=kind)
+        self.used = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the block what is used."""
+        used = self.room[: self.used].clone()
+        predictions = {
+            key: used[value.storage_offset() :][: len(value)]
+            for key, value in self.predictions.items()
+        }
+        return super().state_dict() | {"predictions": predictions}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.predictions, self.used = {}, 0
+        for key, seen in state["predictions"].items():
+            if not key.endswith(OWN):
+                self._keep(key, seen, state["predictions"][key + OWN])
 
     def on(self, strategy: Strategy, samples: Samples, tested: Task, learned: Task) -> float:
         return self._accuracy(predict(strategy, samples, tested, learned.seen))
@@ -48,15 +74,19 @@ class Accuracy(Evaluator):
         return self.add_point(task, row)
 
     def after_task(self, strategy: Strategy, task: Task) -> list[float]:
-        row = [predict(strategy, self.test[t.index], t, task.seen) for t in self.so_far(task)]
-        for number, result in enumerate(row, start=1):
+        """A row of each matrix; returns the accuracies by the scenario's own rule."""
+        row, among_seen, among_own = [], [], []
+        for number, tested in enumerate(self.so_far(task), start=1):
+            result = predict(strategy, self.test[tested.index], tested, task.seen)
             key = f"after_task_{task.index + 1}_on_task_{number}"
-            self.predictions[key] = _compact(result.among_seen)
-            self.predictions[f"{key}_task_il"] = _compact(result.among_own)
-        self.among_seen.append(self.padded([r.accuracy for r in row]))
-        self.among_own.append(self.padded([r.accuracy_task_il for r in row]))
+            self._keep(key, result.among_seen, result.among_own)
+            row.append(self._accuracy(result))
+            among_seen.append(result.accuracy)
+            among_own.append(result.accuracy_task_il)
+        self.among_seen.append(self.padded(among_seen))
+        self.among_own.append(self.padded(among_own))
         self.add_validation_row(strategy, task)
-        return self.add_point(task, [self._accuracy(r) for r in row])
+        return self.add_point(task, row)
 
     def results(self, reference: Matrix | None) -> dict[str, Any]:
         return {
@@ -72,16 +102,22 @@ class Accuracy(Evaluator):
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         labels = {
-            f"labels_of_task_{number}": _compact(samples.y)
+            f"labels_of_task_{number}": samples.y.cpu()
             for number, samples in enumerate(self.test, start=1)
         }
-        return {key: value.numpy() for key, value in (labels | self.predictions).items()}
+        found = labels | self.predictions
+        return {key: value.to(torch.int16).numpy() for key, value in found.items()}
+
+    def _keep(self, key: str, seen: Tensor, own: Tensor) -> None:
+        """Where tasks share classes, a task's own are all: held once."""
+        self.predictions[key] = kept = self._put(seen)
+        self.predictions[key + OWN] = kept if self.outline.shared else self._put(own)
+
+    def _put(self, classes: Tensor) -> Tensor:
+        place = self.room[self.used : self.used + len(classes)]
+        self.used += len(classes)
+        return place.copy_(classes)
 
     def _accuracy(self, predictions: Predictions) -> float:
         own = self.outline.matrix == "accuracy_task_il"
         return predictions.accuracy_task_il if own else predictions.accuracy
-
-
-def _compact(classes: Tensor) -> Tensor:
-    """Class numbers in two bytes each: a run of many tasks stores very many of them."""
-    return classes.to("cpu", torch.int16)

@@ -111,6 +111,28 @@ def test_traffic_signs_are_decoded_once(signs: Path) -> None:
     assert torch.equal(again.images, train.images)
 
 
+@pytest.mark.parametrize("size", [0, 1, 3 * 32 * 32, -1, 3 * 32 * 32 * 8 + 1])
+def test_a_cache_that_is_not_whole_is_made_again(signs: Path, size: int) -> None:
+    """Of no byte, cut anywhere, or longer."""
+    good = gtsrb.GTSRB().load(str(signs))[0].images
+    caches = sorted((signs / "cache").rglob("*.uint8"), key=lambda file: file.stat().st_size)
+    whole = caches[-1].read_bytes()
+    caches[-1].write_bytes(whole[:size] if size < len(whole) else whole + b"\0")
+    assert torch.equal(gtsrb.GTSRB().load(str(signs))[0].images, good)
+    assert caches[-1].read_bytes() == whole
+    assert len([file for file in (signs / "cache").rglob("*") if file.is_file()]) == 2
+
+
+def test_pictures_are_read_where_no_cache_can_be_kept(
+    signs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = gtsrb.GTSRB().load(str(signs))[0].images
+    (signs / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(signs / "a file"))
+    monkeypatch.setattr(pictures, "PART", 3)  # the last part is smaller
+    assert torch.equal(gtsrb.GTSRB().load(str(signs))[0].images, good)
+
+
 def test_a_changed_picture_is_not_taken_from_the_cache(signs: Path) -> None:
     gtsrb.GTSRB().load(str(signs))
     path = signs / "gtsrb" / "GTSRB" / "Training" / "00000" / "00000_00000.ppm"

@@ -128,6 +128,45 @@ def test_a_perfect_oracle_scores_one_on_every_task(scenario: str) -> None:
     assert metrics["average_accuracy"] == 1 and metrics["forgetting"] == 0
 
 
+@pytest.mark.parametrize("scenario", ["class_incremental", "domain_incremental"])
+def test_predictions_go_through_a_saved_state(scenario: str) -> None:
+    """After each task another evaluator takes over; all are there in the end, as classes."""
+    stream = tiny_stream(scenario)
+    network = tiny_network(2 if scenario == "domain_incremental" else 6)
+    whole, taken_over = Accuracy(stream), Accuracy(stream)
+    expected = {}
+    for task in stream.tasks:
+        network.grow(task)
+        whole.after_task(Finetune(network), task)
+        taken_over.after_task(Finetune(network), task)
+        for number, tested in enumerate(stream.tasks[: task.index + 1], start=1):
+            each = predict(Finetune(network), stream.test[tested.index], tested, task.seen)
+            key = f"after_task_{task.index + 1}_on_task_{number}"
+            expected |= {key: each.among_seen, f"{key}_task_il": each.among_own}
+        file = io.BytesIO()
+        torch.save(taken_over.state_dict(), file)
+        assert len(file.getvalue()) < 30_000  # of the block what is used
+        file.seek(0)
+        taken_over = Accuracy(stream)
+        taken_over.load_state_dict(torch.load(file, weights_only=True))
+    for number, test in enumerate(stream.test, start=1):
+        expected[f"labels_of_task_{number}"] = test.y
+    for evaluator in (whole, taken_over):
+        found = evaluator.arrays()
+        assert found.keys() == expected.keys()
+        for key, values in expected.items():
+            assert found[key].dtype == "int16" and found[key].tolist() == values.tolist(), key
+
+
+def test_class_numbers_that_do_not_fit_in_a_byte_are_kept() -> None:
+    stream = tiny_stream(tasks=150, samples=2)
+    evaluator = Accuracy(stream)
+    answers = Oracle(stream, lambda y: 0)
+    answers.predict = lambda x: torch.eye(300)[299].expand(len(x), -1)
+    evaluator.after_task(answers, stream.tasks[149])
+    assert set(evaluator.arrays()["after_task_150_on_task_1"].tolist()) == {299}
+
+
 def test_class_and_task_incremental_accuracy_come_from_the_same_scores() -> None:
     stream = tiny_stream()
     # The right class within its pair is second best; a class of another task wins overall.

@@ -138,7 +138,7 @@ class Memory(nn.Module):
 
     def among(self, train: Samples) -> Samples:
         """The same as samples of the stream, for training on them together with a task's."""
-        return replace(train, index=self.index[: self.stored])
+        return replace(train, rows=self.index[: self.stored], first=0)
 
     def learn(
         self,

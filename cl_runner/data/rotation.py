@@ -1,0 +1,113 @@
+"""Tasks that turn the pictures of one data set, each by another angle.
+
+Shapes: T tasks, P = H · W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cl_runner.config.setting_types import DataRoot, Fraction, NonEmpty, Real, TaskCount
+from cl_runner.config.targets import target
+from cl_runner.data.assemble import assemble
+from cl_runner.data.cuts import in_views
+from cl_runner.data.samples import Pixels
+from cl_runner.data.source import Source, read
+from cl_runner.data.stream import Outline, Scenario, Scope, Stream
+from cl_runner.data.views import BITS, Interpolated, Rearranged
+from cl_runner.errors import ConfigError
+from cl_runner.randomness import generator
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+@target
+class ByRotation:
+    """One data set; each task shows all classes, turned by another angle about the middle.
+
+    `angles`, in degrees and counter-clockwise, is a list with one a task, or `random`: the first
+    task shows the pictures as they are, each other one turns them by an angle drawn uniformly
+    from 0 to 180 (rotated MNIST, Lopez-Paz & Ranzato 2017). Corners that come in are black.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        root: DataRoot,
+        scenario: Scenario,
+        tasks: TaskCount,
+        # Not PerTask: an angle for each, and the last one does not repeat.
+        angles: Literal["random"] | NonEmpty[Real],
+        interpolation: Interpolation,
+        validation_fraction: Fraction,
+        pixels: Pixels,
+    ) -> None:
+        self.source, self.root, self.tasks = source, root, tasks
+        self.pixels = pixels.fitting(source.shape)
+        self.scenario, self.validation_fraction = scenario, validation_fraction
+        if isinstance(angles, list) and len(angles) != tasks:
+            allowed = f"has {len(angles)} values for {tasks} tasks; give one per task, or random"
+            raise ConfigError.of("angles", angles, allowed)
+        self.angles, self.interpolation = angles, interpolation
+
+    def outline(self, seed: int) -> Outline:
+        names = [f"turned by {angle:.4g}°" if angle else "as they are" for angle in self._of(seed)]
+        labels = [list(range(self.source.classes))] * self.tasks
+        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+
+    def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
+        outline = self.outline(seed)
+        splits = read(self.source, self.root)
+        view = rotations(self._of(seed), self.source.shape[1:], self.interpolation)
+        train, test = in_views(splits, view, self.tasks)
+        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+
+    def _of(self, seed: int) -> list[float]:
+        """The angle of each task."""
+        if isinstance(self.angles, list):
+            return self.angles
+        drawn = (torch.rand(1, generator=generator(seed, t, "angle")) for t in range(1, self.tasks))
+        return [0.0, *(180 * angle.item() for angle in drawn)]
+
+
+def rotations(
+    angles: Sequence[float], size: tuple[int, int], interpolation: Interpolation
+) -> Rearranged | Interpolated:
+    """Pictures of this height and width turned by degrees, counter-clockwise, about their centre;
+    black comes in from outside."""
+    places = torch.stack([_where(angle, *size) for angle in angles])  # [T, P, 2]
+    if interpolation == "nearest":
+        return Rearranged(_pixel(places.round(), size), black=True)
+    corner = places.floor()
+    near = places - corner  # [T, P, 2]: how far from the upper left of the four
+    sources, weights = [], []
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        step = torch.tensor([down, right])
+        sources.append(_pixel(corner + step, size))
+        share = torch.where(step == 1, near, 1 - near).prod(-1)
+        weights.append((share * 2**BITS).round().to(torch.int32))
+    return Interpolated(torch.stack(sources), torch.stack(weights))
+
+
+def _where(angle: float, height: int, width: int) -> Tensor:
+    """[P, 2] float64: row and column of the stored picture that each pixel shows."""
+    turn = torch.deg2rad(torch.tensor(angle, dtype=torch.float64))
+    middle = torch.tensor([height - 1, width - 1], dtype=torch.float64) / 2
+    rows, columns = torch.arange(height), torch.arange(width)
+    y, x = (torch.cartesian_prod(rows, columns) - middle).T
+    places = torch.stack([y * turn.cos() + x * turn.sin(), x * turn.cos() - y * turn.sin()], 1)
+    # Rounding must not decide between two pixels where a quarter turn hits one exactly.
+    return (places + middle).mul(2**20).round().div(2**20)
+
+
+def _pixel(places: Tensor, size: tuple[int, int]) -> Tensor:
+    """[..., 2] whole rows and columns → [...] the number of the pixel, P outside the picture."""
+    row, column = places.long().unbind(-1)
+    height, width = size
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return torch.where(inside, row * width + column, height * width)
