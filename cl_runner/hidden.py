@@ -15,7 +15,6 @@ WORD = re.compile(r"<env:\w+>|<masked:[0-9a-f]{8}>")
 SHORTEST_SECRET = 4
 """In characters: shorter ones are common words, and would be masked in any text."""
 ROUNDS = 100_000
-_NUMBER = re.compile(r"[-+.\de_]+|true|false|null", re.IGNORECASE)
 _REFERENCE = re.compile(r"(['\"]?)\$\{oc\.env:\s*\w+\}\1")
 
 
@@ -70,9 +69,20 @@ def names_one(override: str) -> bool:
     """Whether an override sets a secret: by its key, or by one inside a value such as `{token: …}`.
     Numbers are not secrets (`num_tokens=5`), nor are names of environment variables."""
     key, given, value = override.partition("=")
-    if not given or _NUMBER.fullmatch(value) or _REFERENCE.fullmatch(value):
+    if not given or _is_number(value) or _REFERENCE.fullmatch(value):
         return False
     return is_secret(override if "{" in value else key)
+
+
+def _is_number(value: str) -> bool:
+    """Whether Hydra reads it as a number, a truth value or null. `1234-5678` is text."""
+    if value.lower() in ("true", "false", "null"):
+        return True
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def masked(text: str, masks: dict[str, str]) -> str:

@@ -50,13 +50,18 @@ def held(file: Path, waiting: Callable[[], object] | None = None) -> Iterator[No
 def is_held(file: Path) -> bool:
     """Whether some process holds this lock now, other than one that also only asks."""
     try:
-        with FileIO(file) as opened:
+        with FileIO(file, opener=_without_waiting) as opened:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
     return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe, which someone else may have put there, would wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _create(path: str, flags: int) -> int:

@@ -50,8 +50,9 @@ def main() -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(config: DictConfig) -> float:
-    """One job: a single run, or one of a sweep. Returns what a sweeper maximises."""
+def _hydra_main(config: DictConfig) -> float | None:
+    """One job: a single run, or one of a sweep. Returns what another sweeper may maximise: the mean
+    on held-out training samples after the last task (minus the error, in regression), or None."""
     terminal.never_fail()  # a launcher's worker does not go through `main`
     job = HydraConfig.get()
     try:
@@ -73,7 +74,8 @@ def _hydra_main(config: DictConfig) -> float:
         from cl_runner.tracking.local import write_status
 
         folder = Path(config.output_root) / config.name  # given by its sweep
-        if not (folder / "status.json").exists():  # an existing run stays as it is
+        begun = (folder / "config.yaml").exists()  # an existing run stays as it is
+        if not begun and not folder.is_symlink():
             write_status(folder, "failed", {}, error, masks)
         # The sweep's other jobs still run. Some launchers write this error to their files.
         raise RunError(masked(str(error), masks)) from None
@@ -86,7 +88,7 @@ def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
         terminal.end(masked(shown, masks).rstrip(), 1)
 
 
-def _job(config: DictConfig, job: HydraConf) -> float:
+def _job(config: DictConfig, job: HydraConf) -> float | None:
     given = {key_of(override) for override in _overrides(job)}
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
@@ -117,7 +119,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
             masks=masking.masks(config),
         )
     print(summary(results, folder))
-    return results.score
+    return results.objective
 
 
 def _overrides(job: HydraConf) -> list[str]:
@@ -145,12 +147,11 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
     """The folder of this run, existing or not. Raises ConfigError for an impossible path."""
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
-    if job.mode == RunMode.MULTIRUN:
-        return folder
+    alone = job.mode == RunMode.RUN  # the folder of a sweep's job is given by its sweep
     try:
-        if settings.resume not in (None, "auto"):
+        if alone and settings.resume not in (None, "auto"):
             folder = Path(settings.resume).absolute()
-        elif settings.resume == "auto":
+        elif alone and settings.resume == "auto":
             folder = resume.find(root, written) or folder
         links = stat.S_ISLNK(os.lstat(folder).st_mode)
     except (FileNotFoundError, NotADirectoryError):

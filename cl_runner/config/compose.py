@@ -31,7 +31,11 @@ def trust(config: DictConfig, given: Set[str]) -> None:
         raise ConfigError.of("trusted_targets", config.trusted_targets, allowed)
     if os.getcwd() not in sys.path:  # where the user's own package may be
         sys.path.append(os.getcwd())
-    targets.trust(map(str, config.trusted_targets))
+    packages = OmegaConf.to_container(config)["trusted_targets"]  # type: ignore[index, call-overload]
+    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
+        allowed = "must be a list of packages"
+        raise ConfigError.of("trusted_targets", packages, allowed, "trusted_targets=[mine]")
+    targets.trust(packages)
 
 
 def from_hydra(error: Exception) -> ConfigError:

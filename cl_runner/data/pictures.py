@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ from cl_runner.errors import DataError
 
 PART = 1000
 """Pictures that are decoded together."""
+BLOCK = 2**20
+"""Bytes that are read at a time."""
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,8 +77,19 @@ def _cache_file(files: Sequence[str], name: str) -> Path:
 
 
 def _from_cache(file: Path, shape: tuple[int, ...]) -> Rows | None:
+    """None unless the file holds so many pixels and, behind them, their SHA-256."""
+    size = prod(shape)
     try:
-        return stored(file, shape) if file.stat().st_size == prod(shape) else None
+        if file.stat().st_size != size + sha256().digest_size:
+            return None
+        with file.open("rb") as content:
+            digest, left = sha256(), size
+            while left:
+                block = content.read(min(left, BLOCK))
+                digest.update(block)
+                left -= len(block)
+            whole = content.read() == digest.digest()
+        return stored(file, shape) if whole else None
     except OSError:
         return None
 
@@ -87,10 +100,11 @@ def _to_cache(file: Path, parts: Iterable[Tensor]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as content:
+            digest = sha256()
             for images in parts:
+                digest.update(images.numpy().data)
                 content.write(images.numpy().data)
-            content.flush()
-            os.fsync(content.fileno())  # its size alone says whether it is whole
+            content.write(digest.digest())
         os.replace(part, file)
     except OSError:
         with suppress(OSError):

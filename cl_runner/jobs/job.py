@@ -55,19 +55,22 @@ def jobs_of(
     varying = varied_keys(points)
     jobs: dict[str, Job] = {}
     for point, config in zip(points, configs, strict=True):
-        digest = settings_digest(config)[:8]
+        digest = settings_digest(config)
         if digest in jobs:
             continue
+        short = digest[:8]
+        if any(other.startswith(short) for other in jobs):
+            short = digest[:16]
         values = dict(override.partition("=")[::2] for override in shown(point))
         varied = {key: values[key] for key in varying if key in values}
-        place = job_folder(folder, len(jobs), title, digest)
+        place = job_folder(folder, len(jobs), title, short)
         jobs[digest] = Job(place, varied, point, config)
     return list(jobs.values())
 
 
 def job_folder(folder: Path, number: int, title: str, digest: str) -> Path:
     """The job's folder below that of the sweep: the existing one for these settings, or a new one.
-    digest: 8 characters of the settings' digest."""
+    digest: the first characters of the settings' digest."""
     new = folder / f"{number:03}_{plain_name(title)}_{digest}"
     return min(folder.glob(f"*_{digest}"), default=new)
 

@@ -117,6 +117,8 @@ def loaded(archive: bytes) -> State:
 def unpacked(file: Path) -> tuple[dict[str, Any], bytes]:
     """Manifest and archive of a checkpoint file. Raises Unusable if the file is not whole."""
     try:
+        if not file.is_file():  # reading a pipe could wait for ever
+            raise Unusable("is not a regular file")
         stated, _, rest = file.read_bytes().partition(b"\n")
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from None

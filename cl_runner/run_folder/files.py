@@ -66,13 +66,15 @@ def make(folder: Path) -> None:
 
 
 def refuse_links(*paths: Path) -> None:
-    """Raise StorageError if one is a link: the folder may come from someone else, and we would
-    write somewhere else."""
+    """Raise StorageError if one is a link, or a pipe or the like: the folder may come from someone
+    else, and we would write somewhere else, or wait for ever."""
     for path in paths:
         if path.is_symlink():
             raise StorageError(
                 f"storage error: {path} is a symbolic link, which could point anywhere"
             )
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise StorageError(f"storage error: {path} is neither a file nor a folder; remove it")
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class Sweep(Sweeper):
         jobs = math.prod(map(len, values.values()))
         overrides.refuse_too_many(longest, typed.get(longest, ""), jobs, MOST)
         for key, words in values.items():
-            if len(words) > 1 and not traits(key).changes_results:
+            if len(words) > 1 and not traits(key_of(key)).changes_results:
                 allowed = "does not change results, so it takes one value for all jobs"
                 raise ConfigError.of(key, typed[key], allowed)
         return [list(point) for point in product(*values.values())]

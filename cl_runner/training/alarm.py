@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from cl_runner.data.stream import Task
 
+MOST = torch.finfo(torch.float32).max
+"""A norm may overflow where no gradient does."""
 UNITS = 64  # of ε, relative to the largest gradient: what is smaller may be rounding
 
 
@@ -54,7 +56,8 @@ class Watch:
         if self.task.first or all(self.share(name) > self.least for name in terms):
             return
         for name, term in terms.items():
-            self.largest[name] = max(self.largest.get(name, 0.0), _norm(term, learning))
+            norm = min(_norm(term, learning), MOST)
+            self.largest[name] = max(self.largest.get(name, 0.0), norm)
 
     def after_step(self) -> None:
         """Look at the weights after the optimizer's step."""

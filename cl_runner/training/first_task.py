@@ -14,9 +14,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from cl_runner import lock
@@ -67,7 +68,8 @@ class FirstTask:
             "seed": training.settings.seed,
             # The samples of the first task for training, and for evaluation within it.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
-            "code": _digest_of_code(),
+            "code": digest_of_files(sorted(HERE.rglob("*.py"))),
+            "own code": digest_of_files(own_code(self.config)),
             # The code itself counts, not the commit it comes from.
             "environment": training.environment | {"git": None},
         }
@@ -144,7 +146,39 @@ def _read(entry: Path) -> State | None:
     return saved
 
 
-@cache
-def _digest_of_code() -> str:
-    files = sorted(HERE.rglob("*.py"))
+def own_code(config: Config) -> list[Path]:
+    """The Python files of the user's packages that the settings name, and modules beside them."""
+    roots = {path.partition(".")[0] for path in _targets(config)} - {"cl_runner"}
+    files: set[Path] = set()
+    for root in roots & sys.modules.keys():
+        file = Path(sys.modules[root].__file__ or "")
+        package = file.parent if file.name == "__init__.py" else None
+        if package is not None:
+            files |= set(package.rglob("*.py"))
+        beside = package.parent if package is not None else file.parent
+        if "site-packages" not in beside.parts:
+            files |= {path for path in _loaded() if beside in path.parents}
+    return sorted(files)
+
+
+def _targets(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(path := node.get("_target_"), str):
+            yield path
+        for below in node.values():
+            yield from _targets(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _targets(below)
+
+
+def _loaded() -> Iterator[Path]:
+    """The files of all modules that are imported."""
+    for module in list(sys.modules.values()):
+        if file := getattr(module, "__file__", None):
+            yield Path(file)
+
+
+def digest_of_files(files: Sequence[Path]) -> str:
+    """SHA-256 of their contents, one after another."""
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -43,6 +43,8 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
         shape = parameters[number].shape
         tensors = {key: value for key, value in kept.items() if value is not None}
         names = {"momentum_buffer"} if "momentum_buffer" in kept else ADAM
+        if "max_exp_avg_sq" in kept and optimizer.defaults.get("amsgrad"):
+            names = names | {"max_exp_avg_sq"}
         if kept.keys() != names or any(
             value.shape != (() if key == "step" else shape) for key, value in tensors.items()
         ):

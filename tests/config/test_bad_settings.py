@@ -25,7 +25,7 @@ OPTION = "must be the name of an option. Hint: known are "
 
 OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folder
     (["model=null"], "model=null", OPTION + "cnn, cnn_leaky, mlp, resnet18"),
-    (["strategy=5"], "strategy=5", OPTION + "ewc"),
+    (["strategy=5"], "strategy=5", OPTION + "agem, derpp, ewc"),
     (["experiment=null"], "experiment=null", OPTION),
     (["tracker=true"], "tracker=true", OPTION + "local, wandb"),
     (["optimizer=[1]"], "optimizer=[1]", OPTION + "adam"),
@@ -58,6 +58,9 @@ OF_ONE = [  # each of the wrong type, or out of range
     (["dataset=mnist_to_fashion", "dataset.sources=[]"], "dataset.sources=[]", "must be a list"),
     (["checkpoint=null"], "checkpoint=null", "that builds a Schedule"),
     (["trusted_targets=null"], "trusted_targets=null", "must be a list"),
+    (["trusted_targets=3"], "trusted_targets=3", "must be a list of packages"),
+    (["trusted_targets=mine"], "trusted_targets=mine", "must be a list of packages"),
+    (["trusted_targets=[3]"], "trusted_targets=[3]", "must be a list of packages"),
     (["output_root="], "output_root=", "must be text that names a folder"),
     (["device=meta"], "device=meta", "auto, cpu, cuda, cuda:1 or mps"),
     (["later_phases=" + PHASE], "later_phases={'_target_'…", "must be a list, each a node"),

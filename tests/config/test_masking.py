@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cl_runner.config.masking import as_written, kept_overrides, masks, shown
-from cl_runner.hidden import masked, word_for
+from cl_runner.hidden import masked, names_one, word_for
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2")
 HERE = ("output_root=.", "name=run")
@@ -133,3 +133,19 @@ def test_a_long_value_that_an_error_cuts_short(cl_train_here, tmp_path, monkeypa
                          "seed=1,2", "hydra.sweep.dir=sweep")  # fmt: skip
     assert done.returncode == 1
     assert not files_with(tmp_path / "sweep", HUNTER)
+
+
+@pytest.mark.parametrize("value", ["1234-5678-9012", "10.20.30.40", "2024-05-17", "1e5e5", "12_a"])
+def test_a_secret_of_digits_with_separators_is_no_number(
+    value: str, cl_train_here, tmp_path
+) -> None:
+    """Hydra reads it as text; so does everything that masks."""
+    assert names_one(f"+api_key={value}")
+    done = cl_train_here(*TINY, "strategy=lwf", f"+strategy.api_key={value}")
+    assert done.returncode == 2 and value not in done.stderr + done.stdout
+    assert "<masked:" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["5", "-1e-3", "1_000", "true", "null", ".5", "inf"])
+def test_a_number_is_no_secret(value: str) -> None:
+    assert not names_one(f"num_tokens={value}")

@@ -123,6 +123,17 @@ def test_a_cache_that_is_not_whole_is_made_again(signs: Path, size: int) -> None
     assert len([file for file in (signs / "cache").rglob("*") if file.is_file()]) == 2
 
 
+def test_a_cache_with_other_pixels_is_made_again(signs: Path) -> None:
+    """Any bit that has changed is noticed."""
+    good = gtsrb.GTSRB().load(str(signs))[0].images
+    cache = max((signs / "cache").rglob("*.uint8"), key=lambda file: file.stat().st_size)
+    whole = cache.read_bytes()
+    for at in (0, 12_345, len(whole) - 33, len(whole) - 1):
+        cache.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert torch.equal(gtsrb.GTSRB().load(str(signs))[0].images, good)
+        assert cache.read_bytes() == whole
+
+
 def test_pictures_are_read_where_no_cache_can_be_kept(
     signs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

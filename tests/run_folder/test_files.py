@@ -22,6 +22,7 @@ from running import TINY
 from cl_runner import lock
 from cl_runner.errors import FolderInUse, StorageError
 from cl_runner.run_folder import files as storage
+from cl_runner.run_folder.checkpoint import Unusable, unpacked
 
 DISK_OF_ITS_OWN = (
     shutil.which("unshare") is not None
@@ -293,3 +294,24 @@ def test_nothing_is_written_behind_a_link_in_a_run_folder(link, cl_train_here, t
         f"storage error: {place} is a symbolic link, "
     )
     assert [(p.name, p.read_text()) for p in (tmp_path / "mine").iterdir()] == [("file", "mine")]
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "log.txt", "checkpoint/x.ckpt"])
+def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(
+    name: str, cl_train_here, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert cl_train_here(*TINY).returncode == 0
+    status = json.loads((run / "status.json").read_text()) | {"status": "failed"}
+    (run / "status.json").write_text(json.dumps(status))
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    done = cl_train_here("resume=run")
+    assert done.returncode == 5 and f"{run / name} is neither a file nor a folder" in done.stderr
+    assert not storage.is_locked(run)
+
+
+def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.ckpt")
+    with pytest.raises(Unusable, match="not a regular file"):
+        unpacked(tmp_path / "x.ckpt")

@@ -20,6 +20,7 @@ from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, results, states
 
 from cl_runner.config.paths import CONF
+from cl_runner.jobs import job as jobs
 from cl_runner.sweep.composition import Composition
 
 TWICE_TWO = ("strategy=lwf", "strategy.alpha=0.5,1", "seed=0,1")
@@ -278,3 +279,41 @@ def test_a_place_from_the_environment_and_a_secret(
     assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
     listed = (tmp_path / "there" / "sweeps" / "mine" / "sweep.json").read_text()
     assert "hush" not in listed and "seed=1" in listed
+
+
+def test_a_job_folder_that_is_a_link_is_not_written_through(cl_train_here, tmp_path: Path) -> None:
+    """Someone else may have put it there: the job fails, and the target stays empty."""
+    command = ("-m", *TINY, "seed=3", "name=mine")
+    assert cl_train_here(*command).returncode == 0
+    (job,) = sweep_folder(tmp_path).glob("000_*")
+    shutil.rmtree(job)
+    (tmp_path / "elsewhere").mkdir()
+    job.symlink_to(tmp_path / "elsewhere")
+    assert cl_train_here(*command).returncode == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_table_has_the_error_of_the_last_attempt(cl_train_here, tmp_path: Path) -> None:
+    for root in ("first", "second"):
+        done = cl_train_here("-m", "dataset=split_mnist", f"dataset.root={tmp_path / root}",
+                             "seed=0", "name=mine")  # fmt: skip
+        assert done.returncode == 1
+    assert f"{tmp_path / 'second'}/" in done.stdout and f"{tmp_path / 'first'}/" not in done.stdout
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+def test_what_changes_no_result_has_one_value_however_it_is_given(sign: str, cl_train_here) -> None:
+    key = "checkpoint.every_n_steps" if sign != "+" else "checkpoint.no_such_setting"
+    done = cl_train_here("-m", f"{sign}{key}=10,20", "plan=true")
+    assert done.returncode == 2
+    assert "one value for all jobs" in done.stderr or sign == "+"
+
+
+def test_jobs_whose_digests_begin_alike_are_two(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """By chance about one pair in 100,000 jobs."""
+    monkeypatch.setattr(jobs, "settings_digest", lambda config: f"{config['seed']:0>64}")
+    points = [["seed=1"], ["seed=2"], ["seed=1"]]
+    configs = [{"seed": word[0][-1]} for word in points]
+    two = jobs.jobs_of(points, configs, "mine", tmp_path)
+    assert [job.overrides for job in two] == points[:2]
+    assert len({job.folder for job in two}) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from cl_runner.config.identity import acting
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked
 from cl_runner.training import first_task
+from cl_runner.training.first_task import digest_of_files, own_code
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=32", "log_every=7", "evaluate_every=epoch")
 SHARED = ("ewc", "lwf", "kd", "rehearsal", "rehearsal_kd", "joint", "finetune")
@@ -145,3 +147,22 @@ def test_the_store_is_bounded(cl_train_here, tmp_path, monkeypatch) -> None:
     left_over = {file.stem: file.stat().st_size for file in entries(tmp_path)}
     assert left_over.pop("newest") == left_over.pop("older") == 10_000_000
     assert len(left_over) == 1 and "oldest" not in left_over  # the new one
+
+
+def test_the_users_own_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that the settings name, with all its files, and modules beside it that it uses."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("import mine_beside")
+    (tmp_path / "mine" / "unused.py").touch()
+    (tmp_path / "mine_beside.py").touch()
+    (tmp_path / "mine_unrelated.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("mine")
+    config = {"model": {"_target_": "mine.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
+    files = own_code(config)
+    names = [str(file.relative_to(tmp_path)) for file in files]
+    assert names == ["mine/__init__.py", "mine/unused.py", "mine_beside.py"]
+    before = digest_of_files(files)
+    (tmp_path / "mine_beside.py").write_text("other = 1")
+    assert digest_of_files(files) != before
+    assert own_code({"model": {"_target_": "cl_runner.models.mlp.mlp"}}) == []

@@ -18,6 +18,7 @@ from optimizer_steps import optimizer_steps
 from running import NAMES, composed, final_state, logged, run_here, trained
 from tiny import tiny_network
 
+from cl_runner.config.targets import target
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.errors import Diverged, FolderInUse
@@ -26,6 +27,7 @@ from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.training.cost import Cost
 from cl_runner.training.run import build_strategy, run
+from cl_runner.training.state import check_fits
 
 FAST = ("epochs=2", "batch_size=64", "model.widths=[16]")
 KEYS = {
@@ -418,3 +420,24 @@ def test_a_strategys_own_numbers_are_logged_as_means_since_the_last_line(tmp_pat
     assert [line["step"] for line in own][:1] == [3] and own[-1]["values"] == {"at_the_end": 1.0}
     assert [line for line in lines if line["event"] != "strategy"] == logged(tmp_path / "plain")
     assert plain["alarms"] == []
+
+
+@target
+def amsgrad(parameters, task: int, *, lr: float, **_: object) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, amsgrad=True)
+
+
+def test_the_state_of_an_optimizer_with_more_in_it_fits(tmp_path: Path) -> None:
+    settings = composed(*FAST)
+    own = replace(settings.optimizer, target=amsgrad)
+    run(replace(settings, optimizer=own), tmp_path / "run", config={}, names=NAMES)
+    strategy, state = trained(tmp_path / "run", *FAST), final_state(tmp_path / "run")
+    parameters = [p for p in strategy.parameters() if p.requires_grad]
+    groups = [{"params": group} for group in strategy.network.by_age(parameters)]
+    optimizer = own(groups, 0)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    assert "max_exp_avg_sq" in next(iter(state["optimizer"]["state"].values()))
+    check_fits(
+        {k: v for k, v in state.items() if not k.startswith("metrics_")}, strategy, optimizer
+    )
