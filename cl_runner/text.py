@@ -34,3 +34,8 @@ def _padded(column: Sequence[str], may_be_numbers: bool) -> list[str]:
     width = max(map(len, column))
     numbers = may_be_numbers and not any(cell[:1].isalpha() for cell in column[1:])
     return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

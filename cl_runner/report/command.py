@@ -15,14 +15,13 @@ from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.ranking import rank
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
-from cl_runner.report.compare.values import counted
 from cl_runner.report.render import animation, drawings, figures, formats, tables
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.text import aligned, harmless
+from cl_runner.text import aligned, counted, harmless
 
 ALIAS = "--to-wandb"
 

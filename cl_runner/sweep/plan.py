@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from cl_runner.config.identity import fixed
 from cl_runner.config.overrides import last_part
@@ -15,17 +14,19 @@ from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DONE
 from cl_runner.sweep.shared import first_tasks
-from cl_runner.text import aligned
+from cl_runner.text import aligned, counted
 
 
 def plan(jobs: Sequence[Job], root: Path) -> str:
     """One line per job, then a summary. A job's time and size are medians over finished runs like
     it below `root`; jobs without such runs are counted."""
-    known = list(_finished(root))
+    known: dict[str, list[tuple[float, int]]] = {}
+    for config, *cost in _finished(root):
+        known.setdefault(_kind(config), []).append((cost[0], int(cost[1])))
     rows, seconds, size, unknown = [], 0.0, 0.0, 0
     for job in jobs:
         done = job.state == DONE
-        alike = [cost for config, *cost in known if _kind(config) == _kind(job.config)]
+        alike = known.get(_kind(job.config), [])
         taken, held = (median(costs) for costs in zip(*alike, strict=True)) if alike else (0, 0)
         if not done:
             seconds, size = seconds + taken, size + held
@@ -38,20 +39,24 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
     groups = len(set(first_tasks(to_do)))
     lines = [
         aligned(["job", *keys, "what", "seconds", "MB"], rows),
-        f"{len(jobs)} jobs; to do: {len(to_do)}, {seconds:.0f} s of one worker"
+        f"{counted(len(jobs), 'job')}; to do: {len(to_do)}, {seconds:.0f} s of one worker"
         f" and {size / 1e6:.1f} MB"
-        + (f", and {unknown} jobs that resemble no finished run below {root}" if unknown else ""),
+        + (
+            f", not counting {counted(unknown, 'job')} of a kind that has not been run"
+            if unknown
+            else ""
+        ),
     ]
     if groups < len(to_do):
-        lines.append(f"the first task is trained {groups} times instead of {len(to_do)}")
+        lines.append(f"the first task is trained {counted(groups, 'time')} instead of {len(to_do)}")
     return "\n".join(lines)
 
 
-def _kind(config: Config) -> Any:
+def _kind(config: Config) -> str:
     """Equal for runs that take about the same time."""
     flat = fixed(config)
     slow = {key: value for key, value in flat.items() if traits(key, config).takes_time}
-    return {**slow, "strategy": flat.get("strategy._target_")}
+    return repr(sorted({**slow, "strategy": flat.get("strategy._target_")}.items()))
 
 
 def _finished(root: Path) -> Iterator[tuple[Config, float, int]]:

@@ -110,7 +110,7 @@ def test_a_plan_says_how_long_jobs_like_it_took_and_what_they_share(
     plan = cl_train_here("-m", *TINY, *words).stdout.splitlines()
     assert [row.split()[2:4] for row in plan[1:3]] == [["run", "250.0"]] * 2  # the median
     assert plan[3].startswith("2 jobs; to do: 2, 500 s of one worker and ")
-    assert plan[4] == "the first task is trained 1 times instead of 2"
+    assert plan[4] == "the first task is trained 1 time instead of 2"
 
 
 def test_results_are_those_of_single_runs_without_the_store(

@@ -17,8 +17,8 @@ from cl_runner.report.compare.significance import (
     seeds_needed,
     smallest_p,
 )
-from cl_runner.report.compare.values import counted
 from cl_runner.report.compare.varying import by_strategy
+from cl_runner.text import counted
 
 
 @dataclass(frozen=True)

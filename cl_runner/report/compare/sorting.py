@@ -9,7 +9,8 @@ from typing import Any
 
 from cl_runner.report.compare.groups import PARTS, Group, Section, Settings
 from cl_runner.report.compare.runs import Run
-from cl_runner.report.compare.values import counted, shown
+from cl_runner.report.compare.values import shown
+from cl_runner.text import counted
 
 
 def sections(runs: Sequence[Run], labels: Mapping[Path, str] | None = None) -> list[Section]:
