@@ -31,6 +31,15 @@ class Children:
 
     stopping = False
 
+    def __init__(self) -> None:
+        self.running: list[Child] = []
+
+    def interrupt(self) -> None:
+        """Ask the running ones to save and end."""
+        self.stopping = True
+        for child in list(self.running):
+            child.interrupt()
+
     def run(
         self, words: Sequence[str], meanwhile: Callable[[Child], object] = lambda child: None
     ) -> Ended:
@@ -41,8 +50,10 @@ class Children:
         with TemporaryDirectory() as folder:
             printed = Path(folder)
             child = Child(words, printed)
+            self.running.append(child)
             while (code := child.wait(POLL)) is None:
                 meanwhile(child)
+            self.running.remove(child)
             meanwhile(child)
             text = (printed / "stdout").read_text("utf-8") if code == 0 else ""
             return Ended(code, text, "" if code == 0 else complaint(printed))
@@ -54,8 +65,8 @@ def side_by_side(
     """Work on jobs in threads, and yield each with its outcome when it ends.
 
     The next job is taken only when a thread is free. After an interruption or an error, in the work
-    or in the caller, no job is started, and the running ones end first: Ctrl-C reaches the children
-    too, which save their state.
+    or in the caller, no job is started, and the running ones save their state and end. Ctrl-C
+    reaches them by itself; a second signal would end them before they have saved.
     """
     children = Children()
     under_way: dict[Future[Outcome], T] = {}
@@ -68,5 +79,8 @@ def side_by_side(
                     return
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     yield under_way.pop(future), future.result()
+        except (Exception, GeneratorExit):
+            children.interrupt()
+            raise
         finally:
             children.stopping = True

@@ -14,7 +14,7 @@ from cl_runner.config.command_line import quoted
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, DataError, RunError, StorageError
 from cl_runner.jobs.job import FIRST_TASKS, Job, command, digest_of
 from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
@@ -33,14 +33,18 @@ def main() -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="list the suites and their time")
-    parser.add_argument("--seeds", type=_integers, help="such as 0,1,2; replaces the suite's own")
+    parser.add_argument("--seeds", type=seeds, help="such as 0,1,2; replaces the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, reproduce, "run the same command to continue")
 
 
-def _integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+def seeds(text: str) -> list[int]:
+    """`0,1,2`. Raises ValueError for what is not, or has a seed twice."""
+    given = [int(part) for part in text.split(",")]
+    if len(set(given)) < len(given):
+        raise ValueError
+    return given
 
 
 def listing() -> str:
@@ -60,6 +64,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         suite = replace(suite, seeds=arguments.seeds)
     if arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
+    _refuse_settings_of_the_suite(arguments.overrides)
     changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
@@ -76,18 +81,35 @@ def reproduce(arguments: argparse.Namespace) -> int:
     return int(not good(verdicts))
 
 
+def _refuse_settings_of_the_suite(given: Sequence[str]) -> None:
+    """Raise ConfigError for a setting that the suite itself gives to each run."""
+    for override in given:
+        key, value = key_of(override), override.partition("=")[2]
+        if key == "seed":
+            raise ConfigError.of(key, value, "is set for each run", "--seeds 0,1,2")
+        if key in ("output_root", "name", "resume", "plan"):
+            raise ConfigError.of(key, value, "is set for each run", "--output FOLDER")
+
+
 def run_all(
     suite: Suite, folder: Path, overrides: Sequence[str], at_a_time: int
 ) -> dict[tuple[str, int], Results | None]:
-    """The results of each run with each seed; complete runs are only read. Prints one line per
-    run."""
+    """The results of each run with each seed; complete runs are only read. Prints one line per run.
+
+    Raises RunError for a mistake that all runs share.
+    """
     # All seeds of a run in a row: they do not wait for each other's first task.
     jobs = [job_of(suite, folder, overrides, r, s) for r in suite.runs for s in suite.seeds]
     results: dict[tuple[str, int], Results | None] = {}
+    complaints = set()
     for job, (result, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
         run, seed = job.varied["run"], job.varied["seed"]
         results[run, int(seed)] = result
+        complaints.add(outcome)
         print(f"[{len(results)}/{len(jobs)}] {run}, seed {seed}: {outcome}", flush=True)
+    mistake = complaints.pop().partition(MISTAKE)[2] if len(complaints) == 1 else ""
+    if mistake:
+        raise _error(mistake, ConfigError.exit_code)
     return results
 
 
@@ -98,13 +120,25 @@ def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed:
     return Job(folder / suite.folder_name(run, seed), {"run": run, "seed": str(seed)}, words)
 
 
+MISTAKE = f"failed with exit code {ConfigError.exit_code}: "
+
+
+def _error(complaint: str, code: int) -> RunError:
+    error = RunError(complaint)
+    error.exit_code = code
+    return error
+
+
 def run_one(job: Job, children: Children) -> tuple[Results | None, str]:
     """Start or continue a run. Returns its results, None if it failed, and how it ended."""
     ended = children.run(command(job, {}))
+    if ended.code in (DataError.exit_code, StorageError.exit_code):  # every run would meet it
+        raise _error(ended.complaint, ended.code)
     if ended.code != 0:
         return None, f"failed with exit code {ended.code}: {ended.complaint}"
     # A run with equal settings may have another name.
-    folder = Path(ended.printed.strip().splitlines()[-1].partition("run folder: ")[2])
+    printed = Path(ended.printed.strip().splitlines()[-1].partition("run folder: ")[2])
+    folder = job.folder if (job.folder / "results.json").exists() else printed
     try:
         results = read.results(folder)
     except Damaged as damaged:

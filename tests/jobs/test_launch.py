@@ -83,3 +83,32 @@ def test_a_child_is_looked_after_until_it_has_ended(monkeypatch) -> None:
     looks: list[object] = []
     ended = Children().run(["seed=1"], meanwhile=looks.append)
     assert ended == Ended(3, "", "some error: what is wrong") and len(looks) == 3
+
+
+@pytest.mark.parametrize("where", ["work", "caller"])
+def test_running_children_are_asked_to_save_after_an_error(where: str, monkeypatch) -> None:
+    """They end when they have been interrupted, and not before."""
+    interrupted, running = Event(), Event()
+
+    def start(words: list[str], printed: Path) -> SimpleNamespace:
+        def wait(seconds: float) -> int | None:
+            running.set()
+            return 143 if interrupted.wait(seconds) else None
+
+        (printed / "stderr").touch()
+        return SimpleNamespace(wait=wait, interrupt=interrupted.set)
+
+    monkeypatch.setattr("cl_runner.jobs.launch.Child", start)
+
+    def work(job: int, children: Children) -> Ended | None:
+        if job == 1:
+            return children.run([])
+        running.wait(10)
+        if where == "work":
+            raise ValueError
+        return None
+
+    with pytest.raises(ValueError):
+        for _ in side_by_side(iter([1, 2]), work, 2):
+            raise ValueError
+    assert interrupted.is_set()

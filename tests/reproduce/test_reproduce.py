@@ -138,6 +138,35 @@ def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
     assert not judged["good"] and "| new | 0.00 |" in (folder / "verdict.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["epochz=1"], 2, "config error: epochz=1"),
+        (["dataset=split_mnist", "dataset.root=nowhere"], 4, "data error: nowhere/"),
+        (["seed=5"], 2, "config error: seed=5: is set for each run. Hint: --seeds 0,1,2"),
+        (["output_root=x"], 2, "config error: output_root=x: is set for each run. Hint: --output"),
+        (["--seeds", "0,0"], 2, "argument --seeds: invalid seeds value: '0,0'"),
+    ],
+)
+def test_a_mistake_that_all_runs_share_ends_the_suite(
+    words: list[str], code: int, line: str, tmp_path, monkeypatch, capsys
+) -> None:
+    """With its exit code, and without a verdict."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({
+        "title": "Tiny", "source": "nobody", "minutes": 1, "seeds": [0, 1],
+        "common": ["epochs=1"], "runs": {"plain": []},
+        "rows": [{"row": "new", "run": "plain", "metric": "average_accuracy"}],
+    }))  # fmt: skip
+    monkeypatch.setattr(suite, "SUITES", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "tiny", "--jobs", "1", *words])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == code
+    assert line in capsys.readouterr().err
+    assert not list(tmp_path.rglob("verdict.*"))
+
+
 def test_the_list_names_the_suites(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["cl-reproduce", "--list"])
     command.main()
