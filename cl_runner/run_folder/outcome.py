@@ -77,7 +77,7 @@ class Results(Strict):
     """What a complete run has measured. In the file each metric has its own key, in the place of
     `metrics`. Metrics that the file lacks are computed from the rest."""
 
-    schema_number: Annotated[Count, Field(alias="schema")] = SCHEMA
+    schema_number: Annotated[Count, Field(alias="schema", le=SCHEMA)] = SCHEMA
     experiment: str
     dataset: str
     model: str
