@@ -73,7 +73,7 @@ def test_a_metric_that_its_unit_forbids_is_damage(value, tmp_path: Path) -> None
 
 
 def test_a_file_of_a_later_version_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match="schema: .* less than or equal to 1"):
+    with pytest.raises(Damaged, match=r"schema: .* less than or equal to 1"):
         stored(tmp_path, {**document(**OF_CLASSES), "schema": 99})
 
 
