@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,6 +42,25 @@ def trust(config: DictConfig, given: Set[str]) -> None:
         allowed = "must be a list of packages"
         raise ConfigError.of("trusted_targets", packages, allowed, "trusted_targets=[mine]")
     targets.trust(packages)
+
+
+@contextmanager
+def hydra_with(config_dir: Path | None) -> Iterator[None]:
+    """Hydra inside, with our `conf/` and then a folder of the user's, as `--config-dir` adds it.
+
+    Raises ConfigError if that is not a folder.
+    """
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        if config_dir is not None:
+            if not config_dir.is_dir():
+                raise ConfigError.of("--config-dir", config_dir, "is not a folder")
+            places = create_config_search_path(str(CONF))
+            before_the_schema = SearchPathQuery(provider="schema")
+            where = f"file://{config_dir.absolute()}"
+            places.prepend("command-line", where, anchor=before_the_schema)
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2(task_name="app", config_search_path=places)
+        yield
 
 
 def from_hydra(error: Exception) -> ConfigError:

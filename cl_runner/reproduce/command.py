@@ -15,7 +15,7 @@ from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError, DataError, RunError, StorageError
-from cl_runner.jobs.job import FIRST_TASKS, Job, command, digest_of
+from cl_runner.jobs.job import FIRST_TASKS, Job, command, config_dir_flag, digest_of
 from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
@@ -30,11 +30,12 @@ from cl_runner.text import aligned
 def main() -> None:
     """`cl-reproduce NAME`. `--list` lists the suites."""
     parser = argparse.ArgumentParser(prog="cl-reproduce", description=__doc__)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the suite, or its YAML file")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="list the suites and their time")
     parser.add_argument("--seeds", type=seeds, help="such as 0,1,2; replaces the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="with your own options")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, reproduce, "run the same command to continue")
 
@@ -69,7 +70,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
-    results = run_all(suite, folder, arguments.overrides, arguments.jobs)
+    flags = config_dir_flag(arguments.config_dir)
+    results = run_all(suite, folder, arguments.overrides, arguments.jobs, flags)
     documents = {run: None if r is None else r.document() for run, r in results.items()}
     verdicts = judge(suite, documents)
     print(plain(verdicts))
@@ -92,14 +94,22 @@ def _refuse_settings_of_the_suite(given: Sequence[str]) -> None:
 
 
 def run_all(
-    suite: Suite, folder: Path, overrides: Sequence[str], at_a_time: int
+    suite: Suite,
+    folder: Path,
+    overrides: Sequence[str],
+    at_a_time: int,
+    flags: Sequence[str] = (),
 ) -> dict[tuple[str, int], Results | None]:
     """The results of each run with each seed; complete runs are only read. Prints one line per run.
 
     Raises RunError for a mistake that all runs share.
     """
     # All seeds of a run in a row: they do not wait for each other's first task.
-    jobs = [job_of(suite, folder, overrides, r, s) for r in suite.runs for s in suite.seeds]
+    jobs = [
+        job_of(suite, folder, overrides, run, seed, flags)
+        for run in suite.runs
+        for seed in suite.seeds
+    ]
     results: dict[tuple[str, int], Results | None] = {}
     complaints = set()
     for job, (result, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
@@ -113,11 +123,19 @@ def run_all(
     return results
 
 
-def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed: int) -> Job:
+def job_of(
+    suite: Suite,
+    folder: Path,
+    overrides: Sequence[str],
+    run: str,
+    seed: int,
+    flags: Sequence[str] = (),
+) -> Job:
     """One run with one seed and one thread, in the suite's folder."""
     shared = f"first_task_cache={quoted(folder / FIRST_TASKS)}"
     words = [*suite.common, *suite.runs[run], f"seed={seed}", "threads=1", shared, *overrides]
-    return Job(folder / suite.folder_name(run, seed), {"run": run, "seed": str(seed)}, words)
+    varied = {"run": run, "seed": str(seed)}
+    return Job(folder / suite.folder_name(run, seed), varied, words, flags=flags)
 
 
 MISTAKE = f"failed with exit code {ConfigError.exit_code}: "

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter
 
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
+from cl_runner.run_folder.plain import Damaged, content, decoding
 
+MOST = 10**6
+"""Bytes of a suite's file."""
 SUITES = Path(__file__).parent / "suites"
 
 
@@ -49,17 +53,34 @@ class Suite:
         return f"{plain_name(run)}-seed-{seed}"
 
 
+_FORM = TypeAdapter(Suite, config=ConfigDict(extra="forbid"))
+
+
 def names() -> list[str]:
     return sorted(file.stem for file in SUITES.glob("*.yaml"))
 
 
 def read(name: str) -> Suite:
-    """The suite with this name. Raises ConfigError for an unknown name."""
+    """The suite with this name, or in the YAML file at this path. Raises ConfigError for an unknown
+    name, and for a file that is not a suite."""
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name))
     if name not in names():
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
-    node: dict[str, Any] = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
-    rows = [Row(**row) for row in node.pop("rows")]
-    return Suite(name=name, rows=rows, **node)
+    return _from_file(SUITES / f"{name}.yaml")
+
+
+def _from_file(file: Path) -> Suite:
+    try:
+        with decoding(file):
+            node = yaml.safe_load(content(file, MOST))
+            suite = _FORM.validate_python({**node, "name": plain_name(file.stem)})
+    except Damaged as error:
+        raise ConfigError.of("NAME", file, f"is not a suite: {error.reason}") from None
+    unknown = sorted({row.run for row in suite.rows} - suite.runs.keys())
+    if unknown:
+        raise ConfigError.of("NAME", file, f"has rows of runs that it lacks: {', '.join(unknown)}")
+    return suite
 
 
 def number_at(path: str, results: Mapping[str, Any]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from pathlib import Path
 
 from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
@@ -36,6 +37,7 @@ def main() -> None:
         "--trials", type=int, default=20, help="in all, including earlier calls (default: 20)"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="with your own options")
     parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
     terminal.run(parser, _search_masked, "run the same command to continue")
 
@@ -64,7 +66,7 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.search.search import Search
     from cl_runner.search.study import Study, kept_in
 
-    searched = space.read(arguments.overrides)
+    searched = space.read(arguments.overrides, arguments.config_dir)
     first = points.all_checked(searched, arguments.name or "unnamed")
     name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name

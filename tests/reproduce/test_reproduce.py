@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -203,3 +205,49 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
     assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
     page = (root / name / parents[1].name / "verdict.md").read_text()
     assert f"`cl-reproduce {name} epochs=1`" in page
+
+
+OWN = {
+    "mine.py": "from cl_runner.strategies.finetune import Finetune\nclass Mine(Finetune): ...",
+    "conf/strategy/mine.yaml": "_target_: mine.Mine\n",
+    "mine.yaml": yaml.safe_dump({
+        "title": "Mine", "source": "me", "minutes": 1, "seeds": [0],
+        "common": ["epochs=1", "dataset.tasks=2"], "runs": {"mine": ["strategy=mine"]},
+        "rows": [{"row": "all", "run": "mine", "metric": "average_accuracy", "at_least": 1.0}],
+    }),
+}  # fmt: skip
+
+
+def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None:
+    """By the path of its file; the options come from `--config-dir`."""
+    for name, text in OWN.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "cl_runner.reproduce.command", "mine.yaml",
+               "--config-dir", "conf", "trusted_targets=[mine]"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
+    assert verdict["good"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (None, "it does not exist"),
+        ("[]", "is not a suite"),
+        ("title: x", "is not a suite: source: Field required"),
+        (OWN["mine.yaml"] + "color: red", "is not a suite: color: Unexpected keyword"),
+        (OWN["mine.yaml"].replace("run: mine", "run: other"), "rows of runs that it lacks: other"),
+    ],
+)
+def test_a_file_that_is_no_suite(text, line, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "bad.yaml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "bad.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("config error: NAME=bad.yaml: ") and line in error

@@ -466,3 +466,26 @@ def test_ctrl_c_while_torch_is_imported_prints_nothing(tmp_path: Path) -> None:
     until(imports_torch, process.pid)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60)[1] == ""
+
+
+def test_a_strategy_of_ones_own_is_searched(cl_search, tmp_path: Path) -> None:
+    """Its option is in a folder of the user's; a mistake in its settings is told with its keys."""
+    (tmp_path / "conf" / "strategy").mkdir(parents=True)
+    (tmp_path / "conf" / "strategy" / "own.yaml").write_text(
+        "_target_: own_method.Own\nfactor: 1.0"
+    )
+    (tmp_path / "own_method.py").write_text(
+        "from cl_runner.config.setting_types import Positive\n"
+        "from cl_runner.strategies.finetune import Finetune\n\n\n"
+        "class Own(Finetune):\n"
+        "    def __init__(self, network, *, factor: Positive) -> None:\n"
+        "        super().__init__(network)\n"
+    )
+    words = (*TINY, "strategy=own", "--config-dir", "conf", "trusted_targets=[own_method]")
+    done = cl_search(*words, "strategy.factor=1.0,2.0", "--trials", "2", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("outputs/searches/*/0*/results.json"))) == 2
+    wrong = cl_search(*words, "strategy.factor=-1.0,2.0")
+    assert wrong.returncode == 2 and "strategy.factor=-1.0" in wrong.stderr
+    nowhere = cl_search(*TINY, "--config-dir", "nowhere", "optimizer.lr=0.1,0.2")
+    assert nowhere.returncode == 2 and "--config-dir=nowhere: is not a folder" in nowhere.stderr
