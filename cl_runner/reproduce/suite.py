@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, with_config
 
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
@@ -20,6 +20,7 @@ MOST = 10**6
 SUITES = Path(__file__).parent / "suites"
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One number: `metric` is a path into the `results.json` of `run`, such as `accuracy[1][0]`."""
@@ -35,6 +36,7 @@ class Row:
     percent: bool = True  # a share, shown in percent; False for errors
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """What `cl-reproduce` runs and judges: every run with every seed."""
@@ -53,7 +55,7 @@ class Suite:
         return f"{plain_name(run)}-seed-{seed}"
 
 
-_FORM = TypeAdapter(Suite, config=ConfigDict(extra="forbid"))
+_FORM = TypeAdapter(Suite)
 
 
 def names() -> list[str]:
