@@ -151,18 +151,18 @@ def test_the_store_is_bounded(cl_train_here, tmp_path, monkeypatch) -> None:
 
 def test_the_users_own_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that the settings name, with all its files, and modules beside it that it uses."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "__init__.py").write_text("import mine_beside")
-    (tmp_path / "mine" / "unused.py").touch()
-    (tmp_path / "mine_beside.py").touch()
-    (tmp_path / "mine_unrelated.py").touch()
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").write_text("import own_beside")
+    (tmp_path / "own_package" / "unused.py").touch()
+    (tmp_path / "own_beside.py").touch()
+    (tmp_path / "own_unrelated.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("mine")
-    config = {"model": {"_target_": "mine.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
+    importlib.import_module("own_package")
+    config = {"model": {"_target_": "own_package.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
     files = own_code(config)
     names = [str(file.relative_to(tmp_path)) for file in files]
-    assert names == ["mine/__init__.py", "mine/unused.py", "mine_beside.py"]
+    assert names == ["mine/__init__.py", "mine/unused.py", "own_beside.py"]
     before = digest_of_files(files)
-    (tmp_path / "mine_beside.py").write_text("other = 1")
+    (tmp_path / "own_beside.py").write_text("other = 1")
     assert digest_of_files(files) != before
     assert own_code({"model": {"_target_": "cl_runner.models.mlp.mlp"}}) == []
