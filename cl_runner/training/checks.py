@@ -35,6 +35,15 @@ def check_network(network: object, outline: Outline) -> None:
     network.train()
 
 
+def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:
+    """Raise ConfigError if some task has no step of this number of samples, and smaller ones are
+    left out."""
+    fewest = min(strategy.training_size(stream, task) for task in stream.tasks)
+    if fewest < samples:
+        allowed = f"leaves an epoch of {fewest} samples without a step, which takes {samples}"
+        raise ConfigError.of("drop_last", True, allowed, "drop_last=false, or a smaller batch_size")
+
+
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
     """Raise ConfigError if BatchNorm would get a batch of one sample, which has no variance."""
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import cos, pi
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -60,20 +59,3 @@ def adam(
         decoupled_weight_decay=decoupled,
         fused=True,
     )
-
-
-LrSchedule = Literal["constant", "cosine_warm_restarts"]
-
-
-def learning_rate(schedule: LrSchedule, base: float, lowest: float, epoch: int) -> float:
-    """The rate in this epoch, counted from 0.
-
-    `cosine_warm_restarts`: one epoch at a tenth of `base`, then half cosines from `base` towards
-    `lowest` over 1, 2, 4, 8, … epochs (Loshchilov & Hutter 2017; GDumb's settings).
-    """
-    if schedule == "constant":
-        return base
-    if epoch == 0:
-        return base / 10
-    length = 1 << (epoch.bit_length() - 1)  # of the cycle, which begins at epoch `length`
-    return lowest + (base - lowest) * (1 + cos(pi * (epoch - length) / length)) / 2

@@ -50,7 +50,11 @@ def run(
         strategy = build_strategy(settings).to(device)
         stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
         compared = reference.matrix_of(settings, stream)
-        checks.check_batches(strategy, stream, settings.batch_size)
+        batch_size = settings.batch_size
+        if settings.drop_last:
+            checks.check_whole_steps(strategy, stream, batch_size * settings.accumulate)
+        if not settings.drop_last or batch_size == 1:
+            checks.check_batches(strategy, stream, batch_size)
         with locked(folder), Signals() as signals:
             if (complete := resume.finished(folder, config, settings.resume)) is not None:
                 return complete

@@ -25,7 +25,7 @@ OPTION = "must be the name of an option. Hint: known are "
 
 OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folder
     (["model=null"], "model=null", OPTION + "cnn, cnn_leaky, mlp, resnet18"),
-    (["strategy=5"], "strategy=5", OPTION + "ewc"),
+    (["strategy=5"], "strategy=5", OPTION + "agem"),
     (["experiment=null"], "experiment=null", OPTION),
     (["tracker=true"], "tracker=true", OPTION + "local, wandb"),
     (["optimizer=[1]"], "optimizer=[1]", OPTION + "adam"),
@@ -76,12 +76,21 @@ OF_ONE = [  # each of the wrong type, or out of range
     (["trusted_targets=[torch]", "model._target_=torch.nn.Linear"], "model._target_=torch",
      "is not declared as a target"),
 ]  # fmt: skip
+COSINE = "scheduler=cosine"
 TOGETHER = [  # each valid, but not together
     (["epochs=[1,1,1,1,1,1]"], "epochs=[1, 1, 1, 1, 1, 1]", "has 6 values for 5 tasks"),
     (["optimizer.lr=[.1,.1,.1,.1,.1,.1]"], "optimizer.lr=[", "has 6 values for 5 tasks"),
-    (["min_lr=1.0"], "min_lr=1.0", "optimizer.lr starts at 0.001"),
-    (["min_lr=0.5", "optimizer.lr=[1.0,0.1]"], "min_lr=0.5", "optimizer.lr starts at 0.1"),
-    (["min_lr=0.5", "optimizer.lr=0"], "min_lr=0.5", "optimizer.lr starts at 0"),
+    ([COSINE, "scheduler.min_lr=1.0"], "scheduler.min_lr=1.0", "optimizer.lr starts at 0.001"),
+    ([COSINE, "scheduler.min_lr=0.5", "optimizer.lr=[1.0,0.1]"], "scheduler.min_lr=0.5",
+     "optimizer.lr starts at 0.1"),
+    ([COSINE, "scheduler.min_lr=0.5", "optimizer.lr=0"], "scheduler.min_lr=0.5",
+     "optimizer.lr starts at 0"),
+    (["scheduler=warm_up", "scheduler.then.min_lr=1.0"], "scheduler.then.min_lr=1.0",
+     "optimizer.lr starts at 0.001"),
+    (["steps=5"], "steps=5", "cannot be given beside epochs=1. Hint: epochs=null"),
+    (["epochs=null"], "epochs=null", "Hint: epochs=10, or steps=1000"),
+    (["epochs=null", "steps=[1,2]", f"later_phases=[{PHASE}]"], "steps=[1, 2]",
+     "Hint: steps=1, or later_p"),
     (["epochs=[1,2]", f"later_phases=[{PHASE}]"], "epochs=[1, 2]", "Hint: epochs=1, or later_p"),
     (["dataset.pixels.per_picture=true", "dataset.pixels.mean=[0.5]"],
      "dataset.pixels.per_picture=True", "Hint: mean=[0.0] and std=[1.0]"),
@@ -188,7 +197,7 @@ def test_a_bad_search(words, setting, allowed, tmp_path: Path, monkeypatch, capf
     [
         ["epochs=[1,1,1,1,1]", "optimizer.lr=[.1,.1,.1,.1,.1]"],
         ["epochs=[1]", f"later_phases=[{PHASE}]"],
-        ["min_lr=0.001"],
+        [COSINE, "scheduler.min_lr=0.001"],
         ["dataset.pixels.per_picture=true"],
         ["threads=1024"],
     ],

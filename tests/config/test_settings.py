@@ -15,7 +15,7 @@ from cl_runner.config.paths import CONF
 from cl_runner.config.targets import find
 from cl_runner.errors import ConfigError
 
-GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
+GROUPS = ("dataset", "model", "strategy", "optimizer", "scheduler", "tracker")
 OPTIONS = [(g, f.stem) for g in GROUPS for f in sorted((CONF / g).glob("*.yaml"))]
 EXPERIMENTS = sorted(f.stem for f in (CONF / "experiment").glob("*.yaml"))
 
