@@ -51,6 +51,7 @@ OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
+    "lwf": ["precision=bf16"],
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""

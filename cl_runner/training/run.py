@@ -107,6 +107,7 @@ def build_strategy(settings: Settings) -> Strategy:
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
     network.fit_to(outline, settings.ce_scope)
+    network.compute_in(settings.precision, settings.memory_format)
     strategy: Strategy = settings.strategy(network)
     learning = [p for p in strategy.parameters() if p.requires_grad]
     settings.optimizer(learning, 0)  # fails here rather than later if it is not an optimizer

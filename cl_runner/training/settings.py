@@ -32,7 +32,7 @@ from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import MISSING, ConfigError
-from cl_runner.models.network import Network
+from cl_runner.models.network import MemoryFormat, Network, Precision
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.training.schedulers import Scheduler, lowest
@@ -98,6 +98,8 @@ class Settings:
     batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
     drop_last: bool
     accumulate: Annotated[PositiveInt, Traits(takes_time=True)]
+    precision: Annotated[Precision, Traits(takes_time=True)]
+    memory_format: Annotated[MemoryFormat, Traits(takes_time=True)]
     clip_gradient: Positive | None
     ce_scope: Scope
     reset_optimizer: bool
