@@ -51,7 +51,8 @@ OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
-    "lwf": ["precision=bf16"],
+    "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],
+    "lwf": ["precision=bf16", "optimizer.head_lr=0.1"],
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""

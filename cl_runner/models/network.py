@@ -78,6 +78,12 @@ class Network(nn.Module):
         numbers. A phase in which only the head learns does not change this list."""
         return [p for name, p in self.named_parameters() if name not in self.frozen]
 
+    @property
+    def head(self) -> set[nn.Parameter]:
+        """The parameters of the classifier and of an inserted layer."""
+        inserted = [] if self.inserted is None else self.inserted.parameters()
+        return {*self.classifier.parameters(), *inserted}
+
     def _frozen(self) -> frozenset[str]:
         """The names of those without a gradient before the run begins."""
         return frozenset(name for name, p in self.named_parameters() if not p.requires_grad)

@@ -111,7 +111,7 @@ def check_stability(
     if not isinstance(optimizer, torch.optim.SGD) or curvature == 0:
         return
     group = optimizer.param_groups[0]
-    lr, momentum = group["lr"], group["momentum"]
+    lr, momentum = max(g["lr"] for g in optimizer.param_groups), group["momentum"]
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if group["nesterov"] else 1)
     if lr * curvature > limit:
         largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))

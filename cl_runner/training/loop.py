@@ -6,15 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import reduce
 from itertools import islice
-from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cl_runner.data.batches import Batch, batches, joined
+from cl_runner.data.batches import Batch, batches
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
@@ -27,12 +25,14 @@ from cl_runner.tracking.tracker import Trackers
 from cl_runner.training import checks, environment
 from cl_runner.training.alarm import Watch
 from cl_runner.training.cost import Cost
+from cl_runner.training.early_stopping import EarlyStopping
 from cl_runner.training.means import Means
 from cl_runner.training.phases import Phases
 from cl_runner.training.saver import Saver
 from cl_runner.training.schedulers import Place
 from cl_runner.training.settings import Settings
 from cl_runner.training.state import PARTS, Position, check_fits
+from cl_runner.training.step import take_step
 
 log = logging.getLogger("cl_runner")
 
@@ -57,6 +57,7 @@ class Training:
         self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = evaluator_of(stream)
+        self.early_stopping = EarlyStopping(settings.early_stopping, strategy, self.evaluator)
         self.cost = Cost(strategy)
         self.means, self.logged = Means(), Means()
         self.alarms: list[str] = []
@@ -115,11 +116,21 @@ class Training:
             parts = self._batches(data, task, epoch, first)
             for step in range(first, min(per_epoch, steps - before)):
                 self.phases.enter_step(self.optimizer, Place(before + step, steps, per_epoch))
-                terms = self._step(next(parts))
+                terms = take_step(
+                    self.strategy,
+                    self.optimizer,
+                    self.watch,
+                    next(parts),
+                    clip_gradient=self.settings.clip_gradient,
+                    number=self.cost.steps,
+                )
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
             if self.settings.evaluate_every == "epoch":
                 self._evaluate_within(task)
+            if self.early_stopping.after_epoch(task):
+                break
+        self.early_stopping.end_task(task)
         self.phases.leave_task()
         self._log_means(task, epoch)
 
@@ -129,36 +140,6 @@ class Training:
         one = batches(data, task, epoch=epoch, batch_size=size, first_step=first * each)
         while parts := list(islice(one, each)):
             yield parts
-
-    def _step(self, parts: list[Batch]) -> dict[str, float]:
-        """One step down the gradient of the sum of the strategy's terms, averaged over the samples
-        of these batches."""
-        self.optimizer.zero_grad(set_to_none=True)
-        batch = joined(parts)
-        terms: dict[str, Tensor] = {}
-        for part in parts:
-            share = len(part.y) / len(batch.y)
-            for name, term in self._backward(part, share).items():
-                terms[name] = terms[name] + term if name in terms else term
-        classifier = self.strategy.network.classifier
-        classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
-        self.strategy.after_backward(batch)
-        values = checks.finite(terms, self.parameters, batch, self.cost.steps)
-        if self.settings.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
-        self.optimizer.step()
-        self.strategy.after_step(batch)
-        self.watch.after_step()
-        return values
-
-    def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
-        """Add the gradient of this share of the terms on one batch. Returns the terms."""
-        terms = self.strategy.objective(batch)
-        if share < 1:
-            terms = {name: share * term for name, term in terms.items()}
-        self.watch.look(terms)
-        reduce(add, terms.values()).backward()
-        return {name: term.detach() for name, term in terms.items()}
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1

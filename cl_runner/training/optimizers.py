@@ -1,4 +1,5 @@
-"""torch's optimizers in their fastest form; the learning rate may differ between tasks."""
+"""torch's optimizers in their fastest form; the learning rate may differ between tasks, and between
+the head and the other layers."""
 
 from __future__ import annotations
 
@@ -21,13 +22,14 @@ def sgd(
     task: int,
     *,
     lr: PerTask[NonNegative],
+    head_lr: PerTask[NonNegative] | None,
     momentum: Fraction,
     weight_decay: PerTask[NonNegative],
     nesterov: bool,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum, for this task."""
     return torch.optim.SGD(
-        parameters,
+        _with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         momentum=momentum,
         weight_decay=at_task(weight_decay, task),
@@ -42,6 +44,7 @@ def adam(
     task: int,
     *,
     lr: PerTask[NonNegative],
+    head_lr: PerTask[NonNegative] | None,
     beta1: Fraction,
     beta2: Fraction,
     eps: Positive,
@@ -51,7 +54,7 @@ def adam(
     """Adam (Kingma & Ba 2015), for this task; weight decay is added to the gradient, or
     `decoupled` from it (AdamW, Loshchilov & Hutter 2019)."""
     return torch.optim.Adam(
-        parameters,
+        _with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         betas=(beta1, beta2),
         eps=eps,
@@ -59,3 +62,21 @@ def adam(
         decoupled_weight_decay=decoupled,
         fused=True,
     )
+
+
+HEAD = "head"
+"""The value of `part` in a parameter group of the classifier or an inserted layer."""
+
+
+def _with_rates(
+    parameters: Parameters, head_lr: PerTask[NonNegative] | None, task: int
+) -> Parameters:
+    """The groups, those of the head with a rate of their own unless that is None."""
+    if head_lr is None:
+        return parameters
+    rate = at_task(head_lr, task)
+    rated: list[Any] = [
+        {**group, "lr": rate} if isinstance(group, dict) and group.get("part") == HEAD else group
+        for group in parameters
+    ]
+    return rated

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import nn
 
 from cl_runner.config.setting_types import at_task
 from cl_runner.models.network import Network
+from cl_runner.training.optimizers import HEAD
 from cl_runner.training.schedulers import Constant, Place
 from cl_runner.training.settings import Phase, Settings
 
@@ -44,7 +46,11 @@ class Phases:
     def fresh_optimizer(self, task: int, epoch: int = 0) -> torch.optim.Optimizer:
         """A new optimizer for the phase of this epoch."""
         # In groups: torch's fused SGD cannot mix parameters that have a momentum with others.
-        groups = [{"params": group} for group in self.network.by_age(self.parameters)]
+        head = self.network.head
+        groups: list[dict[str, Any]] = [
+            {"params": group, "part": HEAD if head.issuperset(group) else "body"}
+            for group in self.network.by_age(self.parameters)
+        ]
         optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
         decay = self._at(task, epoch).weight_decay
         for group in optimizer.param_groups:

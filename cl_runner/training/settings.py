@@ -98,6 +98,7 @@ class Settings:
     batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
     drop_last: bool
     accumulate: Annotated[PositiveInt, Traits(takes_time=True)]
+    early_stopping: Annotated[PositiveInt | None, Traits(takes_time=True)]
     precision: Annotated[Precision, Traits(takes_time=True)]
     memory_format: Annotated[MemoryFormat, Traits(takes_time=True)]
     clip_gradient: Positive | None
@@ -161,6 +162,7 @@ def _refuse_contradictions(settings: Settings) -> None:
             _values_without_a_task(f"{part.key}.", part.target, part.settings, tasks)
     _min_lr_above_lr(settings)
     _one_budget(settings)
+    _early_stopping_without(settings, outline)
 
 
 def _values_without_a_task(
@@ -194,3 +196,16 @@ def _one_budget(settings: Settings) -> None:
     if settings.later_phases is not None and isinstance(budget, list) and len(budget) > 1:
         allowed = "must be one value, as later_phases sets the epochs of later tasks"
         raise ConfigError.of(key, budget, allowed, f"{key}={budget[0]}, or later_phases=null")
+
+
+def _early_stopping_without(settings: Settings, outline: Outline) -> None:
+    if settings.early_stopping is None:
+        return
+    if not outline.validation_fraction > 0:
+        allowed, hint = "needs held-out samples", "dataset.validation_fraction=0.1"
+        raise ConfigError.of("early_stopping", settings.early_stopping, allowed, hint)
+    for name in ("first_phases", "later_phases"):
+        if getattr(settings, name) is not None:
+            allowed = f"ends tasks, and {name} says how long each phase takes"
+            hint = f"early_stopping=null, or {name}=null"
+            raise ConfigError.of("early_stopping", settings.early_stopping, allowed, hint)

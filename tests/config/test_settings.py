@@ -77,7 +77,7 @@ WRONG = [
     (["strategy._target_=cl_runner.nowhere.X"], "cannot be imported"),
     (["strategy._target_=cl_runner.training.run.log"], "neither a class nor a function"),
     (["+nothing=1"], "no such setting"),
-    (["+optimizer.gamma=1"], "known are beta1, beta2, decoupled, eps, lr, weight_decay"),
+    (["+optimizer.gamma=1"], "known are beta1, beta2, decoupled, eps, head_lr, lr, weight_decay"),
 ]
 
 
