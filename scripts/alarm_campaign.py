@@ -38,7 +38,7 @@ from cl_runner.training.alarm import Watch
 from cl_runner.training.run import run
 from cl_runner.training.settings import Settings
 
-PARTS = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
+PARTS = ("experiment", "dataset", "model", "strategy", "optimizer", "scheduler", "tracker", "group")
 STRATEGIES = ("finetune", "joint", "lwf", "kd", "ewc", "si", "rehearsal", "rehearsal_kd", "gdumb")
 STREAMS = {
     "class-incremental, all": ("dataset=digits", "ce_scope=all"),

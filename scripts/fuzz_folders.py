@@ -56,7 +56,7 @@ OF_CLASSES = (*TINY, "dataset.tasks=2", "dataset.validation_fraction=0.1", "stra
               "strategy.buffer_size=40")  # fmt: skip
 OF_REGRESSION = (*TINY, "experiment=regression", "dataset.samples=20")
 SEARCHED = ("strategy.weight=choice(1,2)", "dataset.validation_fraction=0.1")
-PARTS = ("dataset", "model", "strategy", "optimizer", "tracker", "experiment", "group")
+PARTS = ("dataset", "model", "strategy", "optimizer", "scheduler", "tracker", "experiment", "group")
 CLASSES, LINES = "000_classes", "001_lines"
 SECONDS = 20
 Way = Callable[[Path], object]

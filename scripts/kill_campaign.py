@@ -48,9 +48,12 @@ LARGE = ["dataset.tasks=3", "epochs=2", "batch_size=150"]
 TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0"}
 """Values of settings, wherever a strategy has them."""
 OWN = {
-    "gdumb": ["strategy.buffer_size=120", "lr_schedule=cosine_warm_restarts", "clip_gradient=1.0"],
+    "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
     "rehearsal": ["strategy.policy=reservoir"],
-    "derpp": ["strategy.policy=class_balanced"],
+    "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
+    "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],
+    "lwf": ["precision=bf16", "optimizer.head_lr=0.1"],
+    "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""
 VARIANTS = {

@@ -36,7 +36,7 @@ from cl_runner.training import results
 from cl_runner.training.run import run
 from cl_runner.training.settings import Settings
 
-NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group")
+NAMES = ("experiment", "dataset", "model", "strategy", "optimizer", "scheduler", "tracker", "group")
 Patch = Callable[[], None]
 HOOKS = [name for name, value in vars(Strategy).items() if isfunction(value) and name[0] != "_"]
 """The contract between the loop and a strategy, whose state changes only in these."""

@@ -19,7 +19,8 @@ from cl_runner.training.settings import Settings, read
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "output_root=.", "name=run")
 NAMES = dict.fromkeys(
-    ("experiment", "dataset", "model", "strategy", "optimizer", "tracker", "group"), "test"
+    ("experiment", "dataset", "model", "strategy", "optimizer", "scheduler", "tracker", "group"),
+    "test",
 )
 
 

@@ -82,7 +82,16 @@ def test_the_commands_on_real_data_compose(cl_train_here) -> None:
 
 def test_the_readme_lists_every_option() -> None:
     table = (ROOT / "README.md").read_text()
-    for group in ("dataset", "model", "strategy", "optimizer", "tracker", "experiment", "sweep"):
+    for group in (
+        "dataset",
+        "model",
+        "strategy",
+        "optimizer",
+        "scheduler",
+        "tracker",
+        "experiment",
+        "sweep",
+    ):
         (row,) = re.findall(rf"^\| `{group}` \|(.*)\|$", table, re.MULTILINE)
         options = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
         assert options == set(re.findall(r"`(\w+)`", row)), group

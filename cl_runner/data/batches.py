@@ -6,7 +6,7 @@ Shapes: M pictures of the whole stream, N samples of a part of it, B samples of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -44,3 +44,14 @@ def batches(
     ):
         x = samples.pixels.augmented(images, ids, *position)
         yield Batch(x, samples.targets(ids), task, (*position, step), ids, images)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """The samples of these batches as one, at the position of the first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    x, y, index, raw = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("x", "y", "index", "raw")
+    )
+    return Batch(x, y, first.task, first.position, index, raw)

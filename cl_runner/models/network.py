@@ -11,7 +11,7 @@ no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Literal, Self
 
@@ -27,6 +27,8 @@ from cl_runner.randomness import seeded
 Init = Literal["default", "kaiming_normal"]
 InsertedLayer = Annotated[Literal["none", "random", "identity"], LATER | Traits(adds_weights=True)]
 FreezeStatistics = Annotated[bool, LATER]
+Precision = Literal["float32", "bf16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
 
 
 class Network(nn.Module):
@@ -59,12 +61,28 @@ class Network(nn.Module):
             for module in body.modules():
                 kaiming_normal_init(module)
         self.frozen = self._frozen()
+        self.compute_in("float32", "contiguous")
+
+    def compute_in(self, precision: Precision, memory_format: MemoryFormat) -> None:
+        """How to compute from now on. Copies of the network, such as a teacher, do the same.
+
+        `bf16`: torch.autocast to bfloat16, whoever calls the network. Weights, outputs and features
+        stay float32, and so do losses. `channels_last`: the order of pictures in memory.
+        """
+        self.precision: Precision = precision
+        self.memory_format: MemoryFormat = memory_format
 
     @property
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that the model has not frozen, in the order of `parameters()`. They hold P
         numbers. A phase in which only the head learns does not change this list."""
         return [p for name, p in self.named_parameters() if name not in self.frozen]
+
+    @property
+    def head(self) -> set[nn.Parameter]:
+        """The parameters of the classifier and of an inserted layer."""
+        inserted = [] if self.inserted is None else self.inserted.parameters()
+        return {*self.classifier.parameters(), *inserted}
 
     def _frozen(self) -> frozenset[str]:
         """The names of those without a gradient before the run begins."""
@@ -84,11 +102,21 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
-        logits: Tensor = self.classifier(self.features(x))
-        return logits
+        return self._computed(self.classifier, self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
         """[B, features]: the input of the classifier."""
+        if self.memory_format == "channels_last":
+            x = _channels_last(x)
+        return self._computed(self._features, x)
+
+    def _computed(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if self.precision == "float32":
+            return layers(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return layers(x).float()
+
+    def _features(self, x: Tensor) -> Tensor:
         features: Tensor = self.body(x)
         if self.inserted is not None and self.stage.later:
             features = self.inserted(features)
@@ -140,6 +168,13 @@ class Network(nn.Module):
         own = {f"{prefix}.{name}" for name, _ in layer.named_parameters()}
         whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
         return bool(self.frozen) and (own or whole) <= self.frozen
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The same pictures with their colours last in memory. `contiguous` leaves those of one colour
+    as they are, and torch.func has no rule for it."""
+    last = x.permute(0, 2, 3, 1)
+    return last.flatten(1).view(len(x), *last.shape[1:]).permute(0, 3, 1, 2)
 
 
 def _zero_layer(features: int) -> nn.Sequential:

@@ -59,6 +59,12 @@ class _Regression(Strict):
     fits: list[Tensor]
 
 
+class _EarlyStopping(Strict):
+    best: float | None
+    since: Count
+    weights: dict[str, Tensor]
+
+
 class _Environment(Environment):
     versions: Annotated[dict[str, str], with_text("torch")]
 
@@ -75,6 +81,7 @@ class PlainState(Strict):
     environment: _Environment
     generators: dict[str, Tensor]
     evaluator: _Classification | _Regression
+    early_stopping: _EarlyStopping
 
     @model_validator(mode="after")
     def _in_step(self) -> PlainState:

@@ -34,10 +34,11 @@ class DERpp(Strategy):
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy, {"logits": (network.classes,)})
         self.replay_batch_size, self.alpha, self.beta = replay_batch_size, alpha, beta
+        self.before: list[Tensor] = []  # the logits of each batch of the step
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.network(batch.x)
-        self.before = logits.detach()
+        self.before.append(logits.detach())
         terms = {"task": task_loss(logits, batch)}
         if self.memory.stored > 0:
             dark = self.memory.draw(batch, self.replay_batch_size, "logits")
@@ -49,4 +50,5 @@ class DERpp(Strategy):
         return terms
 
     def after_step(self, batch: Batch) -> None:
-        self.memory.insert(batch, logits=self.before)
+        self.memory.insert(batch, logits=torch.cat(self.before))
+        self.before.clear()

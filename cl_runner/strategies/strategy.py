@@ -45,10 +45,17 @@ class Strategy(nn.Module, ABC):
         """Called before the first step of a task; the classifier already has its new rows."""
 
     def after_backward(self, batch: Batch) -> None:
-        """Called between the backward pass on this batch and the optimizer's step."""
+        """Called once before each optimizer's step, when its gradient is complete.
+
+        batch: all samples of the step. With `accumulate=n` they are those of the n batches that
+        `objective` was called with, and the gradient is that of the mean over them.
+        """
 
     def after_step(self, batch: Batch) -> None:
-        """Called after the optimizer's step on this batch."""
+        """Called once after each optimizer's step; batch: all its samples, as in `after_backward`.
+
+        A run is only saved between steps, so what a step remembers until then is no state.
+        """
 
     def end_task(self, task: Task) -> None:
         """Called after the last step of a task, before the evaluation."""

@@ -35,6 +35,15 @@ def check_network(network: object, outline: Outline) -> None:
     network.train()
 
 
+def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:
+    """Raise ConfigError if some task has no step of this number of samples, and smaller ones are
+    left out."""
+    fewest = min(strategy.training_size(stream, task) for task in stream.tasks)
+    if fewest < samples:
+        allowed = f"leaves an epoch of {fewest} samples without a step, which takes {samples}"
+        raise ConfigError.of("drop_last", True, allowed, "drop_last=false, or a smaller batch_size")
+
+
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
     """Raise ConfigError if BatchNorm would get a batch of one sample, which has no variance."""
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
@@ -102,7 +111,7 @@ def check_stability(
     if not isinstance(optimizer, torch.optim.SGD) or curvature == 0:
         return
     group = optimizer.param_groups[0]
-    lr, momentum = group["lr"], group["momentum"]
+    lr, momentum = max(g["lr"] for g in optimizer.param_groups), group["momentum"]
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if group["nesterov"] else 1)
     if lr * curvature > limit:
         largest = rounded_down(limit / (lr * curvature) * (weight or 1.0))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import reduce
-from operator import add
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cl_runner.data.batches import Batch, batches
+from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
 from cl_runner.evaluation.choice import evaluator_of
@@ -25,11 +25,14 @@ from cl_runner.tracking.tracker import Trackers
 from cl_runner.training import checks, environment
 from cl_runner.training.alarm import Watch
 from cl_runner.training.cost import Cost
+from cl_runner.training.early_stopping import EarlyStopping
 from cl_runner.training.means import Means
 from cl_runner.training.phases import Phases
 from cl_runner.training.saver import Saver
+from cl_runner.training.schedulers import Place
 from cl_runner.training.settings import Settings
 from cl_runner.training.state import PARTS, Position, check_fits
+from cl_runner.training.step import take_step
 
 log = logging.getLogger("cl_runner")
 
@@ -54,6 +57,7 @@ class Training:
         self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = evaluator_of(stream)
+        self.early_stopping = EarlyStopping(settings.early_stopping, strategy, self.evaluator)
         self.cost = Cost(strategy)
         self.means, self.logged = Means(), Means()
         self.alarms: list[str] = []
@@ -100,42 +104,42 @@ class Training:
         """Do all remaining steps of one task."""
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
-        batch_size = self.settings.batch_size
+        per_epoch = self.phases.steps_per_epoch(len(data))
+        steps = self.phases.steps(task.index, per_epoch)
         start = self.position
-        for epoch in range(start.epoch, self.phases.epochs(task.index)):
+        for epoch in range(start.epoch, math.ceil(steps / per_epoch)):
             first = start.step if epoch == start.epoch else 0
             if first == 0 and self.phases.begins(task.index, epoch):
                 self.optimizer = self.phases.fresh_optimizer(task.index, epoch)
-            self.phases.enter_epoch(self.optimizer, task.index, epoch)
-            epoch_batches = batches(
-                data, task, epoch=epoch, batch_size=batch_size, first_step=first
-            )
-            for step, batch in enumerate(epoch_batches, start=first):
-                terms = self._step(batch)
+            self.phases.enter_epoch(task.index, epoch)
+            before = epoch * per_epoch
+            parts = self._batches(data, task, epoch, first)
+            for step in range(first, min(per_epoch, steps - before)):
+                self.phases.enter_step(self.optimizer, Place(before + step, steps, per_epoch))
+                terms = take_step(
+                    self.strategy,
+                    self.optimizer,
+                    self.watch,
+                    next(parts),
+                    clip_gradient=self.settings.clip_gradient,
+                    number=self.cost.steps,
+                )
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
             if self.settings.evaluate_every == "epoch":
                 self._evaluate_within(task)
+            if self.early_stopping.after_epoch(task):
+                break
+        self.early_stopping.end_task(task)
         self.phases.leave_task()
         self._log_means(task, epoch)
 
-    def _step(self, batch: Batch) -> dict[str, float]:
-        """One step down the gradient of the sum of the strategy's terms."""
-        terms = self.strategy.objective(batch)
-        loss = reduce(add, terms.values())
-        self.watch.look(terms)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        classifier = self.strategy.network.classifier
-        classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
-        self.strategy.after_backward(batch)
-        values = checks.finite(terms, self.parameters, batch, self.cost.steps)
-        if self.settings.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
-        self.optimizer.step()
-        self.strategy.after_step(batch)
-        self.watch.after_step()
-        return values
+    def _batches(self, data: Samples, task: Task, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """The batches of each step of an epoch, from this step on."""
+        each, size = self.settings.accumulate, self.settings.batch_size
+        one = batches(data, task, epoch=epoch, batch_size=size, first_step=first * each)
+        while parts := list(islice(one, each)):
+            yield parts
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1
@@ -198,8 +202,7 @@ class Training:
         """The number of steps in the whole run."""
         sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
         return sum(
-            self.phases.epochs(t) * math.ceil(n / self.settings.batch_size)
-            for t, n in enumerate(sizes)
+            self.phases.steps(t, self.phases.steps_per_epoch(n)) for t, n in enumerate(sizes)
         )
 
     @property

@@ -1,10 +1,10 @@
-"""torch's optimizers in their fastest form; the learning rate may differ between tasks."""
+"""torch's optimizers in their fastest form; the learning rate may differ between tasks, and between
+the head and the other layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import cos, pi
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -22,13 +22,14 @@ def sgd(
     task: int,
     *,
     lr: PerTask[NonNegative],
+    head_lr: PerTask[NonNegative] | None,
     momentum: Fraction,
     weight_decay: PerTask[NonNegative],
     nesterov: bool,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum, for this task."""
     return torch.optim.SGD(
-        parameters,
+        _with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         momentum=momentum,
         weight_decay=at_task(weight_decay, task),
@@ -43,6 +44,7 @@ def adam(
     task: int,
     *,
     lr: PerTask[NonNegative],
+    head_lr: PerTask[NonNegative] | None,
     beta1: Fraction,
     beta2: Fraction,
     eps: Positive,
@@ -52,7 +54,7 @@ def adam(
     """Adam (Kingma & Ba 2015), for this task; weight decay is added to the gradient, or
     `decoupled` from it (AdamW, Loshchilov & Hutter 2019)."""
     return torch.optim.Adam(
-        parameters,
+        _with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         betas=(beta1, beta2),
         eps=eps,
@@ -62,18 +64,19 @@ def adam(
     )
 
 
-LrSchedule = Literal["constant", "cosine_warm_restarts"]
+HEAD = "head"
+"""The value of `part` in a parameter group of the classifier or an inserted layer."""
 
 
-def learning_rate(schedule: LrSchedule, base: float, lowest: float, epoch: int) -> float:
-    """The rate in this epoch, counted from 0.
-
-    `cosine_warm_restarts`: one epoch at a tenth of `base`, then half cosines from `base` towards
-    `lowest` over 1, 2, 4, 8, … epochs (Loshchilov & Hutter 2017; GDumb's settings).
-    """
-    if schedule == "constant":
-        return base
-    if epoch == 0:
-        return base / 10
-    length = 1 << (epoch.bit_length() - 1)  # of the cycle, which begins at epoch `length`
-    return lowest + (base - lowest) * (1 + cos(pi * (epoch - length) / length)) / 2
+def _with_rates(
+    parameters: Parameters, head_lr: PerTask[NonNegative] | None, task: int
+) -> Parameters:
+    """The groups, those of the head with a rate of their own unless that is None."""
+    if head_lr is None:
+        return parameters
+    rate = at_task(head_lr, task)
+    rated: list[Any] = [
+        {**group, "lr": rate} if isinstance(group, dict) and group.get("part") == HEAD else group
+        for group in parameters
+    ]
+    return rated

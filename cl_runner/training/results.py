@@ -51,7 +51,7 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
-        "lr_schedule": settings.lr_schedule,
+        "scheduler": type(settings.scheduler).__name__,
         **settings.model.conventions(),
         **settings.strategy.conventions(),
     }

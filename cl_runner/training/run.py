@@ -50,7 +50,11 @@ def run(
         strategy = build_strategy(settings).to(device)
         stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
         compared = reference.matrix_of(settings, stream)
-        checks.check_batches(strategy, stream, settings.batch_size)
+        batch_size = settings.batch_size
+        if settings.drop_last:
+            checks.check_whole_steps(strategy, stream, batch_size * settings.accumulate)
+        if not settings.drop_last or batch_size == 1:
+            checks.check_batches(strategy, stream, batch_size)
         with locked(folder), Signals() as signals:
             if (complete := resume.finished(folder, config, settings.resume)) is not None:
                 return complete
@@ -103,6 +107,7 @@ def build_strategy(settings: Settings) -> Strategy:
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
     network.fit_to(outline, settings.ce_scope)
+    network.compute_in(settings.precision, settings.memory_format)
     strategy: Strategy = settings.strategy(network)
     learning = [p for p in strategy.parameters() if p.requires_grad]
     settings.optimizer(learning, 0)  # fails here rather than later if it is not an optimizer

@@ -32,10 +32,10 @@ from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import MISSING, ConfigError
-from cl_runner.models.network import Network
+from cl_runner.models.network import MemoryFormat, Network, Precision
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
-from cl_runner.training.optimizers import LrSchedule
+from cl_runner.training.schedulers import Scheduler, lowest
 
 
 @target
@@ -86,16 +86,21 @@ class Settings:
     model: Annotated[Factory[Network], Traits(takes_time=True)]
     strategy: Factory[Strategy]
     optimizer: Factory[torch.optim.Optimizer]
+    scheduler: Scheduler
     tracker: Annotated[Tracker | None, NO_RESULT]
     seed: Annotated[Seed, Traits(compared=False)]
     device: Device
     threads: Threads | None
-    epochs: Annotated[PerTask[PositiveInt], Traits(takes_time=True)]
+    epochs: Annotated[PerTask[PositiveInt] | None, Traits(takes_time=True)]
+    steps: Annotated[PerTask[PositiveInt] | None, Traits(takes_time=True)]
     first_phases: Annotated[NonEmpty[Phase] | None, Traits(takes_time=True)]
     later_phases: Annotated[NonEmpty[Phase] | None, LATER | Traits(takes_time=True)]
     batch_size: Annotated[PositiveInt, Traits(takes_time=True)]
-    lr_schedule: LrSchedule
-    min_lr: NonNegative
+    drop_last: bool
+    accumulate: Annotated[PositiveInt, Traits(takes_time=True)]
+    early_stopping: Annotated[PositiveInt | None, Traits(takes_time=True)]
+    precision: Annotated[Precision, Traits(takes_time=True)]
+    memory_format: Annotated[MemoryFormat, Traits(takes_time=True)]
     clip_gradient: Positive | None
     ce_scope: Scope
     reset_optimizer: bool
@@ -156,7 +161,8 @@ def _refuse_contradictions(settings: Settings) -> None:
         if isinstance(part, Factory):
             _values_without_a_task(f"{part.key}.", part.target, part.settings, tasks)
     _min_lr_above_lr(settings)
-    _epochs_beside_phases(settings)
+    _one_budget(settings)
+    _early_stopping_without(settings, outline)
 
 
 def _values_without_a_task(
@@ -169,17 +175,37 @@ def _values_without_a_task(
 
 
 def _min_lr_above_lr(settings: Settings) -> None:
-    lr = settings.optimizer.settings.get("lr")
-    rates = lr if isinstance(lr, list) else [lr]
-    lowest = min((rate for rate in rates if isinstance(rate, float)), default=settings.min_lr)
-    if settings.min_lr > lowest:
-        allowed = f"must not be above the learning rate, and optimizer.lr starts at {lowest:g}"
-        raise ConfigError.of("min_lr", settings.min_lr, allowed)
+    key, min_lr = lowest(settings.scheduler, "scheduler")
+    for name in ("lr", "head_lr"):
+        lr = settings.optimizer.settings.get(name)
+        rates = [rate for rate in (lr if isinstance(lr, list) else [lr]) if isinstance(rate, float)]
+        if min_lr > min(rates, default=min_lr):
+            least = f"optimizer.{name} starts at {min(rates):g}"
+            raise ConfigError.of(key, min_lr, f"must not be above the learning rate, and {least}")
 
 
-def _epochs_beside_phases(settings: Settings) -> None:
-    epochs = settings.epochs
-    if settings.later_phases is not None and isinstance(epochs, list) and len(epochs) > 1:
+def _one_budget(settings: Settings) -> None:
+    epochs, steps = settings.epochs, settings.steps
+    if epochs is None and steps is None:
+        allowed = "and steps=null leave a task without an end"
+        raise ConfigError.of("epochs", None, allowed, "epochs=10, or steps=1000")
+    if epochs is not None and steps is not None:
+        allowed = f"cannot be given beside epochs={epochs}"
+        raise ConfigError.of("steps", steps, allowed, "epochs=null, or steps=null")
+    key, budget = ("epochs", epochs) if steps is None else ("steps", steps)
+    if settings.later_phases is not None and isinstance(budget, list) and len(budget) > 1:
         allowed = "must be one value, as later_phases sets the epochs of later tasks"
-        hint = f"epochs={epochs[0]}, or later_phases=null"
-        raise ConfigError.of("epochs", epochs, allowed, hint)
+        raise ConfigError.of(key, budget, allowed, f"{key}={budget[0]}, or later_phases=null")
+
+
+def _early_stopping_without(settings: Settings, outline: Outline) -> None:
+    if settings.early_stopping is None:
+        return
+    if not outline.validation_fraction > 0:
+        allowed, hint = "needs held-out samples", "dataset.validation_fraction=0.1"
+        raise ConfigError.of("early_stopping", settings.early_stopping, allowed, hint)
+    for name in ("first_phases", "later_phases"):
+        if getattr(settings, name) is not None:
+            allowed = f"ends tasks, and {name} says how long each phase takes"
+            hint = f"early_stopping=null, or {name}=null"
+            raise ConfigError.of("early_stopping", settings.early_stopping, allowed, hint)

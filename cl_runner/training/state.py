@@ -15,7 +15,9 @@ from cl_runner.run_folder.checkpoint import State
 from cl_runner.run_folder.states import PlainState
 from cl_runner.strategies.strategy import Strategy
 
-PARTS = ("strategy", "optimizer", "watch", "means", "logged", "evaluator", "cost")
+PARTS = (
+    "strategy", "optimizer", "watch", "means", "logged", "evaluator", "early_stopping", "cost",
+)  # fmt: skip
 """The parts of a run that have a `state_dict`."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
@@ -35,6 +37,9 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
     PlainState.model_validate(state)
     ours = strategy.state_dict()
     _check_alike("strategy", _shaped(state["strategy"]), _shaped(ours))
+    if kept := state["early_stopping"]["weights"]:
+        network = strategy.network.state_dict()
+        _check_alike("early_stopping.weights", _shaped(kept), _shaped(network))
     fresh = optimizer.state_dict()["param_groups"]
     _check_alike("param_groups", state["optimizer"]["param_groups"], fresh)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

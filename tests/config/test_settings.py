@@ -15,7 +15,7 @@ from cl_runner.config.paths import CONF
 from cl_runner.config.targets import find
 from cl_runner.errors import ConfigError
 
-GROUPS = ("dataset", "model", "strategy", "optimizer", "tracker")
+GROUPS = ("dataset", "model", "strategy", "optimizer", "scheduler", "tracker")
 OPTIONS = [(g, f.stem) for g in GROUPS for f in sorted((CONF / g).glob("*.yaml"))]
 EXPERIMENTS = sorted(f.stem for f in (CONF / "experiment").glob("*.yaml"))
 
@@ -77,7 +77,7 @@ WRONG = [
     (["strategy._target_=cl_runner.nowhere.X"], "cannot be imported"),
     (["strategy._target_=cl_runner.training.run.log"], "neither a class nor a function"),
     (["+nothing=1"], "no such setting"),
-    (["+optimizer.gamma=1"], "known are beta1, beta2, decoupled, eps, lr, weight_decay"),
+    (["+optimizer.gamma=1"], "known are beta1, beta2, decoupled, eps, head_lr, lr, weight_decay"),
 ]
 
 

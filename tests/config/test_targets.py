@@ -18,7 +18,11 @@ from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-BASES = {"cl_runner.strategies.strategy.Strategy", "cl_runner.tracking.tracker.Tracker"}
+BASES = {
+    "cl_runner.strategies.strategy.Strategy",
+    "cl_runner.tracking.tracker.Tracker",
+    "cl_runner.training.schedulers.Scheduler",
+}
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 

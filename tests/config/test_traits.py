@@ -71,7 +71,8 @@ def test_the_traits_of_every_class_that_conf_names_fit_together() -> None:
             assert its.changes_results or not its.takes_time
     assert len(at) > 60
     assert {key for key, its in at.items() if its.per_task} == {
-        "epochs", "optimizer.lr", "optimizer.weight_decay"}  # fmt: skip
+        "epochs", "steps", "optimizer.lr", "optimizer.head_lr",
+        "optimizer.weight_decay"}  # fmt: skip
 
 
 def test_the_answers_are_those_that_a_run_relies_on() -> None:

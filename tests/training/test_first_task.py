@@ -161,7 +161,7 @@ def test_the_users_own_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     config = {"model": {"_target_": "own_package.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
     files = own_code(config)
     names = [str(file.relative_to(tmp_path)) for file in files]
-    assert names == ["mine/__init__.py", "mine/unused.py", "own_beside.py"]
+    assert names == ["own_beside.py", "own_package/__init__.py", "own_package/unused.py"]
     before = digest_of_files(files)
     (tmp_path / "own_beside.py").write_text("other = 1")
     assert digest_of_files(files) != before

@@ -342,7 +342,7 @@ def test_the_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
     with optimizer_steps() as steps:
         run_here(tmp_path / "run", "epochs=17", "batch_size=400", "model.widths=[4]",
                  "dataset.tasks=2", "optimizer=sgd", "optimizer.lr=[0.4,0.2]",
-                 "lr_schedule=cosine_warm_restarts", "min_lr=0.01")  # fmt: skip
+                 "scheduler=cosine_warm_restarts", "scheduler.min_lr=0.01")  # fmt: skip
     rates = [step.settings["lr"] for step in steps]  # one step an epoch
     for base, used in ((0.4, rates[:17]), (0.2, rates[17:])):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)

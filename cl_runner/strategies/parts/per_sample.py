@@ -104,7 +104,7 @@ def _tapped(
     """Meanwhile each linear layer notes its input and adds its zero to its output."""
 
     def tap(name: str, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-        inputs[name] = args[0][0]
+        inputs[name] = args[0][0].to(zeros[name].dtype)  # bf16 has too few digits for a square
         return output + zeros[name]
 
     with ExitStack() as hooks:
