@@ -16,6 +16,8 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.randomness import Key, generator
 
+AT_ONCE = 128  # samples prepared together, at least, where batches are smaller
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -39,9 +41,19 @@ def batches(
     position = (task.seed, task.index, epoch)
     order = torch.randperm(len(samples), generator=generator(*position, "order"))
     shuffled = samples.index[order.to(samples.index.device)]
-    for step, rows in enumerate(shuffled.split(batch_size)):
-        if step >= first_step:
-            images = samples.images.index_select(0, rows)
-            x = samples.pixels.augmented(images, rows, *position)
-            y = samples.labels.index_select(0, rows)
-            yield Batch(x, y, task, (*position, step), rows, images)
+    block = batch_size * (max(1, AT_ONCE // batch_size) if _aligned(samples) else 1)
+    step = first_step
+    for start in range(first_step * batch_size, len(shuffled), block):
+        ids = shuffled[start : start + block]
+        images = samples.images.index_select(0, ids)
+        x = samples.pixels.augmented(images, ids, *position)
+        y = samples.labels.index_select(0, ids)
+        for part in zip(*(tensor.split(batch_size) for tensor in (x, y, ids, images)), strict=True):
+            yield Batch(part[0], part[1], task, (*position, step), part[2], part[3])
+            step += 1
+
+
+def _aligned(samples: Samples) -> bool:
+    """Whether each sample of a block begins at a multiple of 64 bytes, as a tensor of its own does.
+    Otherwise a matrix product may round differently."""
+    return samples.images[:1].numel() * 4 % 64 == 0  # of float32
