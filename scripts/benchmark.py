@@ -18,12 +18,15 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import benchmark_avalanche
+import benchmark_steps
 import torch
 from benchmark_checkpoint import checkpoints
-from benchmark_ewc import ewc_flat, ewc_step
+from benchmark_ewc import ewc_flat, ewc_step, si_step
 from benchmark_fisher import fisher
 from benchmark_loop import loop
+from benchmark_online import online
 from benchmark_startup import startup
+from benchmark_steps import steps
 from interleaving import Ratio, verdict
 from synthetic_runs import CNN, MLP
 
@@ -38,7 +41,14 @@ def main() -> None:
     rows: list[tuple[str, float, Callable[[], Ratio]]] = [
         ("MLP, Adam, batch 100: cl-train's loop / by hand", 1.10, partial(loop, MLP)),
         ("CNN, SGD, batch 64: cl-train's loop / by hand", 1.10, partial(loop, CNN)),
+        ("MLP, SGD, batch 10: cl-train's loop / by hand", 1.10, partial(online, 10)),
+        ("MLP, SGD, batch 1: cl-train's loop / by hand", 1.10, partial(online, 1)),
         ("EWC's step / fine-tuning's, MLP", 1.35, ewc_step),
+        ("SI's step / fine-tuning's, MLP", 1.35, si_step),
+        *(
+            (f"a step of {name} / its passes by hand, MLP", 1.10, partial(steps, name))
+            for name in benchmark_steps.STRATEGIES
+        ),
         ("EWC's step at task 20 / at task 2", 1.05, ewc_flat),
         ("two checkpoints of experiment 1 / its training", 0.02, checkpoints),
         ("Fisher, 2,000 samples: ours / one backward pass each", 1 / 10, fisher),

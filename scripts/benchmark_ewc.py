@@ -1,4 +1,4 @@
-"""What EWC adds to a training step, and whether that grows with the number of tasks."""
+"""What EWC and SI add to a training step, and whether that grows with the number of tasks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def ewc_step() -> Ratio:
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         ewc, finetune = _at_task(stream, a, "ewc", 1), _at_task(stream, b, "finetune", 1)
         return interleaved(ewc, finetune)
+
+
+def si_step() -> Ratio:
+    """SI's steps / fine-tuning's, in the second task."""
+    stream = synthetic(2, 5_000)
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+        si, finetune = _at_task(stream, a, "si", 1), _at_task(stream, b, "finetune", 1)
+        return interleaved(si, finetune)
 
 
 def ewc_flat() -> Ratio:

@@ -16,6 +16,8 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.randomness import Key, generator
 
+AT_ONCE = 128  # samples prepared together, at least, where batches are smaller
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -38,12 +40,22 @@ def batches(
     """The batches of an epoch from `first_step` on, in an order fixed by (seed, task, epoch)."""
     position = (task.seed, task.index, epoch)
     order = torch.randperm(len(samples), generator=generator(*position, "order"))
-    parts = samples.index[order.to(samples.index.device)].split(batch_size)[first_step:]
-    for step, (ids, images) in enumerate(
-        zip(parts, samples.stored_each(parts), strict=True), start=first_step
-    ):
+    shuffled = samples.index[order.to(samples.index.device)][first_step * batch_size :]
+    block = batch_size * (max(1, AT_ONCE // batch_size) if _aligned(samples) else 1)
+    blocks = shuffled.split(block) if len(shuffled) > 0 else ()
+    step = first_step
+    for ids, images in zip(blocks, samples.stored_each(blocks), strict=True):
         x = samples.pixels.augmented(images, ids, *position)
-        yield Batch(x, samples.targets(ids), task, (*position, step), ids, images)
+        columns = (x, samples.targets(ids), ids, images)
+        for part in zip(*(tensor.split(batch_size) for tensor in columns), strict=True):
+            yield Batch(part[0], part[1], task, (*position, step), part[2], part[3])
+            step += 1
+
+
+def _aligned(samples: Samples) -> bool:
+    """Whether each sample of a block begins at a multiple of 64 bytes, as a tensor of its own does.
+    Otherwise a matrix product may round differently."""
+    return samples.images.shape[1:].numel() * 4 % 64 == 0  # of float32
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

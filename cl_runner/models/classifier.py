@@ -57,6 +57,8 @@ class GrowingClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet, whose parameters are not used."""
+        if self.born == len(self.sizes) == 1:  # nothing to put together
+            return F.linear(features, self.weights[0], self.biases[0])
         unborn, like = sum(self.sizes[self.born :]), self.weights[0]
         # list(...) first: a slice of a ParameterList makes new parameters.
         weights = [*list(self.weights)[: self.born], like.new_zeros(unborn, self.features)]
@@ -85,6 +87,8 @@ class GrowingClassifier(nn.Module):
         An optimizer acts on a gradient of zero too, by momentum and weight decay, and Adam turns
         the smallest decay into full steps.
         """
+        if self.born == len(self.sizes) and (all_compete or self.born == 1):
+            return
         groups = list(zip(self.weights, self.biases, strict=True))
         resting = groups[self.born :]
         if not all_compete and self.born > 1:

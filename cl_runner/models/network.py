@@ -61,6 +61,8 @@ class Network(nn.Module):
             for module in body.modules():
                 kaiming_normal_init(module)
         self.frozen = self._frozen()
+        self._trainable: tuple[nn.ParameterList | None, frozenset[str], list[nn.Parameter]]
+        self._trainable = (None, self.frozen, [])
         self.compute_in("float32", "contiguous")
 
     def compute_in(self, precision: Precision, memory_format: MemoryFormat) -> None:
@@ -76,7 +78,11 @@ class Network(nn.Module):
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that the model has not frozen, in the order of `parameters()`. They hold P
         numbers. A phase in which only the head learns does not change this list."""
-        return [p for name, p in self.named_parameters() if name not in self.frozen]
+        rows, frozen, kept = self._trainable  # strategies ask several times a step: do not search
+        if rows is not self.classifier.weights or frozen is not self.frozen:
+            kept = [p for name, p in self.named_parameters() if name not in self.frozen]
+            self._trainable = (self.classifier.weights, self.frozen, kept)
+        return list(kept)
 
     @property
     def head(self) -> set[nn.Parameter]:

@@ -144,7 +144,8 @@ class Training:
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1
         self.means.add(terms)
-        self.logged.add(_taken(self.strategy.logged))
+        if self.strategy.logged:
+            self.logged.add(_taken(self.strategy.logged))
         self.trackers.advance(task.index, epoch, terms)
         if self.cost.steps % self.settings.log_every == 0:
             self._log_means(task, epoch)

@@ -223,6 +223,24 @@ def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
     assert not torch.equal(*orders)
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_batches_prepared_together_are_those_prepared_one_by_one(batch_size: int) -> None:
+    task = tiny_stream(samples=200, crop_padding=1, flip=True).tasks[1]
+    train, position = task.train, (task.seed, task.index, 1)
+    numbers = []
+    for step, batch in enumerate(batches(train, task, epoch=1, batch_size=batch_size)):
+        raw = train.images[batch.index]
+        assert torch.equal(batch.raw, raw)
+        assert torch.equal(batch.x, train.pixels.augmented(raw, batch.index, *position))
+        assert torch.equal(batch.y, train.labels[batch.index])
+        assert batch.position == (*position, step)
+        numbers.append(batch.index)
+    assert {len(n) for n in numbers[:-1]} <= {batch_size}
+    assert torch.equal(torch.cat(numbers).sort().values, train.index.sort().values)
+    steps = len(numbers)
+    assert not list(batches(train, task, epoch=1, batch_size=batch_size, first_step=steps))
+
+
 def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
     task = tiny_stream(crop_padding=1, flip=True).tasks[0]
     whole = list(batches(task.train, task, epoch=1, batch_size=7))
