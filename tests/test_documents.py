@@ -151,12 +151,6 @@ def test_every_fault_is_held_by_a_test_that_is_there() -> None:
         assert f"\ndef {test}(" in place.read_text(), test
 
 
-def test_every_strategy_is_killed_everywhere() -> None:
-    campaign = (ROOT / "scripts" / "kill_campaign.py").read_text()
-    for file in (ROOT / "conf" / "strategy").glob("*.yaml"):
-        assert f'"{file.stem}": [' in campaign, file.stem
-
-
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
