@@ -71,9 +71,10 @@ def _kind(path: Path) -> str:
 
 def _option(group: str, run: Run) -> str | None:
     """The shipped option that this part was composed from: the one that the results name. If the
-    command line replaced its class, they name the class: then the one on the command line."""
+    command line replaced its class, they name the class: then the one on the command line. Without
+    an option the settings still say everything."""
     ours = {file.stem for file in (CONF / group).glob("*.yaml")}
-    named = str(getattr(run.results, group))
+    named = str(getattr(run.results, group, ""))  # they do not name the scheduler
     if named in ours:
         return named
     given: Sequence[str] = ()

@@ -61,7 +61,7 @@ def test_everything_from_a_run_is_plain_data(cl_train_here, tmp_path: Path) -> N
     a_run(tmp_path / "theirs" / "run", {
         **nasty, **keys, "hydra": {"callbacks": {}}, "defaults": ["/strategy: evil"],
         "strategy": {"_target_": f"cl_runner.x\n{CALLBACK}", **nasty, **keys},
-        "model": {"_target_": f"os\n{CALLBACK}", "list": NASTY}, "lr_schedule": NASTY[0],
+        "model": {"_target_": f"os\n{CALLBACK}", "list": NASTY}, "ce_scope": NASTY[0],
         "reference": "/etc", "output_root": "/etc", "first_task_cache": "/etc",
         "trusted_targets": ["os"], "dataset": {"root": "/etc", "source": {"_target_": "digits"}},
     })  # fmt: skip
@@ -69,7 +69,7 @@ def test_everything_from_a_run_is_plain_data(cl_train_here, tmp_path: Path) -> N
     first, rest = text.split("\n", 1)
     assert first == "# @package _global_" and "#" not in rest.replace("# @package hydra", "")
     settings = yaml.safe_load(text)
-    known = {"dataset", "model", "strategy", "lr_schedule", "seed", "device"}
+    known = {"dataset", "model", "strategy", "ce_scope", "seed", "device"}
     assert set(settings) == {"defaults", *known}
     assert settings["defaults"] == [{"override /dataset": "digits"}, {"override /strategy": "lwf"}]
     below = [leaf for key, value in settings.items() if key != "defaults" for leaf in leaves(value)]

@@ -210,6 +210,9 @@ OTHER_STATES = {
         {k: v.long() for k, v in list(s["strategy"].items())[:1]}
     ),
     "an optimizer's tensor": lambda s: s["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
+    "weights of early stopping": lambda s: s["early_stopping"].update(
+        weights={"x": torch.zeros(3)}
+    ),
     "an optimizer's step": lambda s: s["optimizer"]["state"][0].pop("step"),
     "a step of text": lambda s: s["cost"].update(steps="1"),
     "no cost": lambda s: s.pop("cost"),

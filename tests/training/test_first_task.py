@@ -94,6 +94,12 @@ def test_a_strategy_that_learns_in_the_first_task_has_its_own(cl_train_here, tmp
         ("batch_size=33", False),
         ("dataset.pixels.flip=true", False),
         ("ce_scope=all", False),
+        ("scheduler=cosine", False),
+        ("precision=bf16", False),
+        ("memory_format=channels_last", False),
+        ("accumulate=2", False),
+        ("drop_last=true", False),
+        ("optimizer.head_lr=[1e-3,1]", False),
     ],
 )
 def test_what_the_first_task_depends_on(change: str, same: bool) -> None:
