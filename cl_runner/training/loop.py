@@ -6,13 +6,15 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import reduce
 from itertools import islice
+from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cl_runner.data.batches import Batch, batches
+from cl_runner.data.batches import Batch, batches, joined
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
@@ -32,7 +34,6 @@ from cl_runner.training.saver import Saver
 from cl_runner.training.schedulers import Place
 from cl_runner.training.settings import Settings
 from cl_runner.training.state import PARTS, Position, check_fits
-from cl_runner.training.step import take_step
 
 log = logging.getLogger("cl_runner")
 
@@ -116,14 +117,7 @@ class Training:
             parts = self._batches(data, task, epoch, first)
             for step in range(first, min(per_epoch, steps - before)):
                 self.phases.enter_step(self.optimizer, Place(before + step, steps, per_epoch))
-                terms = take_step(
-                    self.strategy,
-                    self.optimizer,
-                    self.watch,
-                    next(parts),
-                    clip_gradient=self.settings.clip_gradient,
-                    number=self.cost.steps,
-                )
+                terms = self._step(next(parts))
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
             if self.settings.evaluate_every == "epoch":
@@ -140,6 +134,36 @@ class Training:
         one = batches(data, task, epoch=epoch, batch_size=size, first_step=first * each)
         while parts := list(islice(one, each)):
             yield parts
+
+    def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
+        """One step down the gradient of the sum of the strategy's terms, averaged over the samples
+        of these batches. Returns the terms."""
+        for parameter in self.parameters:  # the optimizer's own way costs more than its step
+            parameter.grad = None
+        batch = joined(parts)
+        terms: dict[str, Tensor] = {}
+        for part in parts:
+            for name, term in self._backward(part, len(part.y) / len(batch.y)).items():
+                terms[name] = terms[name] + term if name in terms else term
+        classifier = self.strategy.network.classifier
+        classifier.leave_alone_what_rests(all_compete=batch.task.competing is None)
+        self.strategy.after_backward(batch)
+        values = checks.finite(terms, self.parameters, batch, self.cost.steps)
+        if self.settings.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
+        self.optimizer.step()
+        self.strategy.after_step(batch)
+        self.watch.after_step()
+        return values
+
+    def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        """Add the gradient of this share of the terms on one batch. Returns the terms."""
+        terms = self.strategy.objective(batch)
+        if share < 1:
+            terms = {name: share * term for name, term in terms.items()}
+        self.watch.look(terms)
+        reduce(add, terms.values()).backward()
+        return {name: term.detach() for name, term in terms.items()}
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1

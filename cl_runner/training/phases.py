@@ -52,7 +52,8 @@ class Phases:
             for group in self.network.by_age(self.parameters)
         ]
         optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
-        if isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"] == 0:
+        plain = isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"] == 0
+        if plain and len({group["lr"] for group in optimizer.param_groups}) == 1:
             optimizer = self.settings.optimizer(self.parameters, task)  # one kernel for all
         decay = self._at(task, epoch).weight_decay
         for group in optimizer.param_groups:

@@ -26,6 +26,7 @@ from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.training.cost import Cost
+from cl_runner.training.phases import Phases
 from cl_runner.training.run import build_strategy, run
 from cl_runner.training.state import check_fits
 
@@ -429,14 +430,11 @@ def amsgrad(parameters, task: int, *, lr: float, **_: object) -> torch.optim.Opt
 
 def test_the_state_of_an_optimizer_with_more_in_it_fits(tmp_path: Path) -> None:
     settings = composed(*FAST)
-    own = replace(settings.optimizer, target=amsgrad)
-    run(replace(settings, optimizer=own), tmp_path / "run", config={}, names=NAMES)
+    settings = replace(settings, optimizer=replace(settings.optimizer, target=amsgrad))
+    run(settings, tmp_path / "run", config={}, names=NAMES)
     strategy, state = trained(tmp_path / "run", *FAST), final_state(tmp_path / "run")
     parameters = [p for p in strategy.parameters() if p.requires_grad]
-    groups = [{"params": group} for group in strategy.network.by_age(parameters)]
-    optimizer = own(groups, 0)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+    optimizer = Phases(settings, strategy.network, parameters).fresh_optimizer(0)
     assert "max_exp_avg_sq" in next(iter(state["optimizer"]["state"].values()))
     check_fits(
         {k: v for k, v in state.items() if not k.startswith("metrics_")}, strategy, optimizer
