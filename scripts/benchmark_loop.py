@@ -5,11 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 
-import torch
 from interleaving import Ratio, interleaved
-from synthetic_runs import again, synthetic, training
+from synthetic_runs import again, epoch_by_hand, synthetic, training
 from torch import nn
-from torch.nn import functional as F
 
 from cl_runner.training.alarm import Watch
 
@@ -24,17 +22,7 @@ def loop(overrides: Sequence[str]) -> Ratio:
         ours.strategy.network.grow(task)
         plain = _cnn() if cnn else _mlp()
         optimizer = ours.settings.optimizer(plain.parameters(), 0)
-        size = ours.settings.batch_size
-
-        def by_hand() -> None:
-            images, labels = task.train.raw, task.train.y
-            for rows in torch.randperm(len(labels)).split(size):
-                x = images[rows].float().div_(127.5).sub_(1)
-                loss = F.cross_entropy(plain(x), labels[rows])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-
+        by_hand = epoch_by_hand(plain, optimizer, task, ours.settings.batch_size)
         ours.watch = Watch(task, ours.parameters)
         return interleaved(lambda: again(ours, task), by_hand)
 

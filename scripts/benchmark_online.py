@@ -8,10 +8,8 @@ from __future__ import annotations
 import copy
 import tempfile
 
-import torch
 from interleaving import Ratio, interleaved
-from synthetic_runs import again, synthetic, training
-from torch.nn import functional as F
+from synthetic_runs import again, epoch_by_hand, synthetic, training
 
 from cl_runner.training.alarm import Watch
 
@@ -30,16 +28,6 @@ def online(batch_size: int) -> Ratio:
         plain = copy.deepcopy(network)
         plain._forward_pre_hooks.clear()  # those that count the samples of the run
         optimizer = ours.settings.optimizer(plain.parameters(), 0)
-        images, labels = task.train.images, task.train.labels
-        assert isinstance(images, torch.Tensor)
-
-        def by_hand() -> None:
-            for rows in torch.randperm(len(labels)).split(batch_size):
-                x = images[rows].float().div_(127.5).sub_(1)
-                loss = F.cross_entropy(plain(x), labels[rows])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-
+        by_hand = epoch_by_hand(plain, optimizer, task, batch_size)
         ours.watch = Watch(task, ours.parameters)
         return interleaved(lambda: again(ours, task), by_hand, pairs=101)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from composing import composed
+from torch import nn
+from torch.nn import functional as F
 
 from cl_runner.data.assemble import Cut, assemble
 from cl_runner.data.samples import Pixels
@@ -66,3 +68,20 @@ def again(run: Training, task: Task) -> None:
     """All steps of the task, from its beginning."""
     run.position = Position(task.index)
     run.train(task)
+
+
+def epoch_by_hand(
+    network: nn.Module, optimizer: torch.optim.Optimizer, task: Task, batch_size: int
+) -> Callable[[], None]:
+    """The shortest loop over the samples of a task, in batches of this size."""
+    images, labels = task.train.raw, task.train.y
+
+    def epoch() -> None:
+        for rows in torch.randperm(len(labels)).split(batch_size):
+            x = images[rows].float().div_(127.5).sub_(1)
+            loss = F.cross_entropy(network(x), labels[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return epoch
