@@ -91,16 +91,17 @@ def _places() -> frozenset[str]:
 def _shipped(group: str) -> list[tuple[str, Callable[..., Any]]]:
     """The targets that the options of a group name, each with its key."""
     options = [yaml.safe_load(f.read_text("utf-8")) for f in (CONF / group).glob("*.yaml")]
-    named = dict.fromkeys(pair for option in options for pair in _targets(group, option))
+    named = dict.fromkeys(pair for option in options for pair in targets_below(group, option))
     return [(key, target) for key, path in named if (target := known(path)) is not None]
 
 
-def _targets(key: str, node: Any) -> Iterator[tuple[str, str]]:
+def targets_below(key: str, node: Any) -> Iterator[tuple[str, str]]:
+    """The key of each node below this one that names a target, and the target's path."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield key, node["_target_"]
         for name, below in node.items():
-            yield from _targets(f"{key}.{name}", below)
+            yield from targets_below(f"{key}.{name}", below)
     elif isinstance(node, list):
         for below in node:
-            yield from _targets(key, below)
+            yield from targets_below(key, below)

@@ -23,7 +23,7 @@ from pathlib import Path
 from cl_runner import lock
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
-from cl_runner.config.traits import Config
+from cl_runner.config.traits import Config, targets_below
 from cl_runner.data.samples import digest_of
 from cl_runner.errors import StorageError, first_line
 from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
@@ -148,28 +148,15 @@ def _read(entry: Path) -> State | None:
 
 def own_code(config: Config) -> list[Path]:
     """The Python files of the user's packages that the settings name, and modules beside them."""
-    roots = {path.partition(".")[0] for path in _targets(config)} - {"cl_runner"}
+    roots = {str(path).partition(".")[0] for _, path in targets_below("", config)} - {"cl_runner"}
     files: set[Path] = set()
-    for root in roots & sys.modules.keys():
-        file = Path(sys.modules[root].__file__ or "")
-        package = file.parent if file.name == "__init__.py" else None
-        if package is not None:
-            files |= set(package.rglob("*.py"))
-        beside = package.parent if package is not None else file.parent
-        if "site-packages" not in beside.parts:
-            files |= {path for path in _loaded() if beside in path.parents}
+    for module in [sys.modules[root] for root in roots & sys.modules.keys()]:
+        folders = [Path(folder) for folder in getattr(module, "__path__", ())]  # of a package
+        files |= {file for folder in folders for file in folder.rglob("*.py")}
+        for place in folders or [Path(module.__file__ or "")]:
+            if "site-packages" not in place.parts:
+                files |= {file for file in _loaded() if place.parent in file.parents}
     return sorted(files)
-
-
-def _targets(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(path := node.get("_target_"), str):
-            yield path
-        for below in node.values():
-            yield from _targets(below)
-    elif isinstance(node, list):
-        for below in node:
-            yield from _targets(below)
 
 
 def _loaded() -> Iterator[Path]:

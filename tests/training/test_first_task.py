@@ -155,20 +155,27 @@ def test_the_store_is_bounded(cl_train_here, tmp_path, monkeypatch) -> None:
     assert len(left_over) == 1 and "oldest" not in left_over  # the new one
 
 
-def test_the_users_own_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that the settings name, with all its files, and modules beside it that it uses."""
-    (tmp_path / "own_package").mkdir()
-    (tmp_path / "own_package" / "__init__.py").write_text("import own_beside")
-    (tmp_path / "own_package" / "unused.py").touch()
-    (tmp_path / "own_beside.py").touch()
-    (tmp_path / "own_unrelated.py").touch()
+@pytest.mark.parametrize("regular", [True, False])
+def test_the_users_own_code_counts(regular: bool, tmp_path: Path, monkeypatch) -> None:
+    """A package that the settings name, with all its files, and modules beside it that it uses; it
+    may lack an `__init__.py`."""
+    name = f"own_package_{regular}"
+    (tmp_path / name).mkdir()
+    if regular:
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / name / "used.py").write_text(f"import {name}_beside")
+    (tmp_path / name / "unused.py").touch()
+    (tmp_path / f"{name}_beside.py").touch()
+    (tmp_path / f"{name}_unrelated.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("own_package")
-    config = {"model": {"_target_": "own_package.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
+    importlib.import_module(f"{name}.used")
+    config = {"model": {"_target_": f"{name}.used.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}
     files = own_code(config)
-    names = [str(file.relative_to(tmp_path)) for file in files]
-    assert names == ["own_beside.py", "own_package/__init__.py", "own_package/unused.py"]
+    names = {str(file.relative_to(tmp_path)) for file in files}
+    assert names - {f"{name}/__init__.py"} == {
+        f"{name}/used.py", f"{name}/unused.py", f"{name}_beside.py",
+    }  # fmt: skip
     before = digest_of_files(files)
-    (tmp_path / "own_beside.py").write_text("other = 1")
+    (tmp_path / f"{name}_beside.py").write_text("other = 1")
     assert digest_of_files(files) != before
     assert own_code({"model": {"_target_": "cl_runner.models.mlp.mlp"}}) == []
