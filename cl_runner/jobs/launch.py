@@ -51,6 +51,8 @@ class Children:
             printed = Path(folder)
             child = Child(words, printed)
             self.running.append(child)
+            if self.stopping:  # since it was asked above
+                child.interrupt()
             while (code := child.wait(POLL)) is None:
                 meanwhile(child)
             self.running.remove(child)

@@ -171,9 +171,11 @@ class Network(nn.Module):
 
     def _is_frozen(self, prefix: str, layer: nn.Module) -> bool:
         """Whether all its parameters are frozen; if it has none, all parameters of the body."""
+        if not self.frozen:
+            return False
         own = {f"{prefix}.{name}" for name, _ in layer.named_parameters()}
         whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
-        return bool(self.frozen) and (own or whole) <= self.frozen
+        return (own or whole) <= self.frozen
 
 
 def _channels_last(x: Tensor) -> Tensor:

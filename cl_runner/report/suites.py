@@ -30,9 +30,12 @@ class OfSuite:
         verdict = read.verdict(folders[0]) if len(folders) == 1 else None
         if verdict is None:
             return None
-        if verdict.suite not in suites.names():
+        if verdict.suite in suites.names():
+            return cls(suites.read(verdict.suite), verdict.rows)
+        copy = folders[0] / suites.COPY
+        if not copy.exists():
             raise Damaged(folders[0] / "verdict.json", f"there is no suite {verdict.suite}")
-        return cls(suites.read(verdict.suite), verdict.rows)
+        return cls(suites.of_file(copy, verdict.suite), verdict.rows)
 
     def labels(self, runs: Sequence[Run]) -> dict[Path, str]:
         """The suite's name for each run, by its folder."""

@@ -15,7 +15,7 @@ from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError, DataError, RunError, StorageError
-from cl_runner.jobs.job import FIRST_TASKS, Job, command, config_dir_flag, digest_of
+from cl_runner.jobs.job import FIRST_TASKS, Job, command, config_dir_flag, digest_of, plain_name
 from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.suite import Suite
@@ -60,7 +60,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.list or arguments.name is None:
         print(listing())
         return 0
-    suite = suites.read(arguments.name)
+    own = Path(arguments.name) if arguments.name.endswith((".yaml", ".yml")) else None
+    suite = suites.read(arguments.name) if own is None else _own(own)
     if arguments.seeds:
         suite = replace(suite, seeds=arguments.seeds)
     if arguments.jobs < 1:
@@ -77,10 +78,21 @@ def reproduce(arguments: argparse.Namespace) -> int:
     print(plain(verdicts))
     environment = next((r.environment for r in results.values() if r is not None), None)
     storage.make(folder)
+    if own is not None:
+        storage.write(folder / suites.COPY, own.read_text("utf-8"))
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
     return int(not good(verdicts))
+
+
+def _own(file: Path) -> Suite:
+    """The user's suite in this file, named after it."""
+    name = plain_name(file.stem)
+    if name in suites.names():
+        hint = "give the file another name"
+        raise ConfigError.of("NAME", file, f"there is a suite {name} already", hint)
+    return suites.of_file(file, name)
 
 
 def _refuse_settings_of_the_suite(given: Sequence[str]) -> None:

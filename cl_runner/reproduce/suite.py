@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
 from cl_runner.run_folder.plain import Damaged, content, decoding
+from cl_runner.run_folder.resume import stays_inside
 
 MOST = 10**6
 """Bytes of a suite's file."""
+COPY = "suite.yaml"
+"""The copy of a user's own suite beside its runs, from which `cl-report` knows it."""
 SUITES = Path(__file__).parent / "suites"
 
 
@@ -49,7 +54,9 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # the further settings of each run
     rows: list[Row]
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
+    figures: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # see drawings.py
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{plain_name(run)}-seed-{seed}"
@@ -63,25 +70,31 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Suite:
-    """The suite with this name, or in the YAML file at this path. Raises ConfigError for an unknown
-    name, and for a file that is not a suite."""
-    if name.endswith((".yaml", ".yml")):
-        return _from_file(Path(name))
+    """The shipped suite with this name. Raises ConfigError for an unknown name."""
     if name not in names():
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
-    return _from_file(SUITES / f"{name}.yaml")
+    return of_file(SUITES / f"{name}.yaml", name)
 
 
-def _from_file(file: Path) -> Suite:
+def of_file(file: Path, name: str) -> Suite:
+    """The suite in a YAML file. Raises ConfigError for a file that is not a suite.
+
+    The file may come from someone else, so the settings in it refer to nothing outside: no path, no
+    package to trust, no flag.
+    """
     try:
         with decoding(file):
             node = yaml.safe_load(content(file, MOST))
-            suite = _FORM.validate_python({**node, "name": plain_name(file.stem)})
+            suite = _FORM.validate_python({**node, "name": name})
     except Damaged as error:
         raise ConfigError.of("NAME", file, f"is not a suite: {error.reason}") from None
     unknown = sorted({row.run for row in suite.rows} - suite.runs.keys())
     if unknown:
         raise ConfigError.of("NAME", file, f"has rows of runs that it lacks: {', '.join(unknown)}")
+    for word in [*suite.common, *chain.from_iterable(suite.runs.values())]:
+        if "=" not in word or not stays_inside(word) or of_one_call(word):
+            allowed = f"has a setting that only the command line may give: {word}"
+            raise ConfigError.of("NAME", file, allowed)
     return suite
 
 

@@ -85,7 +85,7 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     if before is None:
         raise CheckpointError(f"checkpoint error: {folder} contains no run to resume")
     missing = [o for o in before if key_of(o) not in given and not of_one_call(o)]
-    kept = [override for override in missing if _stays_inside(override)]
+    kept = [override for override in missing if stays_inside(override)]
     for override in missing:
         if override not in kept:
             text = f"{override} is not taken over from a run folder; give it again if you want it"
@@ -93,8 +93,8 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     return [*kept, *arguments]
 
 
-def _stays_inside(override: str) -> bool:
-    """Whether it refers to nothing outside the run's folder, which may come from someone else: no
+def stays_inside(override: str) -> bool:
+    """Whether it refers to nothing outside the run's folder. It may come from someone else: no
     place to read or write, no environment variable, no option that is not in `conf/`."""
     key, value = key_of(override), override.partition("=")[2]
     group = key in (*GROUPS, "experiment")

@@ -33,7 +33,7 @@ class ICaRL(Strategy):
         super().__init__(network)
         if not isinstance(network.likelihood, Categorical):
             allowed = "needs classes, and the targets of this data set are real numbers"
-            raise ConfigError.of("_target_", "ICaRL", allowed)
+            raise ConfigError.of("_target_", "ICaRL", allowed, "use another strategy")
         self.T = T
         self.memory = Memory(buffer_size, network, "herding")
         self.teacher = Teacher(network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from running import composed
 
+from cl_runner.errors import ConfigError
 from cl_runner.reproduce import command, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
@@ -223,12 +225,42 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
     for name, text in OWN.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "cl_runner.reproduce.command", "mine.yaml",
+    words = [sys.executable, "-m", "cl_runner.reproduce.command", "mine.yaml",
                "--config-dir", "conf", "trusted_targets=[mine]"]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
     assert verdict["good"]
+    (report,) = re.findall(r"figures: (cl-report \S+)", done.stdout)
+    words = [sys.executable, "-m", "cl_runner.report.command", *report.split()[1:]]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Mine" in (tmp_path / "outputs/reproduce/mine/report/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["trusted_targets=[evil]", "--config-dir=/tmp", "--config-dir", "dataset.root=/etc",
+     "output_root=x", "hydra/launcher=slurm", "dataset.root=${oc.env:HOME}", "resume=auto", "../x=1"],
+)  # fmt: skip
+def test_a_suites_file_names_nothing_outside(word: str, tmp_path: Path) -> None:
+    """It may come from someone else."""
+    for own in ({"common": [word]}, {"runs": {"mine": [word]}}):
+        text = yaml.safe_dump({**yaml.safe_load(OWN["mine.yaml"]), **own})
+        (tmp_path / "mine.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="only the command line may give"):
+            suite.of_file(tmp_path / "mine.yaml", "mine")
+
+
+def test_a_suite_of_ones_own_has_no_name_of_ours(tmp_path, monkeypatch, capsys) -> None:
+    """Their runs would be in one folder."""
+    (tmp_path / "regression.yaml").write_text(OWN["mine.yaml"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "regression.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 2
+    assert "there is a suite regression already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
