@@ -54,9 +54,7 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # the further settings of each run
     rows: list[Row]
-    figures: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # see drawings.py
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see drawings.py
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{plain_name(run)}-seed-{seed}"

@@ -207,4 +207,4 @@ def test_a_part_of_a_task_keeps_its_view() -> None:
 
 def test_rotated_mnist_composes() -> None:
     dataset = composed("dataset=rotated_mnist", "dataset.interpolation=bilinear").dataset
-    assert len(dataset.outline(0).names) == 10
+    assert len(dataset.outline(0).names) == 20

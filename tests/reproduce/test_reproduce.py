@@ -241,7 +241,8 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "word",
     ["trusted_targets=[evil]", "--config-dir=/tmp", "--config-dir", "dataset.root=/etc",
-     "output_root=x", "hydra/launcher=slurm", "dataset.root=${oc.env:HOME}", "resume=auto", "../x=1"],
+     "output_root=x", "hydra/launcher=slurm", "dataset.root=${oc.env:HOME}",
+     "resume=auto", "../x=1"],
 )  # fmt: skip
 def test_a_suites_file_names_nothing_outside(word: str, tmp_path: Path) -> None:
     """It may come from someone else."""
