@@ -83,7 +83,10 @@ def test_what_has_no_whole_step_is_refused(tmp_path: Path) -> None:
 def test_batches_accumulated_are_one_batch_of_their_size(options, tmp_path: Path) -> None:
     """Also where the last step of an epoch is made of fewer and smaller ones."""
     counts = []
-    for name, size in (("whole", ("batch_size=90",)), ("parts", ("batch_size=30", "accumulate=3"))):
+    for name, size in (
+        ("whole", ("batch_size=105",)),
+        ("parts", ("batch_size=35", "accumulate=3")),
+    ):
         with optimizer_steps() as steps:
             run_here(tmp_path / name, *SMALL[:2], "epochs=2", *size, *options)
         counts.append(len(steps))

@@ -14,13 +14,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from processes import exit_code
-from running import composed
+from running import NAMES, composed
 
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked
 from cl_runner.training import first_task
 from cl_runner.training.first_task import digest_of_files, own_code
+from cl_runner.training.run import run
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=32", "log_every=7", "evaluate_every=epoch")
 SHARED = ("ewc", "lwf", "kd", "rehearsal", "rehearsal_kd", "joint", "finetune")
@@ -179,3 +180,17 @@ def test_the_users_own_code_counts(regular: bool, tmp_path: Path, monkeypatch) -
     (tmp_path / f"{name}_beside.py").write_text("other = 1")
     assert digest_of_files(files) != before
     assert own_code({"model": {"_target_": "cl_runner.models.mlp.mlp"}}) == []
+
+
+def test_an_edit_of_the_users_own_code_makes_another_entry(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own_edited.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("own_edited")
+    settings = composed("threads=1", *TINY, f"first_task_cache={tmp_path / 'shared'}")
+    config = {"strategy": {"_target_": "own_edited.Mine"}}
+    entries = []
+    for name, text in (("one", ""), ("two", ""), ("three", "edited = True")):
+        (tmp_path / "own_edited.py").write_text(text)
+        run(settings, tmp_path / name, config=config, names=NAMES)
+        entries.append(len(list((tmp_path / "shared").glob("*.ckpt"))))
+    assert entries == [1, 1, 2]

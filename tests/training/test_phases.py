@@ -11,12 +11,17 @@ from typing import ClassVar
 import pytest
 import torch
 from optimizer_steps import optimizer_steps
-from running import NAMES, composed, run_here
+from running import NAMES, composed, final_state, run_here
 from torch import Tensor
 
+from cl_runner.config.targets import target
+from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
+from cl_runner.models.mlp import mlp
+from cl_runner.models.network import Network
+from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
-from cl_runner.training.run import run
+from cl_runner.training.run import build_strategy, run
 
 LR, DECAY = 0.01, 0.1
 SMALL = ("batch_size=64", "epochs=1", "dataset.tasks=3", "model.widths=[8]")
@@ -119,3 +124,43 @@ def test_the_body_rests_in_a_head_only_phase_and_its_statistics_do_not_unless_fr
     assert len(statistics) == 3 and len(first) > 3
     for name, value in first.items():
         assert torch.equal(value, last[name]) == (freeze or name not in statistics), name
+
+
+@target
+def frozen(shape, classes: int, **settings) -> Network:
+    """The shipped perceptron, whose body learns nothing."""
+    network = mlp(shape, classes, **settings)
+    network.body.requires_grad_(False)
+    return network
+
+
+def test_what_the_model_has_frozen_stays_so_in_every_phase(tmp_path: Path) -> None:
+    """A phase of all layers gives it no gradient back, nor does the end of a task."""
+    head, all_layers = (phase(layers)[len("later_phases=[") : -1] for layers in ("head", "all"))
+    settings = composed(*SMALL, "model.batch_norm=true", "strategy=ewc",
+                        "strategy.fisher_samples=20", f"later_phases=[{head},{all_layers}]")  # fmt: skip
+    own = replace(settings.model, target=frozen)
+    settings = replace(settings, model=own, strategy=replace(settings.strategy, target=Watching))
+    Watching.given.clear()
+    run(settings, tmp_path / "run", config={}, names=NAMES)
+    state = final_state(tmp_path / "run")["strategy"]
+    fresh = build_strategy(settings).state_dict()
+    body = [key for key in fresh if key.startswith("network.body.")]
+    assert len(body) == 6 and all(torch.equal(state[key], fresh[key]) for key in body)
+    head_size = sum(v.numel() for k, v in state.items() if k.startswith("network.classifier.w")
+                    or k.startswith("network.classifier.b"))  # fmt: skip
+    assert len(state["fisher.weight"]) == head_size
+    assert Watching.given == {False}
+
+
+class Watching(EWC):
+    """Notes whether any parameter of the body takes a gradient."""
+
+    given: ClassVar[set[bool]] = set()
+
+    def after_step(self, batch: Batch) -> None:
+        self.given.add(any(p.requires_grad for p in self.network.body.parameters()))
+
+    def end_task(self, task: Task) -> None:
+        self.given.add(any(p.requires_grad for p in self.network.body.parameters()))
+        super().end_task(task)
