@@ -88,14 +88,17 @@ def test_a_child_is_looked_after_until_it_has_ended(monkeypatch) -> None:
 @pytest.mark.parametrize("where", ["work", "caller"])
 def test_running_children_are_asked_to_save_after_an_error(where: str, monkeypatch) -> None:
     """They end when they have been interrupted, and not before."""
-    interrupted, running = Event(), Event()
+    interrupted, running, end = Event(), Event(), time.monotonic() + 10
 
     def start(words: list[str], printed: Path) -> SimpleNamespace:
         def wait(seconds: float) -> int | None:
             running.set()
-            return 143 if interrupted.wait(seconds) else None
+            if interrupted.wait(seconds):
+                return 143
+            return 0 if time.monotonic() > end else None
 
-        (printed / "stderr").touch()
+        for stream in ("stdout", "stderr"):
+            (printed / stream).touch()
         return SimpleNamespace(wait=wait, interrupt=interrupted.set)
 
     monkeypatch.setattr("cl_runner.jobs.launch.Child", start)

@@ -458,8 +458,12 @@ def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario: st
     task, network, projected = stream.tasks[1], strategy.network, []
     network.grow(task)
     strategy.begin_task(task)
-    mixed = task.train + stream.tasks[0].train
-    for batch in batches(mixed, task, epoch=0, batch_size=8):
+    new_and_old = (
+        batch
+        for data in (task.train, stream.tasks[0].train)
+        for batch in batches(data, task, epoch=0, batch_size=8)
+    )
+    for batch in new_and_old:
         replayed = strategy.memory.draw(batch, 5, "reference gradient")
         parameters = list(network.parameters())
         g, r = (

@@ -127,40 +127,43 @@ def test_the_body_rests_in_a_head_only_phase_and_its_statistics_do_not_unless_fr
 
 
 @target
-def frozen(shape, classes: int, **settings) -> Network:
-    """The shipped perceptron, whose body learns nothing."""
+def partly_frozen(shape, classes: int, **settings) -> Network:
+    """The shipped perceptron, whose first layer learns nothing; its BatchNorm does."""
     network = mlp(shape, classes, **settings)
-    network.body.requires_grad_(False)
+    network.body[1].requires_grad_(False)
     return network
 
 
 def test_what_the_model_has_frozen_stays_so_in_every_phase(tmp_path: Path) -> None:
     """A phase of all layers gives it no gradient back, nor does the end of a task."""
     head, all_layers = (phase(layers)[len("later_phases=[") : -1] for layers in ("head", "all"))
-    settings = composed(*SMALL, "model.batch_norm=true", "strategy=ewc",
-                        "strategy.fisher_samples=20", f"later_phases=[{head},{all_layers}]")  # fmt: skip
-    own = replace(settings.model, target=frozen)
+    settings = composed(
+        *SMALL, "model.batch_norm=true", "strategy=ewc", "strategy.fisher_samples=20",
+        f"later_phases=[{head},{all_layers}]",
+    )  # fmt: skip
+    own = replace(settings.model, target=partly_frozen)
     settings = replace(settings, model=own, strategy=replace(settings.strategy, target=Watching))
-    Watching.given.clear()
+    Watching.takes_gradient.clear()
     run(settings, tmp_path / "run", config={}, names=NAMES)
     state = final_state(tmp_path / "run")["strategy"]
-    fresh = build_strategy(settings).state_dict()
-    body = [key for key in fresh if key.startswith("network.body.")]
-    assert len(body) == 6 and all(torch.equal(state[key], fresh[key]) for key in body)
-    head_size = sum(v.numel() for k, v in state.items() if k.startswith("network.classifier.w")
-                    or k.startswith("network.classifier.b"))  # fmt: skip
-    assert len(state["fisher.weight"]) == head_size
-    assert Watching.given == {False}
+    fresh = build_strategy(settings)
+    learned = {key: not torch.equal(state[key], value) for key, value in fresh.state_dict().items()
+               if key.startswith("network.body.") and key.endswith(("weight", "bias"))}  # fmt: skip
+    assert learned == {"network.body.1.weight": False, "network.body.2.weight": True,
+                       "network.body.2.bias": True}  # fmt: skip
+    everything = sum(p.numel() for p in fresh.network.parameters())
+    assert len(state["fisher.weight"]) == everything - fresh.network.body[1].weight.numel()
+    assert Watching.takes_gradient == {False}
 
 
 class Watching(EWC):
-    """Notes whether any parameter of the body takes a gradient."""
+    """Notes whether the frozen layer takes a gradient."""
 
-    given: ClassVar[set[bool]] = set()
+    takes_gradient: ClassVar[set[bool]] = set()
 
     def after_step(self, batch: Batch) -> None:
-        self.given.add(any(p.requires_grad for p in self.network.body.parameters()))
+        self.takes_gradient.add(self.network.body[1].weight.requires_grad)
 
     def end_task(self, task: Task) -> None:
-        self.given.add(any(p.requires_grad for p in self.network.body.parameters()))
+        self.takes_gradient.add(self.network.body[1].weight.requires_grad)
         super().end_task(task)
