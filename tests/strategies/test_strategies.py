@@ -460,8 +460,8 @@ def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario: st
     strategy.begin_task(task)
     new_and_old = (
         batch
-        for data in (task.train, stream.tasks[0].train)
-        for batch in batches(data, task, epoch=0, batch_size=8)
+        for epoch, data in enumerate([*[task.train] * 4, stream.tasks[0].train])
+        for batch in batches(data, task, epoch=epoch, batch_size=8)
     )
     for batch in new_and_old:
         replayed = strategy.memory.draw(batch, 5, "reference gradient")
