@@ -49,9 +49,10 @@ def main() -> None:
                 raise from_hydra(error) from None
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(config: DictConfig) -> float:
-    """One job: a single run, or one of a sweep. Returns what a sweeper maximises."""
+def one_job(config: DictConfig) -> float | None:
+    """A single run, or one of many. Returns what a sweeper may maximise: the mean over tasks on
+    validation samples after the last one (in regression, the negated error); None where nothing is
+    held out. It is never a number on test samples."""
     terminal.never_fail()  # a launcher's worker does not go through `main`
     job = HydraConfig.get()
     try:
@@ -79,6 +80,9 @@ def _hydra_main(config: DictConfig) -> float:
         raise RunError(masked(str(error), masks)) from None
 
 
+_hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(one_job)
+
+
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
     """If Python's traceback would show a secret, end the process with a masked one."""
     shown = "".join(traceback.format_exception(error))
@@ -86,7 +90,7 @@ def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
         terminal.end(masked(shown, masks).rstrip(), 1)
 
 
-def _job(config: DictConfig, job: HydraConf) -> float:
+def _job(config: DictConfig, job: HydraConf) -> float | None:
     given = {key_of(override) for override in _overrides(job)}
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
@@ -117,7 +121,7 @@ def _job(config: DictConfig, job: HydraConf) -> float:
             masks=masking.masks(config),
         )
     print(summary(results, folder))
-    return results.score
+    return results.objective
 
 
 def _overrides(job: HydraConf) -> list[str]:

@@ -116,12 +116,6 @@ class Results(Strict):
         return [METRICS[name] for name in self.measure.headline]
 
     @property
-    def score(self) -> float:
-        """The first of them, with the sign for which more is better."""
-        first = self.headline[0]
-        return first.gain(self.metrics[first.name] or 0.0)  # it is never None
-
-    @property
     def matrix(self) -> Matrix:
         """The matrix that metrics are computed from: row t after task t, a column for each task."""
         matrix: Matrix = getattr(self, self.metrics_are_of)
@@ -138,6 +132,12 @@ class Results(Strict):
         """The mean of its last row, over all tasks: the criterion for choosing settings."""
         rows = self.validation
         return None if rows is None else fmean(v for v in rows[-1] if v is not None)
+
+    @property
+    def objective(self) -> float | None:
+        """The same with the sign for which more is better."""
+        mean = self.validation_mean
+        return None if mean is None else self.measure.gain(mean)
 
     @property
     def curve(self) -> Curve | None:
