@@ -13,9 +13,9 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking, targets
+from cl_runner.config import masking, search_path, targets
 from cl_runner.config.identity import flat
-from cl_runner.config.paths import CONF, GROUPS
+from cl_runner.config.paths import GROUPS
 from cl_runner.errors import MISSING, ConfigError, nearest
 
 
@@ -82,7 +82,7 @@ def _typed(key: str) -> list[Any]:
 
 def _known_keys() -> list[str]:
     """The groups, and every key of the configuration that the chosen options make up."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with search_path.hydra_with(search_path.typed()):
         groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
         try:
             config = hydra.compose("config", groups)

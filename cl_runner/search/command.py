@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from pathlib import Path
 
 from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
-from cl_runner.config import masking
+from cl_runner.config import masking, search_path
+from cl_runner.config.overrides import key_of
 from cl_runner.errors import MISSING, ConfigError, RunError
 from cl_runner.jobs.job import digest_of, plain_name
 from cl_runner.run_folder import files as storage
@@ -37,6 +39,9 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
+    parser.add_argument(
+        search_path.FLAG, "-cd", type=Path, help="a folder with options of your own"
+    )
     terminal.run(parser, _search_masked, "run the same command to continue")
 
 
@@ -64,7 +69,8 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.search.search import Search
     from cl_runner.search.study import Study, kept_in
 
-    searched = space.read(arguments.overrides)
+    config_dir = search_path.checked(arguments.config_dir)
+    searched = space.read(arguments.overrides, config_dir)
     first = points.all_checked(searched, arguments.name or "unnamed")
     name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name
@@ -82,7 +88,9 @@ def search(arguments: argparse.Namespace) -> int:
         print(table.verdict(chosen, first.measure, folder))
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
         place = shlex.quote(str(best.write_best(run, folder)))
-        print(f"again: cl-train --config-dir {place} experiment={best.NAME}")
+        trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
+        words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
+        print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())
     return int(failed or running.unfinished > 0)
 

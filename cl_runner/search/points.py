@@ -8,17 +8,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking
+from cl_runner.config import masking, search_path
 from cl_runner.config.command_line import quoted
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import key_of
-from cl_runner.config.paths import CONF
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder
@@ -43,11 +42,11 @@ class Point:
     masks: dict[str, str]  # each text that no file may contain, and what is written instead
 
 
-def checked(overrides: Sequence[str]) -> Point:
+def checked(overrides: Sequence[str], config_dir: Path | None = None) -> Point:
     """Compose the settings and build what needs no data. Raises ConfigError as `cl-train` would,
     and if nothing is held out for validation."""
     with COMPOSING:
-        config, plain, choices = _composed(overrides)
+        config, plain, choices = _composed(overrides, config_dir)
         trust(config, {key_of(override) for override in overrides})
         read = settings.read(plain)
         build_strategy(read)
@@ -66,7 +65,8 @@ def checked(overrides: Sequence[str]) -> Point:
 def all_checked(space: Space, name: str) -> Point:
     """The first point, once all corners of the space are valid, with the masks of all of them.
     name: of the search."""
-    points = [checked([*space.point(corner), f"name={quoted(name)}"]) for corner in space.corners()]
+    named = f"name={quoted(name)}"
+    points = [checked([*space.point(c), named], space.config_dir) for c in space.corners()]
     if any(_measured(point) != _measured(points[0]) for point in points):
         keys = ", ".join(space.searched)
         allowed = "trials on different data, or different parts of it, cannot be compared"
@@ -78,15 +78,17 @@ def all_checked(space: Space, name: str) -> Point:
 
 def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job, Point]:
     """The job of a trial, in the search's folder, and its point."""
-    point = checked(space.point(params))
+    point = checked(space.point(params), space.config_dir)
     place = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
     return Job(place, space.words(params), point.overrides, point.config), point
 
 
-def _composed(overrides: Sequence[str]) -> tuple[DictConfig, Config, dict[str, Any]]:
+def _composed(
+    overrides: Sequence[str], config_dir: Path | None
+) -> tuple[DictConfig, Config, dict[str, Any]]:
     """The settings, the same with interpolations resolved, and the option of each group."""
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with search_path.hydra_with(config_dir):
             config = compose("config", list(overrides), return_hydra_config=True)
         with open_dict(config):
             choices = config.pop("hydra").runtime.choices

@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from threading import Lock
 
+from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
@@ -91,7 +92,7 @@ class Search:
         words = composed_command(job, shared=True)
         if (job.config["tracker"] or {}).get("group", "") is None:
             words.append(f"tracker.group={quoted(self.folder.name)}")
-        return words
+        return [*search_path.words(self.space.config_dir), *words]
 
     def _complete(self, trial: Trial, job: Job, point: Point) -> str:
         value = objective.value(read.results(job.folder))

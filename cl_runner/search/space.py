@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -35,6 +36,7 @@ class Space:
     fixed: Sequence[str]  # the settings of all runs, as typed
     typed: Sequence[str]  # all settings, as typed
     unmasked: Mapping[str, Mapping[str, str]]  # of each key with a list: the value of each mask
+    config_dir: Path | None = None  # with options of the user's own
 
     def point(self, params: Params) -> list[str]:
         """The command line of one run."""
@@ -64,7 +66,7 @@ class Space:
         return sorted(o for o in shown(self.typed) if traits(key_of(o)).changes_results)
 
 
-def read(words: Sequence[str]) -> Space:
+def read(words: Sequence[str], config_dir: Path | None = None) -> Space:
     """The space of a command line. Raises ConfigError for what cannot be searched."""
     searched: dict[str, BaseDistribution] = {}
     fixed: dict[str, str] = {}
@@ -91,7 +93,7 @@ def read(words: Sequence[str]) -> Space:
         hint = "such as optimizer.lr=tag(log,interval(1e-4,1e-1)) or optimizer=sgd,adam"
         typed = " ".join(shown(words))
         raise ConfigError.of("command line", typed, "there is nothing to search", hint)
-    return Space(searched, list(fixed.values()), list(words), unmasked)
+    return Space(searched, list(fixed.values()), list(words), unmasked, config_dir)
 
 
 def _ends(distribution: BaseDistribution) -> list[Any]:
