@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cl_runner.errors import ConfigError
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.render.drawings import Drawing, of_suite
 from cl_runner.report.render.table import Cell, Table
@@ -30,6 +31,12 @@ class OfSuite:
         verdict = read.verdict(folders[0]) if len(folders) == 1 else None
         if verdict is None:
             return None
+        copy = folders[0] / suites.COPY
+        if copy.exists():
+            try:
+                return cls(replace(suites.of_file(copy), name=verdict.suite), verdict.rows)
+            except ConfigError as error:
+                raise Damaged(copy, error.problems[0].allowed) from None
         if verdict.suite not in suites.names():
             raise Damaged(folders[0] / "verdict.json", f"there is no suite {verdict.suite}")
         return cls(suites.read(verdict.suite), verdict.rows)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cl_runner import terminal
+from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
@@ -30,11 +31,12 @@ from cl_runner.text import aligned
 def main() -> None:
     """`cl-reproduce NAME`. `--list` lists the suites."""
     parser = argparse.ArgumentParser(prog="cl-reproduce", description=__doc__)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the suite")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the suite, or a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="list the suites and their time")
     parser.add_argument("--seeds", type=_integers, help="such as 0,1,2; replaces the suite's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, reproduce, "run the same command to continue")
 
@@ -64,12 +66,16 @@ def reproduce(arguments: argparse.Namespace) -> int:
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
-    results = run_all(suite, folder, arguments.overrides, arguments.jobs)
+    config_dir = search_path.checked(arguments.config_dir)
+    given = [*search_path.words(config_dir), *arguments.overrides]
+    results = run_all(suite, folder, given, arguments.jobs)
     documents = {run: None if r is None else r.document() for run, r in results.items()}
     verdicts = judge(suite, documents)
     print(plain(verdicts))
     environment = next((r.environment for r in results.values() if r is not None), None)
     storage.make(folder)
+    if suite.file is not None:  # which `cl-report` then asks for names and figures
+        storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
     storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from running import composed
 
+from cl_runner.report import command as report
 from cl_runner.reproduce import command, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
@@ -174,3 +175,65 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
     assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
     page = (root / name / parents[1].name / "verdict.md").read_text()
     assert f"`cl-reproduce {name} epochs=1`" in page
+
+
+def of_the_user(**changed) -> str:
+    """A suite of one run, as the text of a file."""
+    row = {"row": "new", "run": "plain", "metric": "accuracy[1][1]"}
+    whole = {
+        "title": "Mine", "source": "nobody", "minutes": 1, "seeds": [0],
+        "common": ["epochs=1", "dataset.tasks=2", "batch_size=64", "strategy=mine"],
+        "runs": {"plain": []}, "rows": [row],
+    }  # fmt: skip
+    return yaml.safe_dump(whole | changed)
+
+
+def test_a_suite_of_the_users_own(tmp_path, monkeypatch, capsys, no_figures) -> None:
+    """By its path, with an option of the user's own; the report knows its runs and rows."""
+    (tmp_path / "own" / "strategy").mkdir(parents=True)
+    target = "_target_: cl_runner.strategies.finetune.Finetune"
+    (tmp_path / "own" / "strategy" / "mine.yaml").write_text(target)
+    (tmp_path / "my suite.yaml").write_text(of_the_user())
+    monkeypatch.chdir(tmp_path)
+    words = ["cl-reproduce", "my suite.yaml", "--config-dir", "own", "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    command.main()
+    assert "ours" in capsys.readouterr().out
+    folder = tmp_path / "outputs" / "reproduce" / "my_suite"
+    assert "`cl-reproduce 'my suite.yaml'`" in (folder / "verdict.md").read_text()
+    results = json.loads((folder / "plain-seed-0" / "results.json").read_text())
+    assert results["strategy"] == "mine"
+    (tmp_path / "my suite.yaml").unlink()
+    report.report([folder], tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Mine" in page and "plain" in page
+
+
+NO_SUITES = {
+    "no mapping": ("- 1", "is no suite"),
+    "no yaml": ("{", "is no suite"),
+    "a key too many": (of_the_user(sedes=[1]), "is no suite: sedes"),
+    "a seed that is none": (of_the_user(seeds=["x"]), "is no suite: seeds"),
+    "a row about another run": (
+        of_the_user(rows=[{"row": "r", "run": "plian", "metric": "forgetting"}]),
+        "did you mean plain?",
+    ),
+    "code that it trusts": (of_the_user(common=["trusted_targets=[os]"]), "may not give trusted_"),
+    "a launcher": (of_the_user(runs={"plain": ["hydra/launcher=x"]}), "may not give hydra/launch"),
+    "a flag": (of_the_user(common=["--config-dir=/"]), "may not give --config-dir"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), NO_SUITES.values(), ids=NO_SUITES)
+def test_a_file_that_is_no_suite(tmp_path, monkeypatch, capsys, text: str, words: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", "absent.yaml"):
+        monkeypatch.setattr(sys, "argv", ["cl-reproduce", name])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and error.count("\n") == 1
+        assert f"config error: NAME={name}: " in error
+        assert (words if name == "mine.yaml" else "does not exist") in error
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.yaml"]
