@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,6 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-        # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
-        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
         with masking.hiding_secrets_of(overrides):

@@ -42,6 +42,7 @@ class Engine:
         self.context, self.task, self.master = context, task, master
         self.composition = Composition(context.config_loader, master)
         self.launcher: Launcher
+        self.connected = False
 
     def prepare(self, folder: Path, jobs: Iterable[Job], idle: bool = False) -> None:
         """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
@@ -49,7 +50,7 @@ class Engine:
         settings = self.master.hydra.launcher
         launchers.check(settings, [o for job in jobs for o in job.overrides])
         if not idle:
-            launchers.connect(settings)
+            self._connect()
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
@@ -66,7 +67,13 @@ class Engine:
 
     def close(self) -> None:
         """Stop what the launcher keeps running."""
-        launchers.disconnect(self.master.hydra.launcher)
+        if self.connected:
+            launchers.disconnect(self.master.hydra.launcher)
+            self.connected = False
+
+    def _connect(self) -> None:
+        launchers.connect(self.master.hydra.launcher)
+        self.connected = True
 
     def run(
         self, jobs: Sequence[Job], command: Callable[[Job], list[str]], meanwhile: Look = nothing
@@ -109,7 +116,7 @@ class Engine:
         self.close()
         while any(job.state == "running" for job in alive):
             time.sleep(0.2)
-        launchers.connect(self.master.hydra.launcher)
+        self._connect()
 
     def _launch(
         self, jobs: Sequence[Job], command: Callable[[Job], list[str]]

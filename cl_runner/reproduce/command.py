@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cl_runner import terminal
-from cl_runner.config import search_path
+from cl_runner.config import hydra_loader as loader
+from cl_runner.config import masking, search_path
 from cl_runner.config.command_line import quoted
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
+from cl_runner.jobs import engine
 from cl_runner.jobs.job import FIRST_TASKS, Job, command, digest_of
 from cl_runner.jobs.launch import Children, side_by_side
 from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.on_launcher import run_on
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
 from cl_runner.run_folder import files as storage
@@ -35,10 +38,16 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="list the suites and their time")
     parser.add_argument("--seeds", type=_integers, help="such as 0,1,2; replaces the suite's own")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--jobs", type=int, help="runs at a time on this machine; default: cores")
     parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
-    terminal.run(parser, reproduce, "run the same command to continue")
+    terminal.run(parser, _reproduce_masked, "run the same command to continue")
+
+
+def _reproduce_masked(arguments: argparse.Namespace) -> int:
+    loader.install()
+    with masking.hiding_secrets_of(arguments.overrides):
+        return reproduce(arguments)
 
 
 def _integers(text: str) -> list[int]:
@@ -60,15 +69,29 @@ def reproduce(arguments: argparse.Namespace) -> int:
     suite = suites.read(arguments.name)
     if arguments.seeds:
         suite = replace(suite, seeds=arguments.seeds)
-    if arguments.jobs < 1:
+    if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
-    changes = [o for o in shown(arguments.overrides) if traits(key_of(o)).changes_results]
+    launching = engine.of_the_launcher(arguments.overrides)
+    given = [word for word in arguments.overrides if word not in launching]
+    changes = [o for o in shown(given) if traits(key_of(o)).changes_results]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
     config_dir = search_path.checked(arguments.config_dir)
-    given = [*search_path.words(config_dir), *arguments.overrides]
-    results = run_all(suite, folder, given, arguments.jobs)
+    results: dict[tuple[str, int], Results | None] = {}
+    with engine.chosen(launching, config_dir, arguments.jobs) as chosen:
+        if chosen is None:
+            given = [*search_path.words(config_dir), *given]
+        jobs = [job_of(suite, folder, given, r, s) for r in suite.runs for s in suite.seeds]
+        ended = (
+            here(jobs, arguments.jobs or os.cpu_count() or 1)
+            if chosen is None
+            else run_on(chosen, jobs, folder)
+        )
+        for job, result, outcome in ended:
+            run, seed = job.varied["run"], job.varied["seed"]
+            results[run, int(seed)] = result
+            print(f"[{len(results)}/{len(jobs)}] {run}, seed {seed}: {outcome}", flush=True)
     documents = {run: None if r is None else r.document() for run, r in results.items()}
     verdicts = judge(suite, documents)
     print(plain(verdicts))
@@ -82,19 +105,11 @@ def reproduce(arguments: argparse.Namespace) -> int:
     return int(not good(verdicts))
 
 
-def run_all(
-    suite: Suite, folder: Path, overrides: Sequence[str], at_a_time: int
-) -> dict[tuple[str, int], Results | None]:
-    """The results of each run with each seed; complete runs are only read. Prints one line per
-    run."""
-    # All seeds of a run in a row: they do not wait for each other's first task.
-    jobs = [job_of(suite, folder, overrides, r, s) for r in suite.runs for s in suite.seeds]
-    results: dict[tuple[str, int], Results | None] = {}
+def here(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, Results | None, str]]:
+    """Run them in child processes; complete ones are only read. Yields each as it ends, with its
+    results, None if it failed, and how it ended."""
     for job, (result, outcome) in side_by_side(iter(jobs), run_one, at_a_time):
-        run, seed = job.varied["run"], job.varied["seed"]
-        results[run, int(seed)] = result
-        print(f"[{len(results)}/{len(jobs)}] {run}, seed {seed}: {outcome}", flush=True)
-    return results
+        yield job, result, outcome
 
 
 def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed: int) -> Job:
