@@ -50,7 +50,7 @@ class Engine:
         settings = self.master.hydra.launcher
         launchers.check(settings, [o for job in jobs for o in job.overrides])
         if not idle:
-            self._connect()
+            self.connect()
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
@@ -71,9 +71,11 @@ class Engine:
             launchers.disconnect(self.master.hydra.launcher)
             self.connected = False
 
-    def _connect(self) -> None:
-        launchers.connect(self.master.hydra.launcher)
-        self.connected = True
+    def connect(self) -> None:
+        """Find or start what the launcher needs. Raises ConfigError if there is none."""
+        if not self.connected:
+            launchers.connect(self.master.hydra.launcher)
+            self.connected = True
 
     def run(
         self, jobs: Sequence[Job], command: Callable[[Job], list[str]], meanwhile: Look = nothing
@@ -116,7 +118,7 @@ class Engine:
         self.close()
         while any(job.state == "running" for job in alive):
             time.sleep(0.2)
-        self._connect()
+        self.connect()
 
     def _launch(
         self, jobs: Sequence[Job], command: Callable[[Job], list[str]]

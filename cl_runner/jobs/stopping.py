@@ -7,6 +7,7 @@ comes before the run listens would end a worker that others need.
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -32,7 +33,10 @@ def ask_to_stop(folder: Path) -> None:
 
 def withdraw(folder: Path) -> None:
     """Let the job in this folder run again."""
-    (folder.parent / REQUESTS / folder.name).unlink(missing_ok=True)
+    file = folder.parent / REQUESTS / folder.name
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # others are there, or none ever was
+        file.parent.rmdir()
 
 
 @dataclass(frozen=True)
