@@ -401,8 +401,8 @@ def test_options_of_the_users_own(cl_search, cl_train_here, tmp_path: Path) -> N
     assert near.returncode == 2 and "did you mean strategy.weight?" in near.stderr
     other = cl_search(*mine, *tiny, weight, "model=5")
     assert other.returncode == 2 and "resnet18, small" in other.stderr
-    for trials in "12":
-        done = cl_search(*mine, *tiny, weight, "model=small", "--trials", trials)
+    for trials, launcher in (("1", []), ("2", ["hydra/launcher=in_turn"])):
+        done = cl_search(*mine, *tiny, weight, "model=small", "--trials", trials, *launcher)
         assert done.returncode == 0 and f"{trials} complete" in done.stdout, done.stderr
     words = shlex.split(done.stdout[done.stdout.index("again: cl-train ") :])[2:]
     assert cl_train_here(*words, "name=again").returncode == 0
