@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 import yaml
-from processes import exit_code, fork, run_and_exit
+from processes import code_of
 
 from cl_runner.reproduce import command
 
@@ -25,13 +24,9 @@ FILES = ("metrics.jsonl", "predictions.npz")
 
 
 def reproduced(folder: Path, *words: str) -> str:
-    """What `cl-reproduce` prints for the suite in a forked process, where all rows cannot pass."""
+    """What `cl-reproduce` prints for the suite, of which not all rows can pass."""
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
-    child = fork()
-    if child == 0:
-        os.environ["OMP_NUM_THREADS"] = "1"
-        run_and_exit(folder, ["cl-reproduce", "tiny.yaml", *words], command.main)
-    code = exit_code(child)
+    code = code_of(folder, ["cl-reproduce", "tiny.yaml", *words], command.main)
     printed = (folder / "stdout").read_text() + (folder / "stderr").read_text()
     assert code == 1 and "Traceback" not in printed, printed
     return printed
