@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,6 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in the README."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-        # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
-        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
         with masking.hiding_secrets_of(overrides):
@@ -49,10 +46,9 @@ def main() -> None:
                 raise from_hydra(error) from None
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(config: DictConfig) -> float | None:
-    """One job: a single run, or one of a sweep. Returns what another sweeper may maximise: the mean
-    on held-out training samples after the last task (minus the error, in regression), or None."""
+def one_job(config: DictConfig) -> float | None:
+    """A single run, or one of many. Returns what another sweeper may maximise: the mean on held-out
+    training samples after the last task (minus the error, in regression), or None."""
     terminal.never_fail()  # a launcher's worker does not go through `main`
     job = HydraConfig.get()
     try:
@@ -79,6 +75,9 @@ def _hydra_main(config: DictConfig) -> float | None:
             write_status(folder, "failed", {}, error, masks)
         # The sweep's other jobs still run. Some launchers write this error to their files.
         raise RunError(masked(str(error), masks)) from None
+
+
+_hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(one_job)
 
 
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 import warnings
@@ -46,6 +47,23 @@ def run_and_exit(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def code_of(folder: Path, command: list[str], main: Callable[[], object]) -> int:
+    """Run a command in this folder, in a process of its own, with its output in files there.
+
+    It is forked, which saves the import of torch, unless it starts children by `--jobs`: those are
+    multiprocessing's, which does not survive a fork of a process that has used it."""
+    if "--jobs" not in command:
+        child = fork()
+        if child == 0:
+            os.environ["OMP_NUM_THREADS"] = "1"
+            run_and_exit(folder, command, main)
+        return exit_code(child)
+    program = [sys.executable, "-m", main.__module__, *command[1:]]
+    with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.call(program, cwd=folder, stdout=out, stderr=err, env=environment)
 
 
 def exit_code(child: int) -> int:

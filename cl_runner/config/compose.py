@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Set
 from typing import Any
 
 import hydra
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking, targets
+from cl_runner.config import masking, search_path, targets
 from cl_runner.config.identity import flat
-from cl_runner.config.paths import CONF, GROUPS
+from cl_runner.config.paths import GROUPS
 from cl_runner.errors import MISSING, ConfigError, nearest
 
 
@@ -42,25 +36,6 @@ def trust(config: DictConfig, given: Set[str]) -> None:
         allowed = "must be a list of packages"
         raise ConfigError.of("trusted_targets", packages, allowed, "trusted_targets=[mine]")
     targets.trust(packages)
-
-
-@contextmanager
-def hydra_with(config_dir: Path | None) -> Iterator[None]:
-    """Hydra inside, with our `conf/` and then a folder of the user's, as `--config-dir` adds it.
-
-    Raises ConfigError if that is not a folder.
-    """
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        if config_dir is not None:
-            if not config_dir.is_dir():
-                raise ConfigError.of("--config-dir", config_dir, "is not a folder")
-            places = create_config_search_path(str(CONF))
-            before_the_schema = SearchPathQuery(provider="schema")
-            where = f"file://{config_dir.absolute()}"
-            places.prepend("command-line", where, anchor=before_the_schema)
-            GlobalHydra.instance().clear()
-            Hydra.create_main_hydra2(task_name="app", config_search_path=places)
-        yield
 
 
 def from_hydra(error: Exception) -> ConfigError:
@@ -111,7 +86,7 @@ def _typed(key: str) -> list[Any]:
 
 def _known_keys() -> list[str]:
     """The groups, and every key of the configuration that the chosen options make up."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with search_path.hydra_with(search_path.typed()):
         groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
         try:
             config = hydra.compose("config", groups)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ _HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
 def install() -> None:
     """Make Hydra use this loader."""
     hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+    # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
 
 
 class Loader(ConfigLoaderImpl):

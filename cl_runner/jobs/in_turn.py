@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from struct import Struct
 from typing import Any
 
 from hydra.core.utils import (
@@ -37,6 +38,8 @@ from cl_runner.training.signals import Signals
 log = logging.getLogger(__name__)
 NEEDED = ("cl_runner.training.run", "torch._dynamo")
 """Slow imports that every job needs (the second comes with its optimizer); done once, here."""
+_VALUE = Struct("?d")
+"""What a job returns: whether that is a number, and which."""
 
 
 class InTurn(Launcher):
@@ -63,13 +66,16 @@ class InTurn(Launcher):
 
     def _outcome(self, overrides: list[str], number: int) -> JobReturn:
         log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
-        code = in_child(lambda: self._job(overrides, number))
+        value = mmap.mmap(-1, _VALUE.size)  # shared with the child
+        code = in_child(lambda: self._job(overrides, number, value))
         outcome = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        there, returned = _VALUE.unpack(value[:])
+        outcome.return_value = returned if there else None
         if code != 0:  # the job's folder says why
             outcome.status, outcome.return_value = JobStatus.FAILED, RunError(f"ended with {code}")
         return outcome
 
-    def _job(self, overrides: list[str], number: int) -> int:
+    def _job(self, overrides: list[str], number: int, value: mmap.mmap) -> int:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
@@ -80,7 +86,11 @@ class InTurn(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return 0 if done.status == JobStatus.COMPLETED else 1
+        if done.status != JobStatus.COMPLETED:
+            return 1
+        if isinstance(done.return_value, float):
+            value[:] = _VALUE.pack(True, done.return_value)
+        return 0
 
 
 def in_child(job: Callable[[], int]) -> int:

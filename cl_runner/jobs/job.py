@@ -31,7 +31,6 @@ class Job:
     varied: Mapping[str, str]  # the settings that differ between jobs, secrets masked
     overrides: Sequence[str]  # as on the command line
     config: Config = field(default_factory=dict)  # as written to files; empty if not composed
-    flags: Sequence[str] = ()  # of cl-train, after the overrides
 
     @property
     def label(self) -> str:
@@ -82,12 +81,7 @@ def command(job: Job, settings: Mapping[str, object]) -> list[str]:
     place = {"output_root": job.folder.parent, "name": job.folder.name, "resume": "auto"}
     ours = {**place, **settings}
     kept = [override for override in job.overrides if key_of(override) not in ours]
-    return [*kept, *(f"{key}={quoted(value)}" for key, value in ours.items()), *job.flags]
-
-
-def config_dir_flag(folder: Path | None) -> list[str]:
-    """The flag of `cl-train` for a folder with the user's own options."""
-    return [] if folder is None else ["--config-dir", str(folder.absolute())]
+    return [*kept, *(f"{key}={quoted(value)}" for key, value in ours.items())]
 
 
 def composed_command(job: Job, shared: bool) -> list[str]:

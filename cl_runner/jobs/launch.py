@@ -27,11 +27,15 @@ class Ended:
 
 
 class Children:
-    """The children of one command. None is started once the command is stopping."""
+    """The children of one command. None is started once the command is stopping.
+
+    flags: of `cl-train`, for each of them.
+    """
 
     stopping = False
 
-    def __init__(self) -> None:
+    def __init__(self, flags: Sequence[str] = ()) -> None:
+        self.flags = flags
         self.running: list[Child] = []
 
     def interrupt(self) -> None:
@@ -49,7 +53,7 @@ class Children:
             raise CancelledError
         with TemporaryDirectory() as folder:
             printed = Path(folder)
-            child = Child(words, printed)
+            child = Child([*self.flags, *words], printed)
             self.running.append(child)
             if self.stopping:  # since it was asked above
                 child.interrupt()
@@ -62,15 +66,18 @@ class Children:
 
 
 def side_by_side(
-    jobs: Iterator[T], work: Callable[[T, Children], Outcome], at_a_time: int
+    jobs: Iterator[T],
+    work: Callable[[T, Children], Outcome],
+    at_a_time: int,
+    flags: Sequence[str] = (),
 ) -> Iterator[tuple[T, Outcome]]:
-    """Work on jobs in threads, and yield each with its outcome when it ends.
+    """Work on jobs in threads, and yield each with its outcome when it ends. flags: the children's.
 
     The next job is taken only when a thread is free. After an interruption or an error, in the work
     or in the caller, no job is started, and the running ones save their state and end. Ctrl-C
     reaches them by itself; a second signal would end them before they have saved.
     """
-    children = Children()
+    children = Children(flags)
     under_way: dict[Future[Outcome], T] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
         try:

@@ -56,6 +56,18 @@ def at_a_time(launcher: DictConfig) -> int | None:
     return os.cpu_count() if local else None
 
 
+def places(launcher: DictConfig) -> int:
+    """How many jobs run side by side; under Ray, once it is connected."""
+    target = str(launcher.get("_target_"))
+    if "joblib" in target:
+        import joblib
+
+        return int(joblib.effective_n_jobs(launcher.n_jobs))
+    if "ray" in launcher:
+        return ray_cluster.places(launcher.ray.remote)
+    return at_a_time(launcher) or launcher.get("array_parallelism") or 1
+
+
 @dataclass(frozen=True)
 class Here:
     """Runs a job in the folder where the sweep was started, with the sweep's `CL_DATA`: a cluster's

@@ -45,6 +45,16 @@ def connect(settings: DictConfig) -> None:
         raise
 
 
+def places(remote: Mapping[str, Any]) -> int:
+    """How many jobs the nodes of the cluster have room for at a time."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    asked = {name: amount for name, amount in _asked(remote).values() if amount}
+    on_each = [min((n.get(name, 0.0) // a for name, a in asked.items()), default=1) for n in nodes]
+    return max(1, int(sum(on_each)))
+
+
 def disconnect() -> None:
     """Disconnect. Our jobs that still run there are killed; a local cluster is stopped."""
     import ray
@@ -78,15 +88,20 @@ def _reachable(init: Mapping[str, Any]) -> None:
 
 def _has(remote: Mapping[str, Any], nodes: list[dict[str, float]]) -> None:
     """Raise ConfigError unless one node has all that a job asks for."""
+    for key, (name, amount) in _asked(remote).items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if (amount or 0) > most:
+            allowed = f"no node has more than {most:g} {name}; Ray would wait forever"
+            raise ConfigError.of(f"{KEY}.remote.{key}", amount, allowed)
+        nodes = [node for node in nodes if node.get(name, 0.0) >= (amount or 0)]
+
+
+def _asked(remote: Mapping[str, Any]) -> dict[str, tuple[str, float | None]]:
+    """What a job asks for: of each setting, Ray's name of the resource, and how much of it."""
     asked = {
         "num_cpus": ("CPU", remote.get("num_cpus")),
         "num_gpus": ("GPU", remote.get("num_gpus")),
     }
     for name, amount in (remote.get("resources") or {}).items():
         asked[f"resources.{name}"] = (name, amount)
-    for key, (name, amount) in asked.items():
-        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
-        if (amount or 0) > most:
-            allowed = f"no node has more than {most:g} {name}; Ray would wait forever"
-            raise ConfigError.of(f"{KEY}.remote.{key}", amount, allowed)
-        nodes = [node for node in nodes if node.get(name, 0.0) >= (amount or 0)]
+    return asked

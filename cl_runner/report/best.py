@@ -39,8 +39,13 @@ def write_best(run: Run, output: Path) -> Path:
     Settings that are masked in the run's folder, or that are not plain values, are left out.
     """
     options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
-    chosen = [{f"override /{group}": name} for group, name in options.items() if name]
     config = read.config(run.folder) or {}
+    # null: an option of the user's own. The settings below are all it has, and no default's remain.
+    chosen = [
+        {f"override /{group}": name}
+        for group, name in options.items()
+        if name or "_target_" in (config.get(group) or {})
+    ]
     known = {field.name for field in fields(run_settings())}
     given = {key: value for key, value in config.items() if key in known}
     settings = _plain(given, "", config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,13 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # the further settings of each run
     rows: list[Row]
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see drawings.py
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
+    file: Path | None = None  # of a suite of the user's
+
+    @property
+    def typed(self) -> str:
+        """As on the command line of `cl-reproduce`."""
+        return self.name if self.file is None else shlex.quote(str(self.file))
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{plain_name(run)}-seed-{seed}"
@@ -74,6 +81,16 @@ def read(name: str) -> Suite:
     return of_file(SUITES / f"{name}.yaml", name)
 
 
+def own(file: Path) -> Suite:
+    """The user's suite in this file, named after it. Raises ConfigError as `of_file`, and for a
+    name of ours: their runs would share a folder."""
+    name = plain_name(file.stem)
+    if name in names():
+        hint = "give the file another name"
+        raise ConfigError.of("NAME", file, f"there is a suite {name} already", hint)
+    return replace(of_file(file, name), file=file)
+
+
 def of_file(file: Path, name: str) -> Suite:
     """The suite in a YAML file. Raises ConfigError for a file that is not a suite.
 
@@ -83,7 +100,7 @@ def of_file(file: Path, name: str) -> Suite:
     try:
         with decoding(file):
             node = yaml.safe_load(content(file, MOST))
-            suite = _FORM.validate_python({**node, "name": name})
+            suite = _FORM.validate_python({**node, "name": name, "file": None})
     except Damaged as error:
         raise ConfigError.of("NAME", file, f"is not a suite: {error.reason}") from None
     unknown = sorted({row.run for row in suite.rows} - suite.runs.keys())

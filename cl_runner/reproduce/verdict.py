@@ -96,7 +96,7 @@ def markdown(
     seeds = ", ".join(map(str, suite.seeds))
     head = [f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, ""]
     notes = [f"Accuracies in %, mean and s.d. over seeds {seeds}.", "", *reasons, ""]
-    typed = " ".join(["cl-reproduce", suite.name, *changes])
+    typed = " ".join(["cl-reproduce", suite.typed, *changes])
     return "\n".join([*head, *notes, f"`{typed}`; {where}.", ""])
 
 

@@ -138,7 +138,7 @@ class Results(Strict):
         """The same, with the sign for which more is better; None if nothing is held out. Test data
         has no part in it."""
         mean = self.validation_mean
-        return None if mean is None else self.headline[0].gain(mean)
+        return None if mean is None else self.measure.gain(mean)
 
     @property
     def curve(self) -> Curve | None:

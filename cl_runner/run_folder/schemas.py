@@ -92,6 +92,7 @@ class Status(Strict):
     attempt: Annotated[int, Field(ge=1)] = 0
     settings: str = ""
     names: dict[str, str] = {}
+    exit_code: Count = 1  # of the error
     error: str = ""
     traceback: str = ""
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
 from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
-from cl_runner.config import masking
+from cl_runner.config import masking, search_path
+from cl_runner.config.overrides import key_of
 from cl_runner.errors import MISSING, ConfigError, RunError
-from cl_runner.jobs.job import digest_of, plain_name
+from cl_runner.jobs.job import Job, digest_of, plain_name
 from cl_runner.run_folder import files as storage
 
 EXAMPLE = (
@@ -36,9 +38,9 @@ def main() -> None:
     parser.add_argument(
         "--trials", type=int, default=20, help="in all, including earlier calls (default: 20)"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="with your own options")
+    parser.add_argument("--jobs", type=int, help="runs at a time on this machine; default: cores")
     parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
+    parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
     terminal.run(parser, _search_masked, "run the same command to continue")
 
 
@@ -52,29 +54,43 @@ def search(arguments: argparse.Namespace) -> int:
     """Search and print the table of all trials. Returns 0 if no trial failed, else 1; raises
     RunError if none is complete."""
     for flag in ("trials", "jobs"):
-        if getattr(arguments, flag) < 1:
-            allowed = "must be an integer ≥ 1"
-            raise ConfigError.of(f"--{flag}", getattr(arguments, flag), allowed)
+        number = getattr(arguments, flag)
+        if number is not None and number < 1:
+            raise ConfigError.of(f"--{flag}", number, "must be an integer ≥ 1")
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
         hint = "pip install 'cl-runner[search]'"
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
+    from cl_runner.jobs import engine
     from cl_runner.report import best
     from cl_runner.report.compare import runs
     from cl_runner.search import points, space, table
+    from cl_runner.search.batches import run_on
     from cl_runner.search.search import Search
-    from cl_runner.search.study import Study, kept_in
+    from cl_runner.search.study import FILE, Study, kept_in
 
-    searched = space.read(arguments.overrides, arguments.config_dir)
+    config_dir = search_path.checked(arguments.config_dir)
+    launching = engine.of_the_launcher(arguments.overrides)
+    given = [word for word in arguments.overrides if word not in launching]
+    searched = space.read(given, config_dir)
     first = points.all_checked(searched, arguments.name or "unnamed")
     name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name
-    with storage.locked(folder), kept_in(folder):
+    with ExitStack() as inside:
+        chosen = inside.enter_context(engine.chosen(launching, config_dir, arguments.jobs))
+        if chosen is not None:
+            all_settings = Job(folder, {}, given)
+            chosen.prepare(folder, [all_settings], idle=(folder / FILE).exists())
+        inside.enter_context(storage.locked(folder))
+        inside.enter_context(kept_in(folder))
         study = Study(folder, searched, first.config["seed"])
         running = Search(folder, searched, study, first.masks)
         try:
-            running.run(arguments.trials, arguments.jobs)
+            if chosen is None:
+                running.run(arguments.trials, arguments.jobs or os.cpu_count() or 1)
+            else:
+                run_on(chosen, running, arguments.trials)
         finally:
             print(table.table(study.trials(), list(searched.searched), first.measure))
             print(f"search folder: {folder}", flush=True)
@@ -84,7 +100,9 @@ def search(arguments: argparse.Namespace) -> int:
         print(table.verdict(chosen, first.measure, folder))
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
         place = shlex.quote(str(best.write_best(run, folder)))
-        print(f"again: cl-train --config-dir {place} experiment={best.NAME}")
+        trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
+        words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
+        print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())
     return int(failed or running.unfinished > 0)
 

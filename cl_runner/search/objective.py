@@ -17,10 +17,10 @@ from cl_runner.run_folder.outcome import Results
 def value(results: Results) -> float:
     """The objective of a complete run, after its last task. Raises ConfigError if a task has no
     validation samples."""
-    if results.validation_mean is None:
+    if results.objective is None:
         key, allowed = "dataset.validation_fraction", "leaves a task without validation samples"
         raise ConfigError.of(key, "as it is", allowed, "a larger one")
-    return results.measure.gain(results.validation_mean)
+    return results.objective
 
 
 def after_each_task(folder: Path) -> list[float]:

@@ -13,14 +13,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking
+from cl_runner.config import masking, search_path
 from cl_runner.config.command_line import quoted
-from cl_runner.config.compose import from_hydra, hydra_with, trust
+from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
-from cl_runner.jobs.job import Job, config_dir_flag, job_folder
+from cl_runner.jobs.job import Job, job_folder
 from cl_runner.measures import MEASURES, Measure
 from cl_runner.search.space import Params, Space
 from cl_runner.training import settings
@@ -80,8 +80,7 @@ def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job
     """The job of a trial, in the search's folder, and its point."""
     point = checked(space.point(params), space.config_dir)
     place = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
-    flags = config_dir_flag(space.config_dir)
-    return Job(place, space.words(params), point.overrides, point.config, flags), point
+    return Job(place, space.words(params), point.overrides, point.config), point
 
 
 def _composed(
@@ -89,7 +88,7 @@ def _composed(
 ) -> tuple[DictConfig, Config, dict[str, Any]]:
     """The settings, the same with interpolations resolved, and the option of each group."""
     try:
-        with hydra_with(config_dir):
+        with search_path.hydra_with(config_dir):
             config = compose("config", list(overrides), return_hydra_config=True)
         with open_dict(config):
             choices = config.pop("hydra").runtime.choices

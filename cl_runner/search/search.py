@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from threading import Lock
 
+from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
@@ -43,17 +44,22 @@ class Search:
 
         Raises RunError for an error that every run would meet; running trials end first."""
         trials = iter(lambda: self.study.next(budget), None)
-        for trial, outcome in side_by_side(trials, self._one, jobs):
-            words = self.space.words(trial.params).items()
-            point = ", ".join(f"{key}={word}" for key, word in words)
-            print(f"[{trial.number + 1}/{budget}] {point}: {outcome}", flush=True)
+        flags = search_path.words(self.space.config_dir)
+        for trial, outcome in side_by_side(trials, self._one, jobs, flags):
+            self.show(trial, outcome, budget)
+
+    def show(self, trial: Trial, outcome: str, budget: int) -> None:
+        """Print how a trial ended."""
+        words = self.space.words(trial.params).items()
+        point = ", ".join(f"{key}={word}" for key, word in words)
+        print(f"[{trial.number + 1}/{budget}] {point}: {outcome}", flush=True)
 
     def _one(self, trial: Trial, children: Children) -> str:
         """Work on one trial to its end. Returns how it ended."""
         try:
             job, point = job_of(self.space, trial.params, trial.number, self.folder)
         except ConfigError as error:
-            return self._failed(trial, masked(str(error).splitlines()[0], self.masks))
+            return self.failed(trial, masked(str(error).splitlines()[0], self.masks))
         with self.one_at_a_time[job.folder.name]:
             self.study.note(trial, folder=job.folder.name)
             with self.writing:
@@ -61,15 +67,14 @@ class Search:
             while is_locked(job.folder):  # a run whose search was killed is saving its state
                 time.sleep(POLL)
             if job.state == DONE:
-                return f"{self._complete(trial, job, point)}, already complete"
+                return f"{self.complete(trial, job, point)}, already complete"
             start = time.monotonic()
             ended, pruned = self._train(trial, job, point, children)
             if ended.code == 0:
-                return f"{self._complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
+                return f"{self.complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
             if pruned:
-                self.study.prune(trial)
-                return f"pruned after task {trial.judged} of {point.tasks}"
-            return self._without_value(trial, ended.code, masked(ended.complaint, self.masks))
+                return self.prune(trial, point)
+            return self.without_value(trial, ended.code, masked(ended.complaint, self.masks))
 
     def _train(
         self, trial: Trial, job: Job, point: Point, children: Children
@@ -84,25 +89,35 @@ class Search:
                 child.interrupt()
                 pruned = True
 
-        ended = children.run(self._words(job), meanwhile=judge)
+        ended = children.run(self.words(job), meanwhile=judge)
         return ended, pruned
 
-    def _words(self, job: Job) -> list[str]:
+    def words(self, job: Job) -> list[str]:
+        """The settings of its command line."""
         words = composed_command(job, shared=True)
         if (job.config["tracker"] or {}).get("group", "") is None:
             words.append(f"tracker.group={quoted(self.folder.name)}")
         return words
 
-    def _complete(self, trial: Trial, job: Job, point: Point) -> str:
+    def complete(self, trial: Trial, job: Job, point: Point) -> str:
+        """Tell the study what the complete run has reached. This and the others return it in
+        words."""
         value = objective.value(read.results(job.folder))
         values = objective.after_each_task(job.folder)
         self.study.complete(trial, values, value)
         return shown(value, point.measure)
 
-    def _without_value(self, trial: Trial, code: int, complaint: str) -> str:
+    def prune(self, trial: Trial, point: Point) -> str:
+        """Tell the study that the run was stopped."""
+        self.study.prune(trial)
+        return f"pruned after task {trial.judged} of {point.tasks}"
+
+    def without_value(self, trial: Trial, code: int, complaint: str) -> str:
+        """Tell the study that the run ended otherwise. Raises RunError for an error that every run
+        would meet. code: the run's exit code, negative if it was killed."""
         if code in OF_ALL_RUNS or (code == ConfigError.exit_code and self._nothing_known()):
             if code not in OF_ALL_RUNS:  # after those, the next call continues this trial
-                self._failed(trial, complaint)
+                self.failed(trial, complaint)
             error = RunError(complaint)
             error.exit_code = code
             raise error
@@ -113,9 +128,10 @@ class Search:
         if code < 0 or code in ENDED:
             self.unfinished += 1
             return "interrupted or killed; run the same command to continue it"
-        return self._failed(trial, complaint)
+        return self.failed(trial, complaint)
 
-    def _failed(self, trial: Trial, complaint: str) -> str:
+    def failed(self, trial: Trial, complaint: str) -> str:
+        """Tell the study that the run failed."""
         self.study.note(trial, error=complaint)
         self.study.fail(trial)
         return f"failed: {complaint}"

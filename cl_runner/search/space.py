@@ -73,7 +73,7 @@ def read(words: Sequence[str], config_dir: Path | None = None) -> Space:
     unmasked: dict[str, dict[str, str]] = {}
     for typed in words:
         key = key_of(typed)
-        of_sweeps = "only applies to a sweep, cl-train -m; a search has --jobs"
+        of_sweeps = "only applies to a sweep, cl-train -m; a search takes hydra/launcher"
         refused = of_sweeps if is_for_sweeps(key) else traits(key).not_in_search
         if refused:
             raise ConfigError.of(key, typed.partition("=")[2], refused)

@@ -107,6 +107,10 @@ class Study:
                 _check(trial, space)
             self.left = self.trials(TrialState.RUNNING)
 
+    def is_open(self, budget: int) -> bool:
+        """Whether there is a next trial."""
+        return bool(self.left) or len(self.trials()) < budget
+
     def next(self, budget: int) -> Trial | None:
         """A trial that was left, or a new one while there are fewer than the budget in all."""
         with self.lock, _readable(self.folder):

@@ -121,6 +121,7 @@ def write_status(
     """Write status.json: running, complete, failed or interrupted, by whom, and the error."""
     content = {"status": status, "pid": os.getpid(), "host": socket.gethostname(), **who}
     if error is not None:
+        content["exit_code"] = getattr(error, "exit_code", 1)
         content["error"] = masked(str(error), masks or {})
         content["traceback"] = masked("".join(traceback.format_exception(error)), masks or {})
     write(folder / "status.json", json.dumps(content, indent=1))

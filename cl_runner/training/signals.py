@@ -26,6 +26,9 @@ class Signals:
     """How many signals a parent has passed on to this process. A terminal (Ctrl-C) or Slurm may
     have sent the same ones directly, too; they must not count twice."""
 
+    active: ClassVar[Signals | None] = None
+    """The one that is entered. Setting its `received` is like a signal."""
+
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.heard = 0
@@ -34,6 +37,7 @@ class Signals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+        Signals.active = self
         return self
 
     def __exit__(
@@ -42,6 +46,7 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        Signals.active = None
         for number, handler in self.before.items():
             signal.signal(number, handler)
         queue_again = self.before.get(signal.SIGUSR2)

@@ -13,7 +13,7 @@ import yaml
 from running import composed
 
 from cl_runner.errors import ConfigError
-from cl_runner.reproduce import command, suite
+from cl_runner.reproduce import command, runs, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
 
@@ -194,7 +194,7 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
         started.append(job.folder.parent)
         return None, "stub"
 
-    monkeypatch.setattr(command, "run_one", stub)
+    monkeypatch.setattr(runs, "run_one", stub)
     monkeypatch.chdir(tmp_path)
     name, root = suite.names()[0], tmp_path / "outputs" / "reproduce"
     for given in ([], ["--jobs", "1", "dataset.root=x"], ["epochs=1", "--seeds", "0,1"]):

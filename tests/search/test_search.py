@@ -20,6 +20,7 @@ from messages import is_about, only_line
 from planted_runs import outcome
 from processes import until
 
+from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 from cl_runner.run_folder.files import locked
 from cl_runner.run_folder.outcome import Results
@@ -139,7 +140,9 @@ BAD = {
     f"{LR} name=mine": "the search's own is --name",
     f"{LR} plan=true": "only applies to a sweep",
     f"{LR} sweep=ewc_weight": "only applies to a sweep",
-    f"{LR} hydra/launcher=local": "--jobs",
+    f"{LR} hydra/launcher=local --jobs 2": "--jobs=2",
+    f"{LR} hydra.sweep.dir=x": "only applies to a sweep",
+    f"{LR} hydra/launcher=locla": "did you mean local?",
     f"{LR} strategy=ewc strategy.wieght=1": "did you mean strategy.weight?",
     f"{LR} epochs=0": "config error: epochs=0",
     f"{LR} dataset.validation_fraction=0": "never on test samples",
@@ -378,6 +381,37 @@ def test_a_killed_search_is_taken_up_again(cl_search, cl_train_here, tmp_path: P
     assert cl_train_here(*TINY, lr, "epochs=40", "name=whole").returncode == 0
     whole = tmp_path / "outputs" / "whole" / "metrics.jsonl"
     assert (run / "metrics.jsonl").read_bytes() == whole.read_bytes()
+
+
+def own_folder(folder: Path) -> str:
+    """Options of a user: EWC and a convolutional network under other names."""
+    for group, option, name in (("strategy", "ewc", "mine"), ("model", "cnn", "small")):
+        place = folder / group / f"{name}.yaml"
+        place.parent.mkdir(parents=True)
+        place.write_text((CONF / group / f"{option}.yaml").read_text())
+    return str(folder)
+
+
+def test_options_of_the_users_own(cl_search, cl_train_here, tmp_path: Path) -> None:
+    """They reach hints, children, a continued search, and the experiment that it leaves."""
+    mine = ("--config-dir", own_folder(tmp_path / "own"), "strategy=mine", "--name", "mine")
+    weight = "strategy.weight=tag(log,interval(1,1e3))"
+    tiny = ("epochs=1", "batch_size=256", "dataset.validation_fraction=0.2", "dataset.tasks=2")
+    near = cl_search(*mine, *tiny, "strategy.wieght=interval(1,2)")
+    assert near.returncode == 2 and "did you mean strategy.weight?" in near.stderr
+    other = cl_search(*mine, *tiny, weight, "model=5")
+    assert other.returncode == 2 and "resnet18, small" in other.stderr
+    for trials, launcher in (("1", []), ("2", ["hydra/launcher=in_turn"])):
+        done = cl_search(*mine, *tiny, weight, "model=small", "--trials", trials, *launcher)
+        assert done.returncode == 0 and f"{trials} complete" in done.stdout, done.stderr
+    words = shlex.split(done.stdout[done.stdout.index("again: cl-train ") :])[2:]
+    assert cl_train_here(*words, "name=again").returncode == 0
+    again, run = tmp_path / "outputs" / "again", re.search("its folder: (.*)", done.stdout)
+    assert run is not None
+    for file in ("metrics.jsonl", "predictions.npz"):
+        assert (again / file).read_bytes() == (Path(run[1]) / file).read_bytes()
+    none = cl_search("--config-dir", "nowhere", LR, *TINY)
+    assert "--config-dir=nowhere: is not a folder" in only_line(none, 2)
 
 
 def test_two_searches_do_not_share_a_folder(cl_search, tmp_path: Path) -> None:

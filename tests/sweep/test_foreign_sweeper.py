@@ -1,79 +1,69 @@
-"""Another Hydra sweeper gets the validation value of each job, and never one of test data."""
+"""What a sweeper other than ours is given: the value on validation samples, or none."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
+from typing import Any, ClassVar
 
 import pytest
-
-FOREIGN = """
-import json
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
+from sweep_folders import TINY
+
+import hydra_plugins
+from cl_runner.config import hydra_loader
 
 
 class Foreign(Sweeper):
-    def __init__(self, params=None):
-        pass
+    """The smallest one there can be: one job, whose value it keeps."""
 
-    def setup(self, *, hydra_context, task_function, config):
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+    values: ClassVar[list[Any]] = []
 
-    def sweep(self, arguments):
-        jobs = [[*arguments, f"seed={seed}", f"name=job{seed}"] for seed in (0, 1)]
-        returned = [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
-        with open("returned.json", "w") as file:
-            json.dump(returned, file)
-"""
-ALLOWED = """
-from cl_runner import train
-from cl_runner.config import hydra_loader
+    def __init__(self, params: None) -> None:
+        """Hydra gives it what our own sweeper takes."""
 
-# Others are refused: most write all settings to a file, secrets included.
-hydra_loader.SWEEPER = "hydra_plugins.foreign_sweeper.Foreign"
-train.main()
-"""
-SWEEPER = "hydra.sweeper._target_=hydra_plugins.foreign_sweeper.Foreign"
+    def setup(self, *, hydra_context, task_function, config) -> None:
+        given = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        self.launcher = Plugins.instance().instantiate_launcher(**given)
+
+    def sweep(self, arguments: list[str]) -> None:
+        (job,) = self.launcher.launch([arguments], initial_job_idx=0)
+        self.values.append(job.return_value)
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The setting that chooses it. Our own loader would refuse it, since others write secrets."""
+    module = ModuleType("hydra_plugins.foreign")
+    module.Foreign = Foreign  # type: ignore[attr-defined]
+    monkeypatch.setattr(hydra_plugins, "foreign", module, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Foreign, "__module__", module.__name__)
+    monkeypatch.setattr(Foreign, "values", [])
+    monkeypatch.setattr(hydra_loader, "SWEEPER", "hydra_plugins.foreign.Foreign")
+    Plugins.instance().register(Foreign)
+    return "hydra.sweeper._target_=hydra_plugins.foreign.Foreign"
 
 
 @pytest.mark.parametrize(
-    ("held_out", "words"),
+    ("words", "records", "sign"),
     [
-        (True, ["dataset.validation_fraction=0.25"]),
-        (
-            True,
-            ["dataset=regression_rbf", "dataset.samples=30", "dataset.validation_fraction=0.25"],
-        ),
-        (False, []),
+        (["dataset.validation_fraction=0.2"], "accuracy_validation", 1),
+        (["dataset=regression_rbf", "dataset.validation_fraction=0.2"], "mse_validation", -1),
+        ([], None, 0),
     ],
-    ids=["accuracy", "regression", "nothing held out"],
+    ids=["accuracy", "error", "nothing held out"],
 )
-def test_a_foreign_sweeper_gets_the_validation_value(
-    held_out: bool, words: list[str], tmp_path: Path
+def test_a_sweeper_is_given_the_mean_on_validation_samples(
+    foreign, cl_train_here, tmp_path: Path, words: list[str], records: str | None, sign: int
 ) -> None:
-    plugins = tmp_path / "hydra_plugins"
-    plugins.mkdir()
-    (plugins / "foreign_sweeper.py").write_text(FOREIGN)
-    command = [sys.executable, "-c", ALLOWED, "-m", SWEEPER,
-               "hydra/launcher=basic", "epochs=1", "model.widths=[4]", "threads=1",
-               "output_root=.", *words]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    """Read again from the last row of the records; less error is more. Without one: None."""
+    done = cl_train_here("-m", *TINY, *words, "output_root=.", "name=run", foreign)
     assert done.returncode == 0, done.stderr
-    returned = json.loads((tmp_path / "returned.json").read_text())
-    if not held_out:
-        assert returned == [None, None]
-        return
-    for seed, value in enumerate(returned):
-        results = json.loads((tmp_path / f"job{seed}" / "results.json").read_text())
-        if results.get("mse_validation"):
-            assert value == pytest.approx(-fmean(results["mse_validation"][-1]))
-        else:
-            assert value == pytest.approx(fmean(results["accuracy_validation"][-1]))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    expected = None if records is None else pytest.approx(sign * fmean(results[records][-1]))
+    assert Foreign.values == [expected]

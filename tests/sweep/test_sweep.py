@@ -21,7 +21,7 @@ from sweep_folders import TINY, results, states
 
 from cl_runner.config.paths import CONF
 from cl_runner.jobs import job as jobs
-from cl_runner.sweep.composition import Composition
+from cl_runner.jobs.composition import Composition
 
 TWICE_TWO = ("strategy=lwf", "strategy.alpha=0.5,1", "seed=0,1")
 PRESETS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""The settings of each point of a sweep, as Hydra composes them.
+"""The settings of each point of a sweep or a suite, as Hydra composes them.
 
 Reading and merging the files takes a quarter of a second. Points that choose the same files and
 only differ in values share that work.

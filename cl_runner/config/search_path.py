@@ -1,0 +1,58 @@
+"""Hydra's composition outside of `cl-train`: from our `conf/` and a folder of the user's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+
+from cl_runner.config.paths import CONF
+from cl_runner.errors import ConfigError
+
+FLAG, HELP = "--config-dir", "a folder with options of your own"
+
+
+@contextmanager
+def hydra_with(config_dir: Path | None) -> Iterator[Hydra]:
+    """Hydra, which `hydra.compose` then uses, with this folder searched after ours, as with
+    `cl-train --config-dir`."""
+    path = create_config_search_path(str(CONF))
+    if config_dir is not None:
+        last = SearchPathQuery(provider="schema")
+        path.prepend(provider="command-line", path=f"file://{config_dir}", anchor=last)
+    there = GlobalHydra.instance()
+    before, there.hydra = there.hydra, None
+    version.setbase("1.3")
+    try:
+        yield Hydra.create_main_hydra2("cl-runner", path)
+    finally:
+        there.hydra = before
+
+
+def checked(config_dir: Path | None) -> Path | None:
+    """The folder as an absolute path. Raises ConfigError if there is none."""
+    if config_dir is None:
+        return None
+    if not config_dir.is_dir():
+        raise ConfigError.of(FLAG, config_dir, "is not a folder")
+    return config_dir.absolute()
+
+
+def typed() -> Path | None:
+    """The folder on the command line of this process, whichever command it is."""
+    known, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    given = known.config_dir
+    return None if given is None or not os.path.isdir(given) else Path(given).absolute()
+
+
+def words(config_dir: Path | None) -> Sequence[str]:
+    """The flag for the command line of a child."""
+    return [] if config_dir is None else [FLAG, str(config_dir)]

@@ -1,0 +1,178 @@
+"""Runs jobs on the launcher that `hydra/launcher=` names: of a sweep, a search or a suite."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner import train
+from cl_runner.config.command_line import literal
+from cl_runner.config.compose import from_hydra
+from cl_runner.config.overrides import key_of
+from cl_runner.config.search_path import hydra_with
+from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
+from cl_runner.jobs import launchers
+from cl_runner.jobs.composition import Composition
+from cl_runner.jobs.job import Job
+from cl_runner.jobs.looking import Look, looking, nothing
+from cl_runner.jobs.stopping import Stoppable
+from cl_runner.run_folder.read import DONE
+
+ENDED = (DONE, "failed")
+PATIENCE = 20
+"""Seconds that a job whose command was killed may take for its last step and checkpoint."""
+
+
+class Engine:
+    """context and master: Hydra's, composed for this command; the launcher is one of its settings.
+    task: what a job calls with its settings."""
+
+    def __init__(self, context: HydraContext, task: TaskFunction, master: DictConfig) -> None:
+        self.context, self.task, self.master = context, task, master
+        self.composition = Composition(context.config_loader, master)
+        self.launcher: Launcher
+        self.connected = False
+
+    def prepare(self, folder: Path, jobs: Iterable[Job], idle: bool = False) -> None:
+        """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
+        for a launcher that cannot be used."""
+        settings = self.master.hydra.launcher
+        launchers.check(settings, [o for job in jobs for o in job.overrides])
+        if not idle:
+            self.connect()
+        OmegaConf.set_readonly(self.master.hydra, False)
+        with open_dict(self.master):
+            self.master.hydra.sweep.dir = literal(str(folder))
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context,
+            task_function=launchers.Here(self.task),
+            config=self.master,
+        )
+
+    @property
+    def at_a_time(self) -> int:
+        """How many jobs run at a time; known once it is prepared."""
+        return launchers.places(self.master.hydra.launcher)
+
+    def close(self) -> None:
+        """Stop what the launcher keeps running."""
+        if self.connected:
+            launchers.disconnect(self.master.hydra.launcher)
+            self.connected = False
+
+    def connect(self) -> None:
+        """Find or start what the launcher needs. Raises ConfigError if there is none."""
+        if not self.connected:
+            launchers.connect(self.master.hydra.launcher)
+            self.connected = True
+
+    def run(
+        self, jobs: Sequence[Job], command: Callable[[Job], list[str]], meanwhile: Look = nothing
+    ) -> None:
+        """Run the jobs to their end. command: the command line of a job. meanwhile: called a few
+        times a second until then, and once after it.
+
+        If the launcher breaks, for example because a worker was killed, launch again the jobs that
+        had not started or were still alive, and after them those that had died, one at a time: a
+        job that kills its worker then affects no other. Raises RunError if none could start."""
+        _wait_for_those_of_a_killed_command(jobs)
+        with looking(meanwhile):
+            self._run(jobs, command)
+
+    def _run(self, jobs: Sequence[Job], command: Callable[[Job], list[str]]) -> None:
+        waiting, suspects = list(jobs), list[Job]()
+        while waiting:
+            before = {job.folder: job.stamp() for job in waiting}
+            error = self._launch(waiting, command)
+            if error is None:
+                break
+            begun = [job for job in waiting if job.stamp() != before[job.folder]]
+            if not begun:
+                raise RunError(f"launcher error: {first_line(error)}")
+            alive = [job for job in begun if job.state == "running"]
+            dead = [job for job in begun if job not in alive] or alive
+            waiting = [job for job in waiting if job not in dead and job.state not in ENDED]
+            if waiting or alive:
+                self._settle(alive)
+            suspects += [job for job in dead if job.state not in ENDED]
+            waiting = [job for job in waiting if job.state not in ENDED]
+        for job in suspects:
+            error = self._launch([job], command)
+            if error is not None:
+                print(f"{job.folder.name}: {first_line(error)}", file=sys.stderr)
+
+    def _settle(self, alive: Sequence[Job]) -> None:
+        """Wait for the jobs that a broken launcher left running: submitit's continue to their end,
+        Ray's are stopped."""
+        self.close()
+        while any(job.state == "running" for job in alive):
+            time.sleep(0.2)
+        self.connect()
+
+    def _launch(
+        self, jobs: Sequence[Job], command: Callable[[Job], list[str]]
+    ) -> BaseException | None:
+        """Submit jobs to the launcher. Returns the error if the launcher broke; a job's own error
+        is in its folder."""
+        commands = [command(job) for job in jobs]
+        size = launchers.at_a_time(self.master.hydra.launcher) or max(1, len(commands))
+        try:
+            for start in range(0, len(commands), size):
+                self.launcher.launch(commands[start : start + size], initial_job_idx=start)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            return error
+        return None
+
+
+def of_the_launcher(words: Iterable[str]) -> list[str]:
+    """Those of the words that choose the launcher, or are settings of it."""
+    keys = ("hydra/launcher", "hydra.launcher")
+    return [w for w in words if key_of(w) in keys or key_of(w).startswith("hydra.launcher.")]
+
+
+@contextmanager
+def chosen(
+    words: Sequence[str], config_dir: Path | None, flag: int | None
+) -> Iterator[Engine | None]:
+    """The engine for a command whose words choose a launcher; None if they choose none. flag: the
+    value of `--jobs`. Raises ConfigError for words that cannot be used."""
+    if not words:
+        yield None
+        return
+    if flag is not None:
+        allowed = "is for runs on this machine; a launcher has a setting of its own"
+        raise ConfigError.of("--jobs", flag, allowed, "such as hydra.launcher.n_jobs=2")
+    with hydra_with(config_dir) as hydra:
+        try:
+            master = hydra.compose_config(
+                "config", list(words), RunMode.MULTIRUN, with_log_configuration=False
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise from_hydra(error) from None
+        context = HydraContext(hydra.config_loader, callbacks=Callbacks())
+        engine = Engine(context, Stoppable(train.one_job), master)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+def _wait_for_those_of_a_killed_command(jobs: Sequence[Job]) -> None:
+    """A job whose command was killed saves its state before it ends. One that keeps running belongs
+    to another command; launching it will fail because its folder is in use."""
+    end = time.monotonic() + PATIENCE
+    while any(job.state == "running" for job in jobs) and time.monotonic() < end:
+        time.sleep(0.05)

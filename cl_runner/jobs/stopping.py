@@ -1,0 +1,69 @@
+"""Ask a job on any machine to save and end, by a file that its process looks for.
+
+A launcher's worker may be on another machine, where no signal of ours arrives, and a signal that
+comes before the run listens would end a worker that others need.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from cl_runner.errors import Interrupted
+from cl_runner.jobs.looking import POLL
+from cl_runner.run_folder.files import make, write
+from cl_runner.training.signals import Signals
+
+REQUESTS = ".stop"
+"""The folder, next to those of the jobs, with a file for each job that is asked to stop."""
+
+
+def ask_to_stop(folder: Path) -> None:
+    """Ask the job in this folder to end after its step. Raises StorageError."""
+    make(folder.parent / REQUESTS)
+    write(folder.parent / REQUESTS / folder.name, "")
+
+
+def withdraw(folder: Path) -> None:
+    """Let the job in this folder run again."""
+    file = folder.parent / REQUESTS / folder.name
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # others are there, or none ever was
+        file.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class Stoppable:
+    """Calls a job. If it is asked to stop, it ends as after SIGTERM, and its worker goes on."""
+
+    job: TaskFunction
+
+    def __call__(self, config: DictConfig) -> Any:
+        file = Path(config.output_root).absolute() / REQUESTS / config.name
+        over, asked = Event(), Event()
+
+        def follow() -> None:
+            while not over.wait(POLL):
+                if file.exists() and Signals.active is not None:
+                    asked.set()
+                    Signals.active.received = signal.SIGTERM
+                    return
+
+        thread = Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            return self.job(config)
+        except Interrupted:
+            if not asked.is_set():
+                raise
+        finally:
+            over.set()
+            thread.join()
+        return None

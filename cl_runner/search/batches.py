@@ -1,0 +1,113 @@
+"""A search on a launcher: asks the study for as many trials as run at a time, and then tells it.
+
+So the points depend on the seed and on how many run at a time, not on which run ends first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from cl_runner.errors import ConfigError, RunError
+from cl_runner.hidden import masked
+from cl_runner.jobs.engine import Engine
+from cl_runner.jobs.job import Job
+from cl_runner.jobs.ledger import write_ledger
+from cl_runner.jobs.stopping import ask_to_stop, withdraw
+from cl_runner.run_folder import read
+from cl_runner.run_folder.read import DONE
+from cl_runner.search import objective
+from cl_runner.search.points import Point, job_of
+from cl_runner.search.search import Search
+from cl_runner.search.study import Trial
+
+KILLED = -1
+"""In place of the exit code of a run that says nothing about its end."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial of a batch. Two of them may have the same job."""
+
+    trial: Trial
+    job: Job
+    point: Point
+
+
+def run_on(engine: Engine, search: Search, budget: int) -> None:
+    """Run trials until there are `budget`, including those of earlier calls. Raises RunError for an
+    error that every run would meet, after all trials of its batch are told."""
+    if not search.study.is_open(budget):
+        return
+    engine.connect()
+    trials = iter(lambda: search.study.next(budget), None)
+    while batch := list(islice(trials, engine.at_a_time)):
+        errors: list[RunError] = []
+        for trial, outcome in _batch(engine, search, batch, errors):
+            search.show(trial, outcome, budget)
+        for error in errors:
+            raise error
+
+
+def _batch(
+    engine: Engine, search: Search, batch: Sequence[Trial], errors: list[RunError]
+) -> Iterator[tuple[Trial, str]]:
+    """Train the trials together, and yield how each ended. errors: those of all runs are added."""
+    members: list[Member] = []
+    for trial in batch:
+        try:
+            job, point = job_of(search.space, trial.params, trial.number, search.folder)
+        except ConfigError as error:
+            yield trial, search.failed(trial, masked(str(error).splitlines()[0], search.masks))
+            continue
+        search.study.note(trial, folder=job.folder.name)
+        members.append(Member(trial, job, point))
+    write_ledger(search.folder, search.jobs())
+    of_each = {member.job.folder: member for member in reversed(members)}
+    to_do = [m for m in members if m is of_each[m.job.folder] and m.job.state != DONE]
+    pruned = _run(engine, search, to_do)
+    trained = {member.job.folder for member in to_do}
+    for member in members:
+        try:
+            yield member.trial, _outcome(search, member, pruned, trained)
+        except RunError as error:
+            errors.append(error)
+
+
+def _run(engine: Engine, search: Search, members: Sequence[Member]) -> set[Path]:
+    """Train the members. Returns the folders of those that were asked to stop, because the complete
+    trials of earlier batches were better after the same task."""
+    pruned: set[Path] = set()
+
+    def judge() -> None:
+        for member in members:
+            folder = member.job.folder
+            values = objective.after_each_task(folder)
+            tasks = member.point.tasks
+            if folder not in pruned and search.study.is_to_stop(member.trial, values, tasks):
+                ask_to_stop(folder)
+                pruned.add(folder)
+
+    for member in members:
+        withdraw(member.job.folder)
+    try:
+        engine.run([member.job for member in members], search.words, meanwhile=judge)
+    finally:
+        for folder in pruned:
+            withdraw(folder)
+    return pruned
+
+
+def _outcome(search: Search, member: Member, pruned: set[Path], trained: set[Path]) -> str:
+    """Tell the study how the trial ended. Returns it in words."""
+    trial, job = member.trial, member.job
+    if job.state == DONE:
+        again = "" if job.folder in trained else ", already complete"
+        return search.complete(trial, job, member.point) + again
+    if job.folder in pruned:
+        return search.prune(trial, member.point)
+    status = read.status(job.folder)
+    code = status.exit_code if status.status == "failed" else KILLED
+    return search.without_value(trial, code, masked(status.complaint, search.masks))
