@@ -60,7 +60,9 @@ VARIANTS = {
     "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
     "ewc online": ["strategy=ewc", "strategy.mode=online"],
     "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.policy=herding"],
-}
+    "ewc channels_last": ["strategy=ewc", "model=cnn", "model.channels=[2,3]", "model.hidden=8",
+                          "memory_format=channels_last"],
+}  # fmt: skip
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
 STRATEGIES = {name: [f"strategy={name}", *OWN.get(name, [])] for name in SHIPPED} | VARIANTS
 OPTIMIZERS = {
@@ -107,7 +109,8 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
     )
     for name, optimizer in itertools.product(strategies, OPTIMIZERS):
         own = STRATEGIES[name]
-        overrides = [*COMMON, *(LARGE if long else SMALL), *own, *tiny(own)]
+        common = [w for w in COMMON if "model=cnn" not in own or not w.startswith("model.")]
+        overrides = [*common, *(LARGE if long else SMALL), *own, *tiny(own)]
         case = prepared(f"{name} {optimizer}", [*overrides, *OPTIMIZERS[optimizer]])
         points, chains = (None, 10) if long else (3, 0)
         tally = kill(case, folder / case.name, points, chains, (name, optimizer) in EVERYWHERE)

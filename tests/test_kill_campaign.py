@@ -13,7 +13,7 @@ from cl_runner.config.paths import CONF
 
 CAMPAIGN = Path(__file__).parent.parent / "scripts" / "kill_campaign.py"
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
-VARIANTS = ["joint from scratch", "ewc online", "rehearsal_kd herding"]
+VARIANTS = ["joint from scratch", "ewc online", "rehearsal_kd herding", "ewc channels_last"]
 EVERYWHERE = ["ewc", "rehearsal_kd"]
 """Killed at each point, in two processes; the others at three of each run."""
 OTHERS = [name for name in [*SHIPPED, *VARIANTS] if name not in EVERYWHERE]
