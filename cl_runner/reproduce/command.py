@@ -18,12 +18,15 @@ from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs import engine
 from cl_runner.jobs.job import Job, digest_of
-from cl_runner.reproduce import runs
+from cl_runner.reproduce import page, runs
 from cl_runner.reproduce import suite as suites
-from cl_runner.reproduce.verdict import as_json, good, judge, markdown, plain
+from cl_runner.reproduce.suite import Suite
+from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder.outcome import Results
 from cl_runner.text import aligned
+
+PAGES = Path("docs/results")
 
 
 def main() -> None:
@@ -35,6 +38,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=seeds, help="such as 0,1,2; replaces the suite's own")
     parser.add_argument("--jobs", type=int, help="runs at a time on this machine; default: cores")
     parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
+    parser.add_argument("--all", action="store_true", help="show rows without a published number")
+    parser.add_argument(
+        "--page", type=Path, nargs="?", const=PAGES, metavar="FOLDER",
+        help=f"also write the suite's page and its figure; default: {PAGES}",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, _reproduce_masked, "run the same command to continue")
 
@@ -67,6 +75,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         return 0
     own = arguments.name.endswith((".yaml", ".yml"))
     suite = suites.own(Path(arguments.name)) if own else suites.read(arguments.name)
+    wanted = len(suite.seeds)
     if arguments.seeds:
         suite = replace(suite, seeds=arguments.seeds)
     if arguments.jobs is not None and arguments.jobs < 1:
@@ -88,16 +97,39 @@ def reproduce(arguments: argparse.Namespace) -> int:
             ended = runs.on_launcher(chosen, jobs, folder)
         results = _reported(ended, len(jobs))
     documents = {run: None if r is None else r.document() for run, r in results.items()}
-    verdicts = judge(suite, documents)
-    print(plain(verdicts))
-    environment = next((r.environment for r in results.values() if r is not None), None)
+    verdicts = judge(suite, documents, wanted)
+    print(plain(verdicts, everything=arguments.all))
+    complete = [result for result in results.values() if result is not None]
     storage.make(folder)
     if suite.file is not None:  # `cl-report` takes names and figures from it
         storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
-    storage.write(folder / "verdict.md", markdown(suite, changes, verdicts, environment))
+    storage.write(folder / "verdict.md", page.markdown(suite, changes, verdicts, complete))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
+    if arguments.page is not None:
+        print(f"page: {_page(arguments.page, suite, changes, verdicts, complete)}")
     return int(not good(verdicts))
+
+
+def _page(
+    folder: Path,
+    suite: Suite,
+    changes: Sequence[str],
+    verdicts: Sequence[Verdict],
+    complete: Sequence[Results],
+) -> Path:
+    """Write the suite's page, and its figure if something was published. Returns its file."""
+    from cl_runner.report.render.figures import svg
+    from cl_runner.report.render.suite_figures import published_and_ours
+
+    storage.make(folder / "figures")
+    figure, picture = published_and_ours(verdicts), f"figures/{suite.name}.svg"
+    if figure is not None:
+        storage.write(folder / picture, svg(figure))
+    file = folder / f"{suite.name}.md"
+    shown = None if figure is None else picture
+    storage.write(file, page.markdown(suite, changes, verdicts, complete, shown))
+    return file
 
 
 def _reported(

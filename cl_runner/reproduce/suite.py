@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
@@ -26,6 +27,10 @@ COPY = "suite.yaml"
 SUITES = Path(__file__).parent / "suites"
 
 
+Origin = Literal["verified", "transcribed", "recalled"]
+"""Where a published number was read: in the paper itself, copied by others, or from memory."""
+
+
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -35,11 +40,24 @@ class Row:
     run: str
     metric: str
     published: float | None = None  # in percent; None: nothing was published
-    tolerance: float | None = None  # in percentage points, in both directions
+    sd: float | None = None  # its standard deviation over seeds, as published
+    sem: float | None = None  # or its standard error of the mean
+    seeds: int | None = None  # of the published number; else the suite's `published_seeds`
+    origin: Origin = "verified"  # only such rows decide the exit code
+    tolerance: float | None = None  # in points, both directions; None: computed from the spread
     at_least: float | None = None  # a goal, or the end of a published range, instead
     at_most: float | None = None
     reason: str = ""  # why this tolerance or goal
+    explanation: str = ""  # if ours is outside: what an experiment has shown
     percent: bool = True  # a share, shown in percent; False for errors
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the published mean; None if no spread was published."""
+        if self.sem is not None or self.sd is None:
+            return self.sem
+        assert self.seeds is not None  # checked by `of_file`
+        return self.sd / math.sqrt(self.seeds)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -55,6 +73,8 @@ class Suite:
     common: list[str]  # settings of all runs, as on the command line
     runs: dict[str, list[str]]  # the further settings of each run
     rows: list[Row]
+    published_seeds: int | None = None  # over which the published numbers are means
+    notes: str = ""  # Markdown for the suite's page
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
     file: Path | None = None  # of a suite of the user's
 
@@ -103,6 +123,12 @@ def of_file(file: Path, name: str) -> Suite:
             suite = _FORM.validate_python({**node, "name": name, "file": None})
     except Damaged as error:
         raise ConfigError.of("NAME", file, f"is not a suite: {error.reason}") from None
+    rows = [replace(row, seeds=row.seeds or suite.published_seeds) for row in suite.rows]
+    suite = replace(suite, rows=rows)
+    for row in rows:
+        if row.sd is not None and row.sem is None and row.seeds is None:
+            allowed = f"does not say over how many seeds the sd of {row.row} is"
+            raise ConfigError.of("NAME", file, allowed, "published_seeds: 10")
     unknown = sorted({row.run for row in suite.rows} - suite.runs.keys())
     if unknown:
         raise ConfigError.of("NAME", file, f"has rows of runs that it lacks: {', '.join(unknown)}")

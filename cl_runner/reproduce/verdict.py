@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -9,10 +11,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from cl_runner.reproduce.suite import Row, Suite, number_at
-from cl_runner.run_folder.outcome import Environment
-from cl_runner.text import aligned
+from cl_runner.text import aligned, counted
 
 HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
+LEAST = 0.5
+"""The smallest computed tolerance, in points."""
+UNJUDGED = "ours"
+"""The word for a row without a published number or a goal."""
 
 
 @dataclass(frozen=True)
@@ -24,38 +29,78 @@ class Verdict:
     deviation: float | None  # sample standard deviation over seeds; None for fewer than two
     n: int
     missing: int  # seeds whose run failed or lacks the number; never dropped silently
+    wanted: int  # the number of seeds of the suite; with fewer there is no verdict
 
     @property
     def word(self) -> str:
-        """`ok`, `too low`, `too high`, `ours` (nothing published), or `failed`."""
+        """`ok`, `too low`, `too high`, `ours` (nothing published), or why there is no verdict."""
         if self.missing > 0 or self.mean is None:
             return f"failed ({self.missing} of {self.n + self.missing} runs)"
+        if not self.is_judged:
+            return UNJUDGED
+        if self.n < self.wanted:
+            return f"{self.n} of {counted(self.wanted, 'seed')}, no verdict"
         low, high = self.limits
-        if low is None and high is None:
-            return "ours"
         if low is not None and self.mean < low:
             return "too low"
         return "too high" if high is not None and self.mean > high else "ok"
 
     @property
+    def is_outside(self) -> bool:
+        return self.word in ("too low", "too high")
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether something was published, or there is a goal."""
+        row = self.row
+        return not (row.published is None and row.at_least is None and row.at_most is None)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it counts for the exit code."""
+        return self.is_judged and self.row.origin == "verified"
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of our mean; None for fewer than two seeds."""
+        return None if self.deviation is None else self.deviation / math.sqrt(self.n)
+
+    @property
+    def tolerance(self) -> float | None:
+        """In points, in both directions: the row's, or max(0.5, 2 √(se² + se_published²)) where a
+        spread was published. None if there is neither, or only one seed."""
+        row = self.row
+        if row.published is None or row.tolerance is not None:
+            return row.tolerance
+        if row.error is None or self.error is None:
+            return None
+        return max(LEAST, 2 * math.hypot(self.error, row.error))
+
+    @property
     def limits(self) -> tuple[float | None, float | None]:
         """The allowed range: published ± tolerance, or a goal."""
         row = self.row
-        if row.published is None or row.tolerance is None:
+        if row.published is None or self.tolerance is None:
             return row.at_least, row.at_most
-        return row.published - row.tolerance, row.published + row.tolerance
+        return row.published - self.tolerance, row.published + self.tolerance
 
 
 Document = Mapping[str, Any]
 """The content of a `results.json`."""
 
 
-def judge(suite: Suite, results: Mapping[tuple[str, int], Document | None]) -> list[Verdict]:
-    """One verdict per row. results: of each (run, seed), None if it failed."""
-    return [_judge_row(row, [results[row.run, seed] for seed in suite.seeds]) for row in suite.rows]
+def judge(
+    suite: Suite, results: Mapping[tuple[str, int], Document | None], wanted: int = 0
+) -> list[Verdict]:
+    """One verdict per row. results: of each (run, seed), None if it failed. wanted: the number of
+    seeds without which there is no verdict."""
+    return [
+        _judge_row(row, [results[row.run, seed] for seed in suite.seeds], wanted)
+        for row in suite.rows
+    ]
 
 
-def _judge_row(row: Row, results: Sequence[Document | None]) -> Verdict:
+def _judge_row(row: Row, results: Sequence[Document | None], wanted: int) -> Verdict:
     values = []
     for result in results:
         with suppress(LookupError, TypeError):  # no such number, or no results at all
@@ -67,58 +112,78 @@ def _judge_row(row: Row, results: Sequence[Document | None]) -> Verdict:
         deviation=stdev(values) if len(values) > 1 else None,
         n=len(values),
         missing=len(results) - len(values),
+        wanted=wanted,
     )
 
 
 def good(verdicts: Sequence[Verdict]) -> bool:
-    return all(verdict.word in ("ok", "ours") for verdict in verdicts)
+    """Whether no run failed, and no row that decides is outside."""
+    failed = any(v.missing > 0 or v.mean is None for v in verdicts)
+    return not failed and not any(v.decides and v.is_outside for v in verdicts)
 
 
-def plain(verdicts: Sequence[Verdict]) -> str:
-    """The table as text for a terminal."""
-    return aligned(HEADER, list(map(_cells, verdicts)))
+def plain(verdicts: Sequence[Verdict], everything: bool = True) -> str:
+    """The table as text for a terminal, and its foot. everything: also rows without a published
+    number or goal, if others have one."""
+    leading = list(verdicts) if everything else _leading(verdicts)
+    table = aligned(HEADER, list(map(cells, leading)))
+    folded = len(verdicts) - len(leading)
+    more = [f"{counted(folded, 'row')} without a published number: --all"] if folded else []
+    return "\n".join([table, *foot(verdicts), *more])
 
 
-def markdown(
-    suite: Suite,
-    changes: Sequence[str],
-    verdicts: Sequence[Verdict],
-    environment: Environment | None,
-) -> str:
-    """The table as a page, with the reason for each tolerance, and the versions and machine.
-
-    changes: settings given in addition to the suite's own; environment: None if all runs failed.
-    """
-    table = [HEADER, ["---"] * len(HEADER), *map(_cells, verdicts)]
-    lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    reasons = dict.fromkeys(f"- {v.row.reason}" for v in verdicts if v.row.reason)
-    where = "no run was finished" if environment is None else _where(environment)
-    seeds = ", ".join(map(str, suite.seeds))
-    head = [f"# {suite.title}", "", f"Source: {suite.source}", "", *lines, ""]
-    notes = [f"Accuracies in %, mean and s.d. over seeds {seeds}.", "", *reasons, ""]
-    typed = " ".join(["cl-reproduce", suite.typed, *changes])
-    return "\n".join([*head, *notes, f"`{typed}`; {where}.", ""])
+def _leading(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those to show first: judged or failed; all, if there are none."""
+    return [v for v in verdicts if v.word != UNJUDGED] or list(verdicts)
 
 
-def _where(environment: Environment) -> str:
-    versions = [f"{name} {version}" for name, version in environment.versions.items()]
-    return f"{', '.join(versions)}; {environment.device}, {environment.threads} thread per run"
+def foot(verdicts: Sequence[Verdict]) -> list[str]:
+    """How many rows are within, too high and too low: of those that decide, then of others."""
+    lines = []
+    for decides, of in ((True, ""), (False, " (not verified: they decide nothing)")):
+        words = Counter(v.word for v in verdicts if v.is_judged and v.decides == decides)
+        outside = [f"{words[word]} {word}" for word in ("too high", "too low") if words[word]]
+        judged = words["ok"] + words["too high"] + words["too low"]
+        rest = words.total() - judged
+        without = [f"{counted(rest, 'row')} without a verdict"] if rest else []
+        if words:
+            within = [f"{words['ok']} of {judged} within"] if judged else []
+            lines.append(", ".join([*within, *outside, *without]) + of)
+    return lines
 
 
 def as_json(suite: Suite, changes: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The content of `verdict.json`."""
     judged = [
-        {**asdict(v.row), "mean": v.mean, "deviation": v.deviation, "n": v.n, "verdict": v.word}
+        {
+            **asdict(v.row),
+            "mean": v.mean,
+            "deviation": v.deviation,
+            "n": v.n,
+            "allowed": v.tolerance,
+            "verdict": v.word,
+        }
         for v in verdicts
     ]
     about = {"suite": suite.name, "changes": list(changes), "seeds": suite.seeds}
     return {**about, "good": good(verdicts), "rows": judged}
 
 
-def _cells(verdict: Verdict) -> list[str]:
+def cells(verdict: Verdict) -> list[str]:
+    """A line of the table. Means stand with their standard errors."""
     row = verdict.row
-    numbers = [row.published, verdict.mean, verdict.deviation]
     digits = ".2f" if row.percent else ".3g"
-    shown = ["–" if number is None else f"{number:{digits}}" for number in numbers]
-    allowed = {"± ": row.tolerance, "≥ ": row.at_least, "≤ ": row.at_most}
-    limits = " ".join(f"{sign}{limit:g}" for sign, limit in allowed.items() if limit is not None)
-    return [row.row, *shown, str(verdict.n), limits or "–", verdict.word]
+    published = _mean(row.published, row.error, digits)
+    if row.published is not None and row.origin != "verified":
+        published += f" ({row.origin[0].upper()})"
+    deviation = "–" if verdict.deviation is None else f"{verdict.deviation:{digits}}"
+    allowed = {"± ": verdict.tolerance, "≥ ": row.at_least, "≤ ": row.at_most}
+    limits = " ".join(f"{sign}{limit:.3g}" for sign, limit in allowed.items() if limit is not None)
+    ours = _mean(verdict.mean, verdict.error, digits)
+    return [row.row, published, ours, deviation, str(verdict.n), limits or "–", verdict.word]
+
+
+def _mean(mean: float | None, error: float | None, digits: str) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:{digits}}" if error is None else f"{mean:{digits}} ± {error:{digits}}"

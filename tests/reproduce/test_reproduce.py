@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,92 @@ def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
     assert verdict.mean == pytest.approx(52.0)
     assert verdict.deviation == pytest.approx(7**0.5)  # ((2² + 1² + 3²) / 2)^½
     assert plain([verdict]).splitlines()[1].split() == [
-        "old", "51.00", "52.00", "2.65", "3", "±", "1", "ok"]  # fmt: skip
+        "old", "51.00", "52.00", "±", "1.53", "2.65", "3", "±", "1", "ok"]  # fmt: skip
+
+
+# Ours: 50, 51, 55, so a standard error of (7 / 3)^½; the published one in quadrature, twice.
+@pytest.mark.parametrize(
+    ("row", "tolerance"),
+    [
+        ({"sem": 2.0}, 2 * (7 / 3 + 4) ** 0.5),
+        ({"sd": 3.0, "seeds": 4}, 2 * (7 / 3 + 9 / 4) ** 0.5),
+        ({"sem": 2.0, "tolerance": 1.5}, 1.5),
+        ({}, None),
+    ],
+)
+def test_the_tolerance_is_computed_where_a_spread_was_published(row, tolerance) -> None:
+    about = {"row": "old", "run": "one", "metric": "accuracy[1][0]", "published": 50.0}
+    suite = Suite(**{**vars(a_suite(None)), "rows": [Row(**about, **row)]})
+    (verdict,) = judge(suite, left(0.50, 0.51, 0.55), wanted=3)
+    assert verdict.tolerance == (None if tolerance is None else pytest.approx(tolerance))
+    if tolerance:
+        assert verdict.limits == pytest.approx((50 - tolerance, 50 + tolerance))
+        assert verdict.word == ("ok" if tolerance > 2 else "too high")
+
+
+def test_a_computed_tolerance_is_half_a_point_at_least() -> None:
+    row = Row(row="r", run="one", metric="accuracy[1][0]", published=50.0, sem=0.01)
+    suite = Suite(**{**vars(a_suite(None)), "rows": [row]})
+    (verdict,) = judge(suite, left(0.504, 0.504, 0.504), wanted=3)
+    assert verdict.tolerance == 0.5 and verdict.word == "ok"
+
+
+def test_fewer_seeds_than_the_suites_give_no_verdict(capsys) -> None:
+    """And the exit code only says whether runs failed."""
+    suite = replace(a_suite(99.0), seeds=[0])
+    (verdict,) = judge(suite, left(0.50), wanted=3)
+    assert verdict.word == "1 of 3 seeds, no verdict" and good([verdict])
+    assert plain([verdict]).splitlines()[-1] == "1 row without a verdict"
+    (failed,) = judge(suite, left(None), wanted=3)
+    assert not good([failed])
+
+
+def test_only_verified_rows_decide() -> None:
+    rows = [
+        Row(row=origin, run="one", metric="accuracy[1][0]", published=published, tolerance=1.0,
+            origin=origin)
+        for origin, published in (("verified", 50.0), ("transcribed", 60.0), ("recalled", 40.0))
+    ]  # fmt: skip
+    verdicts = judge(replace(a_suite(None), rows=rows, seeds=[0]), left(0.50), wanted=1)
+    assert [v.word for v in verdicts] == ["ok", "too low", "too high"] and good(verdicts)
+    lines = plain(verdicts).splitlines()
+    assert "60.00 (T)" in lines[2] and "40.00 (R)" in lines[3]
+    assert lines[4:] == [
+        "1 of 1 within", "0 of 2 within, 1 too high, 1 too low (not verified: they decide nothing)"
+    ]  # fmt: skip
+
+
+def test_rows_without_a_published_number_are_folded() -> None:
+    own = Row(row="own", run="one", metric="accuracy[1][1]")
+    suite = replace(a_suite(51.0), rows=[own, *a_suite(51.0).rows], seeds=[0])
+    verdicts = judge(suite, left(0.51), wanted=1)
+    folded = plain(verdicts, everything=False).splitlines()
+    assert [line.split()[0] for line in folded[1:-2]] == ["old"]
+    assert folded[-1] == "1 row without a published number: --all"
+    assert plain(verdicts).splitlines()[1].startswith("own")
+
+
+def test_the_page_says_why_a_row_is_outside(tmp_path, monkeypatch, capsys) -> None:
+    """And has a picture that is there."""
+    text = {
+        "title": "Tiny", "source": "nobody", "minutes": 1, "seeds": [0],
+        "common": ["epochs=1", "dataset.tasks=2"], "runs": {"plain": []},
+        "rows": [{"row": f"row {n}", "run": "plain", "metric": "accuracy[1][1]", "published": 0.0,
+                  "tolerance": 1.0, "reason": "± 1", "explanation": why}
+                 for n, why in enumerate(["It was learned.", "It was learned.", ""])],
+    }  # fmt: skip
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(text))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["cl-reproduce", "tiny.yaml", "--jobs", "1", "--page", "pages"]
+    )
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "page: pages/tiny.md" in capsys.readouterr().out
+    page = (tmp_path / "pages" / "tiny.md").read_text()
+    assert "- **row 0, row 1:** It was learned." in page and "- **row 2:** Not explained." in page
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", page)
+    assert (tmp_path / "pages" / picture).read_text().count("<svg") == 1
 
 
 def test_a_metric_is_a_path_into_the_results() -> None:
@@ -206,7 +292,7 @@ def test_overrides_make_runs_of_their_own_and_are_written_down(tmp_path, monkeyp
     changed = json.loads((root / name / parents[1].name / "verdict.json").read_text())
     assert changed["changes"] == ["epochs=1"] and changed["seeds"] == [0, 1]
     page = (root / name / parents[1].name / "verdict.md").read_text()
-    assert f"`cl-reproduce {name} epochs=1`" in page
+    assert f"\ncl-reproduce {name} epochs=1\n" in page
 
 
 OWN = {

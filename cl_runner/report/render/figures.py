@@ -215,10 +215,18 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as SVG and PDF. The same figure always gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.svg", folder / f"{name}.pdf"]
+    files[0].write_bytes(svg(figure))
     with matplotlib.rc_context(fname=STYLE):
-        figure.savefig(files[0], metadata={"Date": None})
         figure.savefig(files[1], metadata={"CreationDate": None})
     return files
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG; the same figure always gives the same bytes."""
+    buffer = BytesIO()
+    with matplotlib.rc_context(fname=STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def picture(figure: Figure) -> Image.Image:

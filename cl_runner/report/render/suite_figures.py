@@ -1,0 +1,58 @@
+"""The figure of a suite: each published number and ours, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cl_runner.report.render.figures import plain, styled
+from cl_runner.reproduce.verdict import Verdict
+
+PUBLISHED, OURS, OUTSIDE = "#000000", "#0072B2", "#D55E00"
+
+
+@styled
+def published_and_ours(verdicts: Sequence[Verdict]) -> Figure | None:
+    """One line per row. Left, both means with two standard errors; right, ours minus published, and
+    grey what is allowed. None if nothing was published in percent."""
+    rows = [
+        (v.row.published, v.mean, v)
+        for v in verdicts
+        if v.row.published is not None and v.mean is not None and v.row.percent
+    ]
+    if not rows:
+        return None
+    figure = Figure(figsize=(8.4, 1.3 + 0.24 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    heights = [float(height) for height in range(len(rows), 0, -1)]
+    for height, (published, ours, v) in zip(heights, rows, strict=True):
+        colour = OUTSIDE if v.is_outside else OURS
+        _point(left, published, v.row.error, height + 0.14, PUBLISHED, "D")
+        _point(left, ours, v.error, height - 0.14, colour, "o")
+        if v.tolerance is not None:
+            right.barh(height, 2 * v.tolerance, 0.8, -v.tolerance, color="#dddddd", zorder=0)
+        _point(right, ours - published, v.error, height, colour, "o")
+    right.axvline(0, color=PUBLISHED, linewidth=0.8)
+    left.set_yticks(heights, [plain(v.row.row) for _, _, v in rows], fontsize=8)
+    left.set(xlabel="in %", ylim=(0.4, len(rows) + 0.6))
+    right.set(xlabel="ours − published, in points")
+    legend = {"published": (PUBLISHED, "D"), "ours": (OURS, "o")}
+    if any(v.is_outside for _, _, v in rows):
+        legend["ours, outside"] = (OUTSIDE, "o")
+    for label, (colour, marker) in legend.items():
+        fill = "none" if marker == "D" else "full"
+        left.plot([], [], marker, color=colour, markersize=4, fillstyle=fill, label=label)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _point(
+    axes: Axes, mean: float, error: float | None, height: float, colour: str, marker: str
+) -> None:
+    """A mean, and two standard errors on each side of it."""
+    fill = "none" if marker == "D" else "full"
+    width = None if error is None else 2 * error
+    axes.errorbar(mean, height, xerr=width, fmt=marker, color=colour, fillstyle=fill,
+                  markersize=4, elinewidth=1.2)  # fmt: skip

@@ -1,0 +1,81 @@
+"""The page of a suite: its table, its figure, what explains the rows outside, how it was run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cl_runner.reproduce.suite import Suite
+from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
+from cl_runner.run_folder.outcome import Results
+from cl_runner.text import counted
+
+MEANS = (
+    "Accuracies in %. Means stand with ± one standard error over seeds; allowed is the distance"
+    " between the means at which a row is still ok: max(0.5, 2 √(se² + se_published²)) if the paper"
+    " gives a spread."
+)
+ORIGINS = {
+    "transcribed": "(T): copied from the paper by others; such a row does not decide.",
+    "recalled": "(R): from memory, not verified; such a row does not decide.",
+}
+
+
+def markdown(
+    suite: Suite,
+    changes: Sequence[str],
+    verdicts: Sequence[Verdict],
+    results: Sequence[Results],
+    figure: str | None = None,
+) -> str:
+    """The page. changes: settings given in addition to the suite's own; results: of all complete
+    runs; figure: the path of the picture from the page."""
+    first = [v for v in verdicts if v.word != UNJUDGED]
+    rest = [v for v in verdicts if v.word == UNJUDGED]
+    marks = [text for origin, text in ORIGINS.items() if any(v.row.origin == origin for v in first)]
+    reasons = dict.fromkeys(f"- {v.row.reason}" for v in verdicts if v.row.reason)
+    typed = " ".join(["cl-reproduce", suite.typed, *changes])
+    blocks = [
+        f"# {suite.title}",
+        f"Source: {suite.source}",
+        f"```\n{typed}\n```",
+        _table(first) if first else "",
+        "\n".join(f"**{line}.**" for line in foot(verdicts)),
+        f"![Published and ours]({figure})" if figure else "",
+        MEANS,
+        "\n".join(marks),
+        "\n".join(reasons),
+        _explanations(first),
+        suite.notes.strip(),
+        f"## Without a published number\n\n{_table(rest)}" if rest else "",
+        _how(suite, results),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _table(verdicts: Sequence[Verdict]) -> str:
+    rows = [HEADER, ["---"] * len(HEADER), *map(cells, verdicts)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _explanations(verdicts: Sequence[Verdict]) -> str:
+    """Of each row outside: what explains it. The same text for several rows is written once."""
+    rows: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.is_outside:
+            rows.setdefault(verdict.row.explanation or "Not explained.", []).append(verdict.row.row)
+    lines = [f"- **{', '.join(names)}:** {text.strip()}" for text, names in rows.items()]
+    return "\n".join(["## Rows outside", "", *lines]) if lines else ""
+
+
+def _how(suite: Suite, results: Sequence[Results]) -> str:
+    """Seeds, time and versions."""
+    if not results:
+        return "No run was finished."
+    environment = results[0].environment
+    minutes = sum(result.cost.seconds for result in results) / 60
+    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    return (
+        f"Seeds {', '.join(map(str, suite.seeds))}: {counted(len(results), 'run')},"
+        f" {minutes:.0f} minutes of one core. {versions}; {environment.device},"
+        f" {counted(environment.threads, 'thread')} per run."
+    )
