@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from cl_runner.config.setting_types import LATER
 
-NewRows = Annotated[Literal["zero", "default", "kaiming_normal"], LATER]
+Init = Literal["default", "kaiming_normal", "xavier_uniform"]
+NewRows = Annotated[Literal["zero", "default", "kaiming_normal", "xavier_uniform"], LATER]
 
 
 class GrowingClassifier(nn.Module):
@@ -73,9 +74,8 @@ class GrowingClassifier(nn.Module):
         start, size = sum(self.sizes[: self.born]), self.sizes[self.born]
         assert born == range(start, start + size), (born, self.sizes)
         layer = nn.Linear(self.features, size)
-        if how == "kaiming_normal":
-            kaiming_normal_init(layer)
         if how != "zero":
+            initialise(layer, how)
             self.weights[self.born].copy_(layer.weight)
             self.biases[self.born].copy_(layer.bias)
         self.born += 1
@@ -106,10 +106,18 @@ def _untouched(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Te
     return [group for group, is_touched in zip(learning, touched, strict=True) if not is_touched]
 
 
-def kaiming_normal_init(module: nn.Module) -> None:
-    """He et al. 2015: ReLU's gain for convolutions, gain 1 for linear layers; biases are zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+def initialise(module: nn.Module, how: Init) -> None:
+    """Draw the weights of a convolution or a linear layer again, with biases of zero.
+
+    `kaiming_normal`: He et al. 2015, with ReLU's gain for convolutions and 1 for linear layers;
+    `xavier_uniform`: Glorot & Bengio 2010; `default`: they stay as torch has drawn them.
+    """
+    if how == "default" or not isinstance(module, nn.Conv2d | nn.Linear):
+        return
+    if how == "kaiming_normal":
         convolution = isinstance(module, nn.Conv2d)
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if convolution else "linear")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    else:
+        nn.init.xavier_uniform_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

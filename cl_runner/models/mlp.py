@@ -10,8 +10,8 @@ from torch import nn
 from cl_runner.config.setting_types import PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
-from cl_runner.models.classifier import NewRows
-from cl_runner.models.network import FreezeStatistics, Init, InsertedLayer, Network
+from cl_runner.models.classifier import Init, NewRows
+from cl_runner.models.network import FreezeStatistics, InsertedLayer, Network
 
 ACTIVATIONS = {
     "relu": nn.ReLU,

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from cl_runner.config.setting_types import LATER, Traits
 from cl_runner.data.likelihood import CATEGORICAL, Likelihood
 from cl_runner.data.stream import Outline, Scope, Task
-from cl_runner.models.classifier import GrowingClassifier, NewRows, kaiming_normal_init
+from cl_runner.models.classifier import GrowingClassifier, Init, NewRows, initialise
 from cl_runner.randomness import seeded
 
-Init = Literal["default", "kaiming_normal"]
 InsertedLayer = Annotated[Literal["none", "random", "identity"], LATER | Traits(adds_weights=True)]
 FreezeStatistics = Annotated[bool, LATER]
 Precision = Literal["float32", "bf16"]
@@ -57,9 +56,8 @@ class Network(nn.Module):
         self.new_rows: NewRows = new_rows
         self.inserted_layer: InsertedLayer = inserted_layer
         self.freeze_statistics = freeze_statistics
-        if init == "kaiming_normal":
-            for module in body.modules():
-                kaiming_normal_init(module)
+        for module in body.modules():
+            initialise(module, init)
         self.frozen = self._frozen()
         self._trainable: tuple[nn.ParameterList | None, frozenset[str], list[nn.Parameter]]
         self._trainable = (None, self.frozen, [])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from cl_runner.config.targets import target
-from cl_runner.models.classifier import NewRows
-from cl_runner.models.network import FreezeStatistics, Init, Network
+from cl_runner.models.classifier import Init, NewRows
+from cl_runner.models.network import FreezeStatistics, Network
 
 
 @target

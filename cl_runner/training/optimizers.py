@@ -64,6 +64,25 @@ def adam(
     )
 
 
+@target
+def adagrad(
+    parameters: Parameters,
+    task: int,
+    *,
+    lr: PerTask[NonNegative],
+    head_lr: PerTask[NonNegative] | None,
+    eps: Positive,
+    weight_decay: PerTask[NonNegative],
+) -> torch.optim.Optimizer:
+    """Adagrad (Duchi et al. 2011), for this task."""
+    return torch.optim.Adagrad(
+        _with_rates(parameters, head_lr, task),
+        lr=at_task(lr, task),
+        eps=eps,
+        weight_decay=at_task(weight_decay, task),
+    )
+
+
 HEAD = "head"
 """The value of `part` in a parameter group of the classifier or an inserted layer."""
 

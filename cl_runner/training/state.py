@@ -20,6 +20,7 @@ PARTS = (
 )  # fmt: skip
 """The parts of a run that have a `state_dict`."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
+ADAGRAD = {"step", "sum"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,14 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
     fresh = optimizer.state_dict()["param_groups"]
     _check_alike("param_groups", state["optimizer"]["param_groups"], fresh)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam)
+    known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.Adagrad)
     for number, kept in state["optimizer"]["state"].items() if known else ():
         shape = parameters[number].shape
         tensors = {key: value for key, value in kept.items() if value is not None}
-        names = {"momentum_buffer"} if "momentum_buffer" in kept else ADAM
+        if isinstance(optimizer, torch.optim.Adagrad):
+            names = ADAGRAD
+        else:
+            names = {"momentum_buffer"} if "momentum_buffer" in kept else ADAM
         if "max_exp_avg_sq" in kept and optimizer.defaults.get("amsgrad"):
             names = names | {"max_exp_avg_sq"}
         if kept.keys() != names or any(

@@ -40,7 +40,7 @@ def test_the_network_of_experiment_1() -> None:
     assert not weights[1].any() and not weights[5].any()
 
 
-@pytest.mark.parametrize("new_rows", ["zero", "default", "kaiming_normal"])
+@pytest.mark.parametrize("new_rows", ["zero", "default", "kaiming_normal", "xavier_uniform"])
 def test_growing_leaves_old_rows_untouched(new_rows: str) -> None:
     network, tasks = tiny_network(new_rows=new_rows), tiny_stream().tasks
     network.grow(tasks[0])
@@ -102,6 +102,16 @@ def test_a_random_layer_is_drawn_as_torch_draws_it_whatever_the_network_is() -> 
     for drawn in network.inserted[0].parameters():
         assert drawn.abs().max() <= 400**-0.5
         assert drawn.std().item() == pytest.approx((3 * 400) ** -0.5, rel=0.1)
+
+
+def test_xavier_is_drawn_from_the_sum_of_inputs_and_outputs() -> None:
+    """Uniform within ± √(6 / (inputs + outputs)), so its s.d. is √(2 / (inputs + outputs))."""
+    network = grown(1, init="xavier_uniform", widths=[400])
+    weight = network.body[1].weight.detach()
+    outputs, inputs = weight.shape
+    assert weight.abs().max() <= (6 / (inputs + outputs)) ** 0.5
+    assert weight.std().item() == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.05)
+    assert not network.body[1].bias.any()
 
 
 def test_an_inserted_layer_is_part_of_the_state() -> None:

@@ -48,6 +48,12 @@ def adamw(p: Tensor, g: Tensor, state: dict) -> Tensor:
     return _adam(p - LR * DECAY * p, g, state)
 
 
+def adagrad(p: Tensor, g: Tensor, state: dict) -> Tensor:
+    g = g + DECAY * p
+    state["v"] = state.get("v", 0) + g.square()
+    return p - LR * g / (state["v"].sqrt() + 1e-10)
+
+
 def _adam(p: Tensor, g: Tensor, state: dict) -> Tensor:
     n = state["n"] = state.get("n", 0) + 1
     state["m"] = 0.9 * state.get("m", 0) + 0.1 * g
@@ -58,7 +64,7 @@ def _adam(p: Tensor, g: Tensor, state: dict) -> Tensor:
 
 @pytest.mark.parametrize("layers", ["head", "all"])
 @pytest.mark.parametrize("inserted", ["none", "random"])
-@pytest.mark.parametrize("rule", [sgd, adam, adamw])
+@pytest.mark.parametrize("rule", [sgd, adam, adamw, adagrad])
 def test_an_optimizer_that_is_kept_goes_on_for_each_parameter_by_itself(
     rule, inserted: str, layers: str, tmp_path: Path
 ) -> None:
