@@ -76,9 +76,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "EWC online": ("strategy=ewc", "strategy.mode=online", "strategy.decay=0.9"),
     "EWC without half": ("strategy=ewc", "strategy.half=false"),
     **{f"Fisher {name}": ("strategy=ewc", f"strategy.fisher={name}")
-       for name in ("exact", "sampled", "empirical", "batch", "batch_all_pairs", "identity")},
+       for name in ("exact", "sampled", "empirical", "predicted", "batch", "batch_all_pairs",
+                    "identity")},
     **{f"Fisher {name}, regression": (*LINES, "strategy=ewc", f"strategy.fisher={name}")
        for name in ("exact", "sampled", "empirical")},
+    "MAS of batches": ("strategy=mas", "strategy.importance=batch", "strategy.decay=0"),
+    "RWalk as its code": ("strategy=rwalk", "strategy.form=code"),
+    "EWC++": ("strategy=rwalk", "strategy.path=false"),
     "LwF convex": ("strategy=lwf", "strategy.mixing=convex", "strategy.alpha=0.5",
                    "strategy.t_squared=false"),
     "reservoir": ("strategy=rehearsal", "strategy.policy=reservoir"),

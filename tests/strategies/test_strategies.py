@@ -22,10 +22,13 @@ from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
 from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
+from cl_runner.strategies.l2 import L2
 from cl_runner.strategies.lwf import LwF
+from cl_runner.strategies.mas import MAS
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.rehearsal import Rehearsal
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
+from cl_runner.strategies.rwalk import RWalk
 from cl_runner.strategies.si import SI
 from cl_runner.strategies.strategy import Strategy
 
@@ -33,6 +36,8 @@ FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
+WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
@@ -42,7 +47,11 @@ MAKE = {
     "kd": (LwF, KD),
     "ewc": (EWC, SPRINGS),
     "ewc online": (EWC, SPRINGS | {"mode": "online"}),
+    "l2": (L2, {"weight": 1.0}),
+    "mas": (MAS, {"weight": 1.0, "importance": "per_sample", **OMEGA}),
+    "mas batch": (MAS, {"weight": 1.0, "importance": "batch", **OMEGA}),
     "si": (SI, {"weight": 1.0, "xi": 0.1}),
+    "rwalk": (RWalk, {"weight": 1.0, **WALK}),
     "gdumb": (GDumb, {"buffer_size": 12}),
     "rehearsal": (Rehearsal, MEMORY),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
@@ -107,7 +116,10 @@ def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
     [
         ("ewc", {"weight": 0.0}),
         ("ewc online", {"weight": 0.0}),
+        ("l2", {"weight": 0.0}),
+        ("mas", {"weight": 0.0}),
         ("si", {"weight": 0.0}),
+        ("rwalk", {"weight": 0.0}),
         ("lwf", {"alpha": 0.0}),
         ("kd", {"alpha": 0.0}),
     ],
