@@ -85,6 +85,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "EWC++": ("strategy=rwalk", "strategy.path=false"),
     "LwF convex": ("strategy=lwf", "strategy.mixing=convex", "strategy.alpha=0.5",
                    "strategy.t_squared=false"),
+    "LwF over all outputs, by task": ("strategy=lwf", "strategy.outputs=all", "ce_scope=all",
+                                      "strategy.mixing=by_task"),
     "reservoir": ("strategy=rehearsal", "strategy.policy=reservoir"),
     "herding": ("strategy=rehearsal", "strategy.policy=herding"),
     "distil on memory": ("strategy=rehearsal_kd", "strategy.distil_on=memory"),

@@ -36,6 +36,7 @@ FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+LWF = KD | {"mixing": "additive", "outputs": "old"}
 OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
 WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
@@ -43,8 +44,9 @@ MAKE = {
     "finetune": (Finetune, {}),
     "joint": (Joint, {"start": "current"}),
     "joint from scratch": (Joint, {"start": "scratch"}),
-    "lwf": (LwF, KD | {"mixing": "additive"}),
-    "kd": (LwF, KD),
+    "lwf": (LwF, LWF),
+    "lwf all outputs": (LwF, LWF | {"outputs": "all", "mixing": "by_task"}),
+    "kd": (LwF, LWF | {"mixing": "convex"}),
     "ewc": (EWC, SPRINGS),
     "ewc online": (EWC, SPRINGS | {"mode": "online"}),
     "l2": (L2, {"weight": 1.0}),
@@ -294,7 +296,7 @@ def test_every_strategy_runs_in_every_scenario(name: str, scenario: str) -> None
 
 
 def test_the_teacher_never_trains() -> None:
-    strategy = LwF(tiny_network(batch_norm=True), **KD)
+    strategy = LwF(tiny_network(batch_norm=True), **LWF)
     strategy.train()
     assert strategy.network.training and not strategy.teacher.network.training
     assert not any(p.requires_grad for p in strategy.teacher.parameters())
