@@ -50,6 +50,7 @@ TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", 
 """Values of settings, wherever a strategy has them."""
 OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
+    "bic": ["strategy.buffer_size=120"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
     "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],

@@ -16,6 +16,7 @@ from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.agem import AGEM
+from cl_runner.strategies.bic import BiC
 from cl_runner.strategies.derpp import DERpp
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
@@ -31,6 +32,7 @@ from cl_runner.strategies.rehearsal_kd import RehearsalKD
 from cl_runner.strategies.rwalk import RWalk
 from cl_runner.strategies.si import SI
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.strategies.wa import WA
 
 FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
@@ -60,6 +62,8 @@ MAKE = {
     "derpp": (DERpp, STEPS | {"alpha": 0.5, "beta": 0.5}),
     "agem": (AGEM, STEPS),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
+    "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
+    "wa": (WA, {"buffer_size": 12, "T": 2.0}),
 }
 
 
