@@ -80,6 +80,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
                     "identity")},
     **{f"Fisher {name}, regression": (*LINES, "strategy=ewc", f"strategy.fisher={name}")
        for name in ("exact", "sampled", "empirical")},
+    "SI of the total gradient": ("strategy=si", "strategy.gradient=total",
+                                 "strategy.negative=keep"),
     "MAS of batches": ("strategy=mas", "strategy.importance=batch", "strategy.decay=0"),
     "RWalk as its code": ("strategy=rwalk", "strategy.form=code"),
     "EWC++": ("strategy=rwalk", "strategy.path=false"),

@@ -17,6 +17,7 @@ from cl_runner.models.network import Network
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.mas import MAS
 from cl_runner.strategies.rwalk import RWalk, scaled
+from cl_runner.strategies.si import SI
 
 
 def linear(classes: int = 6) -> Network:
@@ -169,7 +170,34 @@ def test_in_regression_there_is_no_information_in_the_prediction() -> None:
         EWC(network, **{**MAKE["ewc"][1], "fisher": "predicted"})
 
 
-def walk(strategy: RWalk, curvature: torch.Tensor, lr: float, steps: int) -> None:
+def test_negative_contributions_of_si_are_kept_if_asked_for() -> None:
+    stream, strategy = tiny_stream(), make("si", negative="keep")
+    for task, path in zip(stream.tasks, (2.0, -1.0, 0.5), strict=True):
+        strategy.begin_task(task)
+        strategy.path.fill_(path)
+        strategy.end_task(task)  # no weight has moved
+    expected = torch.full_like(strategy.path, (2.0 - 1.0 + 0.5) / 0.1)
+    torch.testing.assert_close(strategy.springs.weight, expected)
+
+
+def test_the_total_gradient_of_si_counts_the_penalty() -> None:
+    """On ½ (h + k) θ² + const, of which the penalty k θ² / 2 is a part, ω is that of h + k."""
+    task, paths = tiny_stream().tasks[1], {}
+    theta = parameters_to_vector(tiny_network().parameters()).detach()
+    h, k, lr, steps = torch.full_like(theta, 0.3), 0.5, 0.2, 10
+    for gradient in ("task", "total"):
+        strategy = make("si", weight=k / 2, gradient=gradient)
+        strategy.springs.replace(torch.ones_like(theta), torch.zeros_like(theta))
+        strategy.begin_task(task)
+        walk(strategy, h, lr, steps)
+        paths[gradient] = strategy.path
+    shrink = 1 - lr * (h + k)
+    total = lr * ((h + k) * theta) ** 2 * (1 - shrink ** (2 * steps)) / (1 - shrink**2)
+    torch.testing.assert_close(paths["total"], total, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(paths["task"], total * h / (h + k), rtol=1e-4, atol=1e-9)
+
+
+def walk(strategy: RWalk | SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
     """Gradient descent of ½ Σ h θ² over the network's parameters, through the hooks."""
     batch = first_batch(tiny_stream(), 0)
     parameters = list(strategy.network.parameters())

@@ -54,7 +54,7 @@ MAKE = {
     "l2": (L2, {"weight": 1.0}),
     "mas": (MAS, {"weight": 1.0, "importance": "per_sample", **OMEGA}),
     "mas batch": (MAS, {"weight": 1.0, "importance": "batch", **OMEGA}),
-    "si": (SI, {"weight": 1.0, "xi": 0.1}),
+    "si": (SI, {"weight": 1.0, "xi": 0.1, "gradient": "task", "negative": "clamp"}),
     "rwalk": (RWalk, {"weight": 1.0, **WALK}),
     "gdumb": (GDumb, {"buffer_size": 12}),
     "rehearsal": (Rehearsal, MEMORY),
