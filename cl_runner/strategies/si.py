@@ -25,7 +25,7 @@ class SI(Strategy):
     Each ωₜ is clamped separately, so no task reduces the importance from other tasks. The paper has
     no clamp; the authors' code clamps the sum so far instead, after each task.
 
-    - `gradient`: whether g is that of the `task`'s loss, as above, or the `total`, with the penalty's
+    - `gradient`: whether g is that of the `task`'s loss, as above, or `total`: the penalty's, too
     - `negative`: `clamp`, as above, or `keep`: ωₜᵢ in place of max(0, ωₜᵢ). Van de Ven et al. 2022
       published with `total` and `keep`
     """
