@@ -45,10 +45,12 @@ COMMON = [
 ]  # fmt: skip
 SMALL = ["dataset.tasks=2", "epochs=1", "batch_size=100"]
 LARGE = ["dataset.tasks=3", "epochs=2", "batch_size=150"]
-TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0"}
+TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0",
+        "importance_samples": "50"}  # fmt: skip
 """Values of settings, wherever a strategy has them."""
 OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
+    "bic": ["strategy.buffer_size=120"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
     "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],

@@ -98,7 +98,8 @@ def test_the_readme_lists_every_option() -> None:
 
 
 def test_the_additions_of_contributing_work(tmp_path: Path) -> None:
-    """A copy of the project with the three examples added runs all three."""
+    """A copy of the project with the three examples added runs all three. What is there already is
+    shown as it is."""
     for folder in ("cl_runner", "conf"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     text = (ROOT / "CONTRIBUTING.md").read_text()
@@ -107,6 +108,7 @@ def test_the_additions_of_contributing_work(tmp_path: Path) -> None:
     )
     assert len(examples) == 6
     for name, content in examples:
+        assert not (ROOT / name).exists() or (ROOT / name).read_text() == content, name
         (tmp_path / name).write_text(content)
     driver = (
         "import sys; from cl_runner.train import main\n"

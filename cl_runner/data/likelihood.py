@@ -48,6 +48,10 @@ class Likelihood(ABC):
         """One y for each x, drawn from p(y | x): [B] from outputs [B, C]. draw: on the CPU."""
 
     @abstractmethod
+    def mode(self, outputs: Tensor, candidates: range) -> Tensor:
+        """The most likely y for each x: [B] from outputs [B, C]."""
+
+    @abstractmethod
     def support(self, outputs: Tensor, candidates: range) -> Iterator[tuple[Tensor, Tensor]]:
         """Values of y with their probabilities, both [B]. Weighted by them, a sum over these values
         is the expectation of the squared gradient of log p(y | x). outputs: [B, C]."""
@@ -99,6 +103,9 @@ class Categorical(Likelihood):
         drawn = torch.multinomial(p.cpu(), 1, generator=draw).flatten().to(outputs.device)
         return drawn + candidates.start
 
+    def mode(self, outputs: Tensor, candidates: range) -> Tensor:
+        return _of(outputs, candidates).argmax(1) + candidates.start
+
     def support(self, outputs: Tensor, candidates: range) -> Iterator[tuple[Tensor, Tensor]]:
         """Every class that competes."""
         p = F.softmax(_of(outputs, candidates), dim=1)
@@ -138,6 +145,9 @@ class Gaussian(Likelihood):
     def sample(self, outputs: Tensor, candidates: range, draw: torch.Generator) -> Tensor:
         noise = torch.randn(len(outputs), generator=draw).to(outputs.device)
         return outputs[:, 0] + self.deviation * noise
+
+    def mode(self, outputs: Tensor, candidates: range) -> Tensor:
+        return outputs[:, 0]
 
     def support(self, outputs: Tensor, candidates: range) -> Iterator[tuple[Tensor, Tensor]]:
         """One y, a standard deviation away, stands for all: the squared gradient is proportional to

@@ -7,7 +7,9 @@ from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative, PositiveInt, UnitInterval
 from cl_runner.data.batches import Batch
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Task
+from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.parts.fisher import Estimator, fisher_diagonal
 from cl_runner.strategies.parts.losses import task_loss
@@ -24,7 +26,7 @@ class EWC(Strategy):
       at the last θ*, with F ← decay · F + Fₜ (Schwarz et al. 2018, section 4)
     - `half`: whether to include the factor 1/2
     - `fisher`: the estimator of F (`parts/fisher.py`), which uses `fisher_samples` of the training
-      samples (null: all of them)
+      samples (null: all of them). In regression the `predicted` target has a gradient of zero
     """
 
     shares_first_task = True
@@ -42,6 +44,9 @@ class EWC(Strategy):
         fisher_batch_size: PositiveInt,
     ) -> None:
         super().__init__(network)
+        if fisher == "predicted" and not isinstance(network.likelihood, Categorical):
+            allowed = "is zero in regression: at its own prediction the error has no gradient"
+            raise ConfigError.of("fisher", fisher, allowed, "fisher=exact")
         self.factor = weight / 2 if half else weight
         self.mode, self.decay = mode, decay
         self.estimator = fisher

@@ -1,12 +1,14 @@
 """Learning without forgetting: distillation from the network before the task."""
 
+from typing import Literal
+
 from torch import Tensor
 
 from cl_runner.config.setting_types import NonNegative, Positive
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.parts.losses import Mixing, distillation, task_loss, task_weight
+from cl_runner.strategies.parts.losses import task_loss, task_weight
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
 
@@ -16,7 +18,13 @@ class LwF(Strategy):
 
     p are the probabilities of the old classes at temperature T; θ* are the weights before the task.
 
-    - `mixing`: `additive`, as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL
+    - `mixing`: `additive`, as above (the paper), or `convex`: (1 − α) · CE(θ) + α · T² · KL. By the
+      number k of the task, from 1: `by_task`, CE / k + (1 − 1/k) · α · T² · KL, as samples of old
+      tasks would weigh (van de Ven & Tolias 2019, arXiv:1904.07734), or `per_old_task`, CE +
+      (k − 1) · α · T² · KL (van de Ven et al. 2022). In both KL is the mean over old tasks where
+      each has its own outputs; otherwise it is their sum
+    - `outputs`: whether p is over the `old` classes or over `all` that compete with them, so that
+      it also holds new outputs where the network before the task had them
     - `t_squared`: whether to include the factor T² (Hinton et al. 2015); the paper does not
     """
 
@@ -28,21 +36,35 @@ class LwF(Strategy):
         *,
         alpha: NonNegative,
         T: Positive,
-        mixing: Mixing,
+        mixing: Literal["additive", "convex", "by_task", "per_old_task"],
+        outputs: Literal["old", "all"],
         t_squared: bool,
     ) -> None:
         super().__init__(network)
         self.alpha, self.T, self.t_squared = alpha, T, t_squared
-        self.task_weight = task_weight(mixing, alpha)
+        self.mixing, self.outputs = mixing, outputs
+        self.task_weight = task_weight("convex" if mixing == "convex" else "additive", alpha)
         self.teacher = Teacher(network)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.network(batch.x)
-        task = task_loss(logits, batch)
-        if batch.task.first:
-            return {"task": task}
-        kd = distillation(logits, self.teacher(batch.x), batch.task, self.T, self.t_squared)
-        return {"task": self.task_weight * task, "distillation": self.alpha * kd}
+        logits, task = self.network(batch.x), batch.task
+        if task.first:
+            return {"task": task_loss(logits, batch)}
+        teacher, groups = self.teacher(batch.x), task.old_groups
+        if self.outputs == "all" and task.competing is None:
+            # A class that the teacher does not have has p = 0; −∞ would be 0 · ∞ there.
+            teacher, groups = teacher.clamp(min=-1e30), [task.candidates]
+        kd = task.likelihood.distillation(logits, teacher, groups, self.T, self.t_squared)
+        ours, theirs = self._weights(task.index, len(groups))
+        return {"task": ours * task_loss(logits, batch), "distillation": theirs * kd}
+
+    def _weights(self, old_tasks: int, summed: int) -> tuple[float, float]:
+        """The factors of CE and of KL, which is a sum over so many groups of outputs."""
+        if self.mixing == "by_task":
+            return 1 / (old_tasks + 1), old_tasks / (old_tasks + 1) * self.alpha / summed
+        if self.mixing == "per_old_task":
+            return 1.0, old_tasks * self.alpha / summed
+        return self.task_weight, self.alpha
 
     def end_task(self, task: Task) -> None:
         self.teacher.learn_from(self.network)

@@ -1,5 +1,7 @@
 """Synaptic intelligence: the more a weight has lowered the loss, the harder it is held."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
@@ -22,14 +24,27 @@ class SI(Strategy):
 
     Each ωₜ is clamped separately, so no task reduces the importance from other tasks. The paper has
     no clamp; the authors' code clamps the sum so far instead, after each task.
+
+    - `gradient`: whether g is that of the `task`'s loss, as above, or `total`: the penalty's, too
+    - `negative`: `clamp`, as above, or `keep`: ωₜᵢ in place of max(0, ωₜᵢ). Van de Ven et al. 2022
+      published with `total` and `keep`
     """
 
     path: Tensor  # [P] ω of the current task
     start: Tensor  # [P] θ when it began
 
-    def __init__(self, network: Network, *, weight: NonNegative, xi: Positive) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        weight: NonNegative,
+        xi: Positive,
+        gradient: Literal["task", "total"],
+        negative: Literal["clamp", "keep"],
+    ) -> None:
         super().__init__(network)
         self.weight, self.xi = weight, xi
+        self.without_penalty, self.clamps = gradient == "task", negative == "clamp"
         self.springs = Quadratic(network.trainable)  # Ω, anchored at θ*
         self.register_buffer("path", torch.zeros_like(self.springs.weight))
         self.register_buffer("start", torch.zeros_like(self.springs.weight))
@@ -45,16 +60,19 @@ class SI(Strategy):
 
     def after_backward(self, batch: Batch) -> None:
         self.before = self._theta()
-        pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
         g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.trainable]
-        self.gradient = parameters_to_vector(g) - pull
+        self.gradient = parameters_to_vector(g)
+        if self.without_penalty:
+            pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
+            self.gradient -= pull
 
     def after_step(self, batch: Batch) -> None:
         self.path -= self.gradient * (self._theta() - self.before)
 
     def end_task(self, task: Task) -> None:
         theta = self._theta()
-        omega = self.path.clamp(min=0) / ((theta - self.start).square() + self.xi)
+        path = self.path.clamp(min=0) if self.clamps else self.path
+        omega = path / ((theta - self.start).square() + self.xi)
         self.springs.replace(self.springs.weight + omega, theta)
         self.path.zero_()
 

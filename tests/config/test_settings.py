@@ -70,7 +70,7 @@ WRONG = [
     (["dataset.validation_fraction=1.0"], "≥ 0 and < 1"),
     (["dataset.pixels.std=[0.0]"], "each a number ≥"),
     (["strategy=lwf", "strategy.alpha=-0.1"], "must be a number ≥ 0"),
-    (["strategy=ewc", "strategy.fisher=true"], "one of exact, sampled, empirical, batch"),
+    (["strategy=ewc", "strategy.fisher=true"], "one of exact, sampled, empirical, predicted"),
     (["model.widths=[0]"], "must be a list, each an integer ≥ 1"),
     (["model.activation=swish"], "one of relu, leaky_relu, tanh, sigmoid"),
     (["model=cnn_leaky", "model.channels=[1,1,1,1]"], "8 × 8 pixels"),

@@ -16,39 +16,54 @@ from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.agem import AGEM
+from cl_runner.strategies.bic import BiC
 from cl_runner.strategies.derpp import DERpp
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
 from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
+from cl_runner.strategies.l2 import L2
 from cl_runner.strategies.lwf import LwF
+from cl_runner.strategies.mas import MAS
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.rehearsal import Rehearsal
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
+from cl_runner.strategies.rwalk import RWalk
 from cl_runner.strategies.si import SI
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.strategies.wa import WA
 
 FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+LWF = KD | {"mixing": "additive", "outputs": "old"}
+OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
+WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
     "joint": (Joint, {"start": "current"}),
     "joint from scratch": (Joint, {"start": "scratch"}),
-    "lwf": (LwF, KD | {"mixing": "additive"}),
-    "kd": (LwF, KD),
+    "lwf": (LwF, LWF),
+    "lwf all outputs": (LwF, LWF | {"outputs": "all", "mixing": "by_task"}),
+    "kd": (LwF, LWF | {"mixing": "convex"}),
     "ewc": (EWC, SPRINGS),
     "ewc online": (EWC, SPRINGS | {"mode": "online"}),
-    "si": (SI, {"weight": 1.0, "xi": 0.1}),
+    "l2": (L2, {"weight": 1.0}),
+    "mas": (MAS, {"weight": 1.0, "importance": "per_sample", **OMEGA}),
+    "mas batch": (MAS, {"weight": 1.0, "importance": "batch", **OMEGA}),
+    "si": (SI, {"weight": 1.0, "xi": 0.1, "gradient": "task", "negative": "clamp"}),
+    "rwalk": (RWalk, {"weight": 1.0, **WALK}),
     "gdumb": (GDumb, {"buffer_size": 12}),
     "rehearsal": (Rehearsal, MEMORY),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
     "derpp": (DERpp, STEPS | {"alpha": 0.5, "beta": 0.5}),
     "agem": (AGEM, STEPS),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
+    "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
+    "wa": (WA, {"buffer_size": 12, "T": 2.0}),
 }
 
 
@@ -107,7 +122,10 @@ def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
     [
         ("ewc", {"weight": 0.0}),
         ("ewc online", {"weight": 0.0}),
+        ("l2", {"weight": 0.0}),
+        ("mas", {"weight": 0.0}),
         ("si", {"weight": 0.0}),
+        ("rwalk", {"weight": 0.0}),
         ("lwf", {"alpha": 0.0}),
         ("kd", {"alpha": 0.0}),
     ],
@@ -282,7 +300,7 @@ def test_every_strategy_runs_in_every_scenario(name: str, scenario: str) -> None
 
 
 def test_the_teacher_never_trains() -> None:
-    strategy = LwF(tiny_network(batch_norm=True), **KD)
+    strategy = LwF(tiny_network(batch_norm=True), **LWF)
     strategy.train()
     assert strategy.network.training and not strategy.teacher.network.training
     assert not any(p.requires_grad for p in strategy.teacher.parameters())

@@ -3,6 +3,7 @@
 - `exact`:     E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂θ)², over all classes that compete
 - `sampled`:   the same with one label drawn from the model for each x
 - `empirical`: with the true label
+- `predicted`: with the label that the network predicts, as in the code of Hsu et al. 2018
 - `batch`:     the square of a batch-mean gradient, with true labels. Not a Fisher information: it
                shrinks as the batch grows. Offered because published numbers were made with it.
 - `batch_all_pairs`: the square of one gradient, of the mean over batches of the mean of the matrix
@@ -13,8 +14,8 @@
 `data/likelihood.py` defines p(y | x). In regression it is a Gaussian of variance ½ around f(x), so
 `exact` is 2 E_x (∂f(x) / ∂θ)².
 
-`exact`, `sampled` and `empirical` are per sample, so they do not depend on the batch size (van de
-Ven 2025, arXiv:2502.11756, compares them).
+The first four are per sample, so they do not depend on the batch size (van de Ven 2025,
+arXiv:2502.11756, compares them).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from cl_runner.data.stream import Task
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.strategies.parts import per_sample
 
-Estimator = Literal["exact", "sampled", "empirical", "batch", "batch_all_pairs", "identity"]
+Estimator = Literal[
+    "exact", "sampled", "empirical", "predicted", "batch", "batch_all_pairs", "identity"
+]
 
 
 def fisher_diagonal(
@@ -45,7 +48,7 @@ def fisher_diagonal(
     """
     with evaluation_mode(network):
         if estimator == "identity":
-            return _ones(network)
+            return ones(network)
         if estimator == "batch":
             return _squared_batch_gradients(network, samples, task, batch_size)
         if estimator == "batch_all_pairs":
@@ -68,6 +71,8 @@ def _over_targets(
     if estimator == "sampled":
         y = task.likelihood.sample(outputs, task.candidates, draw)
         return squared_gradients(network, x, y, task)
+    if estimator == "predicted":
+        return squared_gradients(network, x, task.likelihood.mode(outputs, task.candidates), task)
     support = task.likelihood.support(outputs, task.candidates)
     return reduce(add, (squared_gradients(network, x, y, task, p) for y, p in support))
 
@@ -114,12 +119,13 @@ def _gradient(value: Tensor, network: Network) -> Tensor:
     )
 
 
-def _ones(network: Network) -> Tensor:
+def ones(network: Network) -> Tensor:
     """One for each parameter in use; zero for rows of later classes and a layer inserted later."""
     classifier = network.classifier
     rows = [*classifier.weights][classifier.born :] + [*classifier.biases][classifier.born :]
     absent: set[nn.Parameter] = set(rows)
     if network.inserted is not None and not network.stage.later:
         absent |= set(network.inserted.parameters())
-    ones = [torch.full_like(p, float(p not in absent)) for p in network.trainable]
-    return parameters_to_vector(ones)
+    return parameters_to_vector(
+        torch.full_like(p, float(p not in absent)) for p in network.trainable
+    )
