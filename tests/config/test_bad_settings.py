@@ -103,13 +103,15 @@ TOGETHER = [  # each valid, but not together
     (["dataset.validation_fraction=0.00001"], "dataset.validation_fraction=1e-05",
      "Hint: dataset.validation_fraction=0.008"),
     (["model.batch_norm=true", "batch_size=1"], "batch_size=1", "Hint: batch_size=6, or a model"),
+    (["strategy=rehearsal", "strategy.policy=herding", "strategy.fill=step"],
+     "strategy.policy=herding", "Hint: fill=task or policy=reservoir"),
 ]  # fmt: skip
 SIZES = [  # 1e9 of anything, refused before it is made
     (["strategy=rehearsal", "strategy.replay_batch_size=2147483647"],
-     "strategy=Rehearsal(buffer_size=200, replay_batch_size=2147483647)",
+     "strategy=Rehearsal(buffer_size=200, replay_batch_size=2147483647, iterations=1)",
      "would need 1,237 GB of memory"),
     (["strategy=rehearsal", "strategy.buffer_size=2147483647"],
-     "strategy=Rehearsal(buffer_size=2147483647, replay_batch_size=32)",
+     "strategy=Rehearsal(buffer_size=2147483647, replay_batch_size=32, iterations=1)",
      "would need 189 GB of memory"),
     (["dataset=regression_rbf", "dataset.samples=2147483647"],
      "dataset.samples=2147483647", "would need 412 GB of memory"),

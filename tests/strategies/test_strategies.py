@@ -10,7 +10,8 @@ import pytest
 import torch
 from tiny import by_twos, first_batch, tiny_network, tiny_stream
 
-from cl_runner.data.batches import Batch, batches
+from cl_runner.config.traits import shares_first_task
+from cl_runner.data.batches import Batch, batches, in_turns
 from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
@@ -33,6 +34,7 @@ FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
+ONCE = {"fill": "task", "replacement": True, "iterations": 1}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
@@ -44,9 +46,13 @@ MAKE = {
     "ewc online": (EWC, SPRINGS | {"mode": "online"}),
     "si": (SI, {"weight": 1.0, "xi": 0.1}),
     "gdumb": (GDumb, {"buffer_size": 12}),
-    "rehearsal": (Rehearsal, MEMORY),
+    "rehearsal": (Rehearsal, MEMORY | ONCE),
+    "rehearsal by steps": (
+        Rehearsal,
+        MEMORY | STEPS | {"loss": "in_turn", "fill": "step", "replacement": False, "iterations": 2},
+    ),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
-    "derpp": (DERpp, STEPS | {"alpha": 0.5, "beta": 0.5}),
+    "derpp": (DERpp, STEPS | {"replacement": True, "alpha": 0.5, "beta": 0.5}),
     "agem": (AGEM, STEPS),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
 }
@@ -75,12 +81,13 @@ def learn(
     data = strategy.training_data(stream, task)
     assert len(data) == strategy.training_size(stream, task)
     for epoch in range(epochs):
-        for batch in batches(data, task, epoch=epoch, batch_size=16):
-            optimizer.zero_grad()
-            sum(strategy.objective(batch).values()).backward()
-            strategy.after_backward(batch)
-            optimizer.step()
-            strategy.after_step(batch)
+        for new in batches(data, task, epoch=epoch, batch_size=16):
+            for (batch,) in in_turns([new], strategy.turns(task)):
+                optimizer.zero_grad()
+                sum(strategy.objective(batch).values()).backward()
+                strategy.after_backward(batch)
+                optimizer.step()
+                strategy.after_step(batch)
     strategy.end_task(task)
 
 
@@ -94,7 +101,9 @@ def equal(a: Strategy, b: Strategy) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", [n for n, (kind, _) in MAKE.items() if kind.shares_first_task])
+@pytest.mark.parametrize(
+    "name", [name for name, (kind, settings) in MAKE.items() if shares_first_task(kind, settings)]
+)
 def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
     stream, reference, strategy = tiny_stream(), make("finetune"), make(name)
     train(reference, stream, 1)

@@ -15,7 +15,8 @@ from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
 
 Mixing = Literal["additive", "convex"]
-ReplayLoss = Literal["concat", "sum"]
+ReplayLoss = Literal["concat", "sum", "by_task"]
+ReplaySteps = Literal["concat", "sum", "by_task", "in_turn"]
 
 
 def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
@@ -32,11 +33,13 @@ def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -
     """The loss of current and replayed samples, as two terms.
 
     logits: [B + R, C], first the current, then the replayed samples. `concat`: the terms add up to
-    the mean over all B + R samples; `sum`: to the mean over B plus the mean over R.
+    the mean over all B + R samples; `sum`: to the mean over B plus the mean over R; `by_task`: to
+    1/k of the mean over B plus 1 − 1/k of that over R at the k-th task (van de Ven et al. 2022).
     """
     current, old = logits.split([len(batch.y), len(replayed.y)])
-    share = len(replayed.y) / len(logits)
-    weights = (1 - share, share) if loss == "concat" else (1.0, 1.0)
+    tasks = batch.task.index + 1
+    share = len(replayed.y) / len(logits) if loss == "concat" else 1 - 1 / tasks
+    weights = (1.0, 1.0) if loss == "sum" else (1 - share, share)
     return {
         "task": weights[0] * task_loss(current, batch),
         "replay": weights[1] * task_loss(old, replayed),

@@ -36,6 +36,7 @@ from cl_runner.strategies.parts.selection import (
 
 Policy = Literal["class_balanced", "reservoir", "herding"]
 StepPolicy = Literal["class_balanced", "reservoir"]
+Fill = Literal["task", "step"]
 DistilOn = Literal["current", "memory", "both"]
 
 
@@ -95,8 +96,9 @@ class Memory(nn.Module):
         self.stored, self.seen = state["stored"], state["seen"]
         self.balance = Balance.of(state["balance"])
 
-    def draw(self, batch: Batch, size: int, purpose: str) -> Batch:
-        """`size` stored samples with their columns, drawn uniformly with replacement.
+    def draw(self, batch: Batch, size: int, purpose: str, replacement: bool = True) -> Batch:
+        """`size` stored samples with their columns, drawn uniformly; without replacement all of
+        them if they are fewer.
 
         The draw only depends on the seed, the batch's position and the purpose: draws for two
         purposes in one step are independent. Raises ValueError if nothing is stored yet.
@@ -104,8 +106,12 @@ class Memory(nn.Module):
         if self.stored == 0:
             raise ValueError("nothing is stored yet")
         draw = generator(*batch.position, purpose)
-        slots = torch.randint(self.stored, (size,), generator=draw).to(self.labels.device)
-        raw, ids = self.images[slots], torch.arange(size, device=slots.device)
+        if replacement:
+            slots = torch.randint(self.stored, (size,), generator=draw)
+        else:
+            slots = torch.randperm(self.stored, generator=draw)[:size]
+        slots = slots.to(self.labels.device)
+        raw, ids = self.images[slots], torch.arange(len(slots), device=slots.device)
         x = batch.task.train.pixels.augmented(raw, ids, *batch.position, purpose)
         columns = {name: values[slots] for name, values in self.columns.items()}
         y, index = self.labels[slots], self.index[slots]
