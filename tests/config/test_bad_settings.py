@@ -25,7 +25,7 @@ OPTION = "must be the name of an option. Hint: known are "
 
 OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folder
     (["model=null"], "model=null", OPTION + "cnn, cnn_leaky, mlp, resnet18"),
-    (["strategy=5"], "strategy=5", OPTION + "agem, derpp, ewc"),
+    (["strategy=5"], "strategy=5", OPTION + "agem, "),
     (["experiment=null"], "experiment=null", OPTION),
     (["tracker=true"], "tracker=true", OPTION + "local, wandb"),
     (["optimizer=[1]"], "optimizer=[1]", OPTION + "adam"),

@@ -17,7 +17,9 @@ from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.agem import AGEM
+from cl_runner.strategies.der import DER
 from cl_runner.strategies.derpp import DERpp
+from cl_runner.strategies.er_ace import ERACE
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
@@ -53,6 +55,8 @@ MAKE = {
     ),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
     "derpp": (DERpp, STEPS | {"replacement": True, "alpha": 0.5, "beta": 0.5}),
+    "der": (DER, STEPS | {"replacement": True, "alpha": 0.5}),
+    "er_ace": (ERACE, STEPS | {"replacement": True}),
     "agem": (AGEM, STEPS),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
 }

@@ -11,8 +11,10 @@ from typing import Literal
 from torch import Tensor
 
 from cl_runner.data.batches import Batch
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
+from cl_runner.models.network import Network
 
 Mixing = Literal["additive", "convex"]
 ReplayLoss = Literal["concat", "sum", "by_task"]
@@ -54,6 +56,13 @@ def distillation(student: Tensor, teacher: Tensor, task: Task, T: float, t_squar
     with each other: one group, or one per old task in a task-incremental stream.
     """
     return task.likelihood.distillation(student, teacher, task.old_groups, T, t_squared)
+
+
+def refuse_real_numbers(network: Network, strategy: str) -> None:
+    """Raise ConfigError in regression, for a strategy whose equation is about classes."""
+    if not isinstance(network.likelihood, Categorical):
+        allowed = "needs classes, and the targets of this data set are real numbers"
+        raise ConfigError.of("_target_", strategy, allowed, "use another strategy")
 
 
 def task_weight(mixing: Mixing, alpha: float) -> float:
