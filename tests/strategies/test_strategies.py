@@ -23,6 +23,7 @@ from cl_runner.strategies.er_ace import ERACE
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
+from cl_runner.strategies.gem import GEM
 from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
 from cl_runner.strategies.lwf import LwF
@@ -58,6 +59,11 @@ MAKE = {
     "der": (DER, STEPS | {"replacement": True, "alpha": 0.5}),
     "er_ace": (ERACE, STEPS | {"replacement": True}),
     "agem": (AGEM, STEPS),
+    "gem": (
+        GEM,
+        {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
+        | {"ridge": 1e-3},
+    ),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
 }
 

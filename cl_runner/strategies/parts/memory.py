@@ -30,6 +30,7 @@ from cl_runner.randomness import generator
 from cl_runner.strategies.parts.selection import (
     Balance,
     balanced_quotas,
+    drawn,
     herding_order,
     reservoir,
 )
@@ -105,11 +106,7 @@ class Memory(nn.Module):
         """
         if self.stored == 0:
             raise ValueError("nothing is stored yet")
-        draw = generator(*batch.position, purpose)
-        if replacement:
-            slots = torch.randint(self.stored, (size,), generator=draw)
-        else:
-            slots = torch.randperm(self.stored, generator=draw)[:size]
+        slots = drawn(self.stored, size, replacement, generator(*batch.position, purpose))
         slots = slots.to(self.labels.device)
         raw, ids = self.images[slots], torch.arange(len(slots), device=slots.device)
         x = batch.task.train.pixels.augmented(raw, ids, *batch.position, purpose)
@@ -141,6 +138,11 @@ class Memory(nn.Module):
         """All stored samples, for training on them like on those of a task."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
+
+    def tasks(self) -> list[Tensor]:
+        """The slots with samples of each task, in the order of the tasks."""
+        of = self.groups[: self.stored] >> 32
+        return [torch.nonzero(of == task).flatten() for task in of.unique()]
 
     def among(self, train: Samples) -> Samples:
         """The same as samples of the stream, for training on them together with a task's."""

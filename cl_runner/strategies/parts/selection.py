@@ -87,6 +87,13 @@ def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
     return quotas
 
 
+def drawn(count: int, size: int, replacement: bool, draw: torch.Generator) -> Tensor:
+    """`size` of the numbers below `count`; without replacement at most all of them."""
+    if replacement:
+        return torch.randint(count, (size,), generator=draw)
+    return torch.randperm(count, generator=draw)[:size]
+
+
 def herding_order(features: Tensor, count: int) -> Tensor:
     """Rows of `features` [N, D] in the order in which herding takes them: at each k the one that
     is not chosen yet with the smallest ‖μ − (φ(x) + Σ φ(p)) / k‖, p the rows chosen before.
