@@ -1,15 +1,17 @@
-"""DER, DER++ and ER-ACE: each by the identities of its equation."""
+"""DER, DER++, ER-ACE and FDR: each by the identities of its equation."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from test_strategies import equal, gradient_of, learn, make, train
+from test_strategies import MAKE, equal, gradient_of, learn, make, train
 from tiny import first_batch, tiny_network, tiny_stream
 from torch.nn import functional as F
 
+from cl_runner.data.batches import batches
 from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.errors import ConfigError
 from cl_runner.strategies.er_ace import ERACE
@@ -108,11 +110,53 @@ def test_stored_samples_compete_with_all_classes_seen() -> None:
             torch.testing.assert_close(parameter.grad, expected)
 
 
-@pytest.mark.parametrize("name", ["er_ace"])
+@pytest.mark.parametrize("name", ["er_ace", "fdr"])
 def test_an_equation_about_classes_needs_them(name: str) -> None:
     network = tiny_network()
     network.likelihood = GAUSSIAN
-    strategy = make(name)
-    settings = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
+    build, settings = MAKE[name]
     with pytest.raises(ConfigError, match="needs classes, and the targets"):
-        type(strategy)(network, **settings, replacement=True)
+        build(network, **settings)
+
+
+def test_fdr_asks_nothing_right_after_storing() -> None:
+    stream, strategy = tiny_stream(), make("fdr")
+    train(strategy, stream, 1)
+    again = replace(first_batch(stream, 0), turn=1)
+    assert strategy.objective(again)["distance"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_fdr_is_a_step_on_the_loss_then_one_on_the_norm_of_the_difference() -> None:
+    """Written by hand; the norm is not squared, and the momentum goes through both steps."""
+    stream, strategy = tiny_stream(), make("fdr", alpha=0.7)
+    train(strategy, stream, 1)
+    other = make("fdr", alpha=0.7)
+    other.load_state_dict(strategy.state_dict())
+    learn(strategy, stream, stream.tasks[1], epochs=2)
+    network, memory, task = other.network, other.memory, stream.tasks[1]
+    network.grow(task)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for epoch in range(2):
+        for step, batch in enumerate(batches(task.train, task, epoch=epoch, batch_size=16)):
+            optimizer.zero_grad()
+            F.cross_entropy(network(batch.x), batch.y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            second = replace(batch, position=(0, 1, epoch, 2 * step + 1))
+            drawn = memory.draw(second, 5, "replay")
+            p, stored = torch.softmax(network(drawn.x), 1), drawn.columns["p"]
+            distances = [(p[i] - stored[i]).square().sum().sqrt() for i in range(5)]
+            (0.7 * sum(distances) / 5).backward()
+            optimizer.step()
+    for name, value in strategy.network.state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def test_fdr_stores_the_probabilities_of_the_network_when_the_task_ended() -> None:
+    stream, strategy = tiny_stream(), make("fdr")
+    train(strategy, stream, 1)
+    memory, network = strategy.memory, strategy.network.eval()
+    kept = memory.samples(stream.tasks[0].train.pixels)
+    p = torch.softmax(network(kept.x), 1)
+    torch.testing.assert_close(memory.columns["p"][: memory.stored], p)
+    assert torch.equal(p[:, 2:], torch.zeros_like(p[:, 2:]))  # not there yet

@@ -21,9 +21,11 @@ from cl_runner.strategies.der import DER
 from cl_runner.strategies.derpp import DERpp
 from cl_runner.strategies.er_ace import ERACE
 from cl_runner.strategies.ewc import EWC
+from cl_runner.strategies.fdr import FDR
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
 from cl_runner.strategies.gem import GEM
+from cl_runner.strategies.gss import GSS
 from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
 from cl_runner.strategies.lwf import LwF
@@ -58,6 +60,12 @@ MAKE = {
     "derpp": (DERpp, STEPS | {"replacement": True, "alpha": 0.5, "beta": 0.5}),
     "der": (DER, STEPS | {"replacement": True, "alpha": 0.5}),
     "er_ace": (ERACE, STEPS | {"replacement": True}),
+    "fdr": (FDR, STEPS | {"replacement": True, "alpha": 0.5}),
+    "gss": (
+        GSS,
+        {"buffer_size": 12, "replay_batch_size": 5, "loss": "in_turn", "iterations": 2}
+        | {"gradients": 3, "gradient_batch_size": 2},
+    ),
     "agem": (AGEM, STEPS),
     "gem": (
         GEM,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -74,6 +76,37 @@ class Balance:
     @classmethod
     def of(cls, state: dict[str, Any]) -> Balance:
         return cls({int(g): int(n) for g, n in state["seen"].items()}, set(map(int, state["full"])))
+
+
+def by_gradient(
+    scores: list[float],
+    size: int,
+    arriving: Sequence[float],
+    whole: float,
+    chances: Sequence[tuple[float, float]],
+) -> dict[int, int]:
+    """As `reservoir` returns them: GSS-greedy (Aljundi et al. 2019, algorithm 2).
+
+    A score is 1 + the largest cosine of a sample's gradient with those of stored samples, from 0
+    to 2. scores: of the slots that are filled, which changes; arriving: of each arrival; whole: of
+    all arrivals together, which decides whether any of them replaces a stored sample, as in the
+    authors' code; chances: two in [0, 1) for each arrival.
+    """
+    winners: dict[int, int] = {}
+    for row, (score, (one, two)) in enumerate(zip(arriving, chances, strict=True)):
+        if len(scores) < size:
+            slot = len(scores)
+            scores.append(score)
+        elif whole >= 1:  # no angle is obtuse
+            continue
+        else:
+            ends = [*accumulate(scores)]
+            slot = min(bisect_right(ends, one * ends[-1]), size - 1)
+            if two * (scores[slot] + score) >= scores[slot]:
+                continue
+            scores[slot] = score
+        winners[slot] = row
+    return winners
 
 
 def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
