@@ -88,6 +88,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "losses by task": ("strategy=rehearsal", "strategy.loss=by_task"),
     "online rehearsal": ("strategy=rehearsal", "strategy.fill=step", "strategy.policy=reservoir",
                          "strategy.replacement=false"),
+    "appended": ("strategy=rehearsal", "strategy.loss=appended"),
     "losses in turn": ("strategy=rehearsal", "strategy.loss=in_turn", "strategy.iterations=3"),
     "joint from scratch": ("strategy=joint", "strategy.start=scratch"),
     "first-task cache, made": ("first_task_cache=cache",),

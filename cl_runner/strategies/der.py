@@ -18,7 +18,9 @@ class DER(Strategy):
     Buzzega et al. 2020, arXiv:2004.07211, eq. 5. (x, z) are drawn from the memory, which takes in
     each batch after its step; z are the logits before that step. The squares are a mean over
     samples and over the outputs that were there when z was stored, as in the authors' code: α of a
-    sum over outputs is C times smaller. `replacement`: whether a draw may hold a sample twice.
+    sum over outputs is C times smaller. Outputs that are born later are held by nothing: the
+    published numbers have all outputs from the start (`ce_scope=all`). `replacement`: whether a
+    draw may hold a sample twice.
     """
 
     def __init__(

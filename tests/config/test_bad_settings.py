@@ -105,6 +105,8 @@ TOGETHER = [  # each valid, but not together
     (["model.batch_norm=true", "batch_size=1"], "batch_size=1", "Hint: batch_size=6, or a model"),
     (["strategy=rehearsal", "strategy.policy=herding", "strategy.fill=step"],
      "strategy.policy=herding", "Hint: fill=task or policy=reservoir"),
+    (["strategy=rehearsal", "strategy.loss=appended", "strategy.fill=step"],
+     "strategy.loss=appended", "Hint: fill=task or loss=concat"),
 ]  # fmt: skip
 SIZES = [  # 1e9 of anything, refused before it is made
     (["strategy=rehearsal", "strategy.replay_batch_size=2147483647"],

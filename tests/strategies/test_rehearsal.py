@@ -74,6 +74,24 @@ def test_it_is_the_loop_written_by_hand(loss: str, fill: str, iterations: int) -
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("size", "copies"), [(12, 6), (40, 2), (70, 1), (200, 1)])
+def test_appended_all_that_is_stored_joins_the_data_as_often_as_fits(size: int, copies) -> None:
+    """A task has 80 samples, so a small memory is repeated 80 // size times: no sample is left out
+    and each is as often there as any other. The loss is the plain one."""
+    stream, strategy = tiny_stream(), make("rehearsal", loss="appended", buffer_size=size)
+    for task in stream.tasks:
+        data = strategy.training_data(stream, task)
+        assert len(data) == strategy.training_size(stream, task)
+        stored = strategy.memory.index[: strategy.memory.stored].tolist()
+        expected = sorted([*task.train.index.tolist(), *copies * stored])
+        assert sorted(data.index.tolist()) == expected
+        strategy.network.grow(task)
+        batch = next(iter(batches(data, task, epoch=0, batch_size=16)))
+        plain = F.cross_entropy(strategy.network(batch.x), batch.y)
+        assert torch.equal(strategy.objective(batch)["task"], plain)
+        strategy.end_task(task)
+
+
 RUN = ("strategy=rehearsal", "strategy.policy=reservoir", "strategy.buffer_size=40",
        "dataset.tasks=2", "batch_size=75", "model.widths=[8]", "epochs=2")  # fmt: skip
 ONLINE = ("strategy.fill=step", "strategy.loss=in_turn", "strategy.iterations=3")

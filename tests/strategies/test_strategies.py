@@ -52,6 +52,7 @@ MAKE = {
     "si": (SI, {"weight": 1.0, "xi": 0.1}),
     "gdumb": (GDumb, {"buffer_size": 12}),
     "rehearsal": (Rehearsal, MEMORY | ONCE),
+    "rehearsal appended": (Rehearsal, MEMORY | ONCE | {"loss": "appended"}),
     "rehearsal by steps": (
         Rehearsal,
         MEMORY | STEPS | {"loss": "in_turn", "fill": "step", "replacement": False, "iterations": 2},

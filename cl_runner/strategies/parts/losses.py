@@ -19,6 +19,7 @@ from cl_runner.models.network import Network
 Mixing = Literal["additive", "convex"]
 ReplayLoss = Literal["concat", "sum", "by_task"]
 ReplaySteps = Literal["concat", "sum", "by_task", "in_turn"]
+ReplayWay = Literal["concat", "sum", "by_task", "in_turn", "appended"]
 
 
 def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
