@@ -14,6 +14,14 @@ from cl_runner.text import harmless
 
 FEW = 16
 """How many names can be listed in one line."""
+ALSO_KNOWN_AS = {
+    "er": "rehearsal",
+    "experience_replay": "rehearsal",
+    "replay": "rehearsal",
+    "naive": "finetune",
+    "sgd": "finetune",
+}
+"""Names of strategies elsewhere, with ours."""
 MISSING = object()
 """In place of the value of a setting that has none."""
 
@@ -111,8 +119,10 @@ def _shown(key: str, value: Any) -> str:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """A hint for a mistyped key: the nearest known one; if none is near, its siblings, if they are
-    few; else nothing."""
+    """A hint for a mistyped key: ours for a name that others use, else the nearest known one; if
+    none is near, its siblings, if they are few; else nothing."""
+    if (ours := ALSO_KNOWN_AS.get(name)) in names:
+        return f"did you mean {ours}?"
     group, _, last = name.rpartition(".")
     below = {known.rpartition(".")[2]: known for known in names if known.startswith(group)}
     close = difflib.get_close_matches(last, below, n=1, cutoff=0.6)

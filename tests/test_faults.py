@@ -31,6 +31,10 @@ TRUST = ("trusted_targets=[faulty]", "dataset.tasks=5")
 SETTINGS = [
     # arguments, key and value as typed, what is allowed or the remedy
     (["strategy=ewcc"], "strategy=ewcc", "did you mean ewc?"),
+    (["strategy=er"], "strategy=er", "did you mean rehearsal?"),
+    (["strategy=replay"], "strategy=replay", "did you mean rehearsal?"),
+    (["strategy=naive"], "strategy=naive", "did you mean finetune?"),
+    (["strategy=sgd"], "strategy=sgd", "did you mean finetune?"),
     (["optimizer.lrr=1"], "optimizer.lrr=1", "did you mean optimizer.lr?"),
     (["++optimizer.lrr=1"], "optimizer.lrr=1", "did you mean lr?"),
     (["~optimizer.lr"], "optimizer.lr", "is missing"),

@@ -59,7 +59,7 @@ numbers = st.one_of(
     st.floats(0, 2),
 )
 values = st.one_of(numbers, st.lists(numbers, max_size=3), st.sampled_from(["''", "null", "true"]))
-TAKES_AGES = {"epochs": 3, "steps": 50, "strategy.buffer_size": 10**5}
+TAKES_AGES = {"epochs": 3, "steps": 50, "strategy.buffer_size": 10**5, "strategy.iterations": 5}
 """Larger values are valid, but would train longer or store more than a test may."""
 
 

@@ -42,9 +42,15 @@ def traits(key: str, config: Config | None = None) -> Traits:
         node = node.get(name) if isinstance(node, dict) else None
         target = known(str(node.get("_target_"))) if isinstance(node, dict) else None
         targets = [target] if target else []
-        if getattr(target, "shares_first_task", False):
+        if target and node and shares_first_task(target, node):
             its |= LATER
     return its
+
+
+def shares_first_task(target: Callable[..., Any], settings: Config) -> bool:
+    """Whether a strategy with these settings trains on the first task as fine-tuning does."""
+    shares = getattr(target, "shares_first_task", False)
+    return shares.items() <= settings.items() if isinstance(shares, Mapping) else bool(shares)
 
 
 def of_one_call(override: str) -> bool:

@@ -7,7 +7,7 @@ Shapes: M pictures of the whole stream, N samples of a part of it, B samples of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Batch:
     columns: Mapping[str, Tensor] = field(
         default_factory=dict
     )  # [B, …], stored with replayed samples
+    turn: int = 0  # which of the steps on these samples, where there are several in a row
 
 
 def batches(
@@ -66,4 +67,17 @@ def joined(parts: Sequence[Batch]) -> Batch:
     x, y, index, raw = (
         torch.cat([getattr(part, name) for part in parts]) for name in ("x", "y", "index", "raw")
     )
-    return Batch(x, y, first.task, first.position, index, raw)
+    return Batch(x, y, first.task, first.position, index, raw, turn=first.turn)
+
+
+def in_turns(parts: list[Batch], turns: int) -> Iterator[list[Batch]]:
+    """The batches of one step for each of several steps in a row, each at a position of its own."""
+    if turns == 1:
+        yield parts
+        return
+    for turn in range(turns):
+        yield [
+            replace(part, turn=turn, position=(*place, int(number) * turns + turn))
+            for part in parts
+            for *place, number in [part.position]
+        ]

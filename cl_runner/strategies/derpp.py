@@ -18,7 +18,7 @@ class DERpp(Strategy):
     Buzzega et al. 2020, arXiv:2004.07211, eq. 6. (x, z) and (x′, y′) are two independent draws from
     the memory, which takes in each batch after its step; z are the logits before that step. The
     squares are a mean over samples and over the outputs that were there when z was stored, as in
-    the authors' code. β = 0 is DER.
+    the authors' code. β = 0 is DER. `replacement`: whether a draw may hold a sample twice.
     """
 
     def __init__(
@@ -28,12 +28,14 @@ class DERpp(Strategy):
         buffer_size: BufferSize,
         policy: StepPolicy,
         replay_batch_size: PositiveInt,
+        replacement: bool,
         alpha: NonNegative,
         beta: NonNegative,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy, {"logits": (network.classes,)})
-        self.replay_batch_size, self.alpha, self.beta = replay_batch_size, alpha, beta
+        self.replay_batch_size, self.replacement = replay_batch_size, replacement
+        self.alpha, self.beta = alpha, beta
         self.before: list[Tensor] = []  # the logits of each batch of the step
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
@@ -41,11 +43,12 @@ class DERpp(Strategy):
         self.before.append(logits.detach())
         terms = {"task": task_loss(logits, batch)}
         if self.memory.stored > 0:
-            dark = self.memory.draw(batch, self.replay_batch_size, "logits")
+            size, twice = self.replay_batch_size, self.replacement
+            dark = self.memory.draw(batch, size, "logits", twice)
             known = torch.isfinite(dark.columns["logits"])
             z, f = dark.columns["logits"][known], self.network(dark.x)[known]
             terms["logits"] = self.alpha * F.mse_loss(f, z)
-            replayed = self.memory.draw(batch, self.replay_batch_size, "labels")
+            replayed = self.memory.draw(batch, size, "labels", twice)
             terms["labels"] = self.beta * task_loss(self.network(replayed.x), replayed)
         return terms
 

@@ -6,11 +6,10 @@ from torch.nn import functional as F
 
 from cl_runner.config.setting_types import BufferSize, Positive
 from cl_runner.data.batches import Batch
-from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
-from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network, evaluation_mode
+from cl_runner.strategies.parts.losses import refuse_real_numbers
 from cl_runner.strategies.parts.memory import Memory
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
@@ -31,9 +30,7 @@ class ICaRL(Strategy):
 
     def __init__(self, network: Network, *, buffer_size: BufferSize, T: Positive) -> None:
         super().__init__(network)
-        if not isinstance(network.likelihood, Categorical):
-            allowed = "needs classes, and the targets of this data set are real numbers"
-            raise ConfigError.of("_target_", "ICaRL", allowed, "use another strategy")
+        refuse_real_numbers(network, "ICaRL")
         self.T = T
         self.memory = Memory(buffer_size, network, "herding")
         self.teacher = Teacher(network)

@@ -1,7 +1,8 @@
 """The interface of a strategy: a module around the network, with an objective in named terms."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,9 +21,10 @@ class Strategy(nn.Module, ABC):
     below do nothing by default. A strategy touches neither the loop nor the optimizer.
     """
 
-    shares_first_task: ClassVar[bool] = False
+    shares_first_task: ClassVar[bool | Mapping[str, Any]] = False
     """Whether it trains on the first task as fine-tuning does, and remembers nothing else of it
-    before `end_task`. Then runs can share that training (`training/first_task.py`)."""
+    before `end_task`; or the settings with which it does. Then runs can share that training
+    (`training/first_task.py`)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -40,6 +42,11 @@ class Strategy(nn.Module, ABC):
     def training_size(self, stream: Stream, task: Task) -> int:
         """The number of samples in an epoch of this task, known before the run begins."""
         return len(self.training_data(stream, task))
+
+    def turns(self, task: Task) -> int:
+        """How many optimizer steps in a row each batch of this task is for: `batch.turn` counts
+        them."""
+        return 1
 
     def begin_task(self, task: Task) -> None:
         """Called before the first step of a task; the classifier already has its new rows."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from cl_runner import lock
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
-from cl_runner.config.traits import Config, targets_below
+from cl_runner.config.traits import Config, shares_first_task, targets_below
 from cl_runner.data.samples import digest_of
 from cl_runner.errors import StorageError, first_line
 from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
@@ -97,8 +97,8 @@ class FirstTask:
 def _left(training: Training, events: list[Event]) -> State:
     """What another run needs to take over. Of the strategy that is only the network, if nothing
     else has changed."""
-    full = training.state()
-    if training.strategy.shares_first_task:
+    full, strategy = training.state(), training.settings.strategy
+    if shares_first_task(strategy.target, strategy.settings):
         full["strategy"] = {k: v for k, v in full["strategy"].items() if k.startswith("network.")}
     return full | {"events": [event.line() for event in events]}
 

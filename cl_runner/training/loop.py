@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_runner.data.batches import Batch, batches, joined
+from cl_runner.data.batches import Batch, batches, in_turns, joined
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
@@ -105,7 +105,7 @@ class Training:
         """Do all remaining steps of one task."""
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
-        per_epoch = self.phases.steps_per_epoch(len(data))
+        per_epoch = self._steps_per_epoch(task, len(data))
         steps = self.phases.steps(task.index, per_epoch)
         start = self.position
         for epoch in range(start.epoch, math.ceil(steps / per_epoch)):
@@ -131,9 +131,14 @@ class Training:
     def _batches(self, data: Samples, task: Task, epoch: int, first: int) -> Iterator[list[Batch]]:
         """The batches of each step of an epoch, from this step on."""
         each, size = self.settings.accumulate, self.settings.batch_size
-        one = batches(data, task, epoch=epoch, batch_size=size, first_step=first * each)
+        whole, begun = divmod(first, turns := self.strategy.turns(task))
+        one = batches(data, task, epoch=epoch, batch_size=size, first_step=whole * each)
         while parts := list(islice(one, each)):
-            yield parts
+            yield from islice(in_turns(parts, turns), begun, None)
+            begun = 0
+
+    def _steps_per_epoch(self, task: Task, samples: int) -> int:
+        return self.phases.steps_per_epoch(samples) * self.strategy.turns(task)
 
     def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
         """One step down the gradient of the sum of the strategy's terms, averaged over the samples
@@ -226,9 +231,8 @@ class Training:
     def total_steps(self) -> int:
         """The number of steps in the whole run."""
         sizes = [self.strategy.training_size(self.stream, task) for task in self.stream.tasks]
-        return sum(
-            self.phases.steps(t, self.phases.steps_per_epoch(n)) for t, n in enumerate(sizes)
-        )
+        per_epoch = map(self._steps_per_epoch, self.stream.tasks, sizes)
+        return sum(self.phases.steps(t, steps) for t, steps in enumerate(per_epoch))
 
     @property
     def device(self) -> str:

@@ -30,7 +30,15 @@ OPTIMIZERS = {
     "adam": (torch.optim.Adam, {"lr": 0.01, "weight_decay": 1e-6}),
     "adamw": (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
 }
-MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 2, "loss": "concat"}
+MEMORY = {
+    "buffer_size": 12,
+    "policy": "class_balanced",
+    "replay_batch_size": 2,
+    "loss": "concat",
+    "fill": "task",
+    "replacement": True,
+    "iterations": 1,
+}
 
 
 class Double(nn.Module):

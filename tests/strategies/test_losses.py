@@ -84,6 +84,20 @@ def test_rehearsal_concat_is_the_mean_over_the_union() -> None:
     torch.testing.assert_close(terms["replay"], F.cross_entropy(logits[-5:], replayed.y))
 
 
+@pytest.mark.parametrize("task", [1, 2])
+def test_rehearsal_by_task_weighs_the_stored_samples_as_the_tasks_they_stand_for(task: int) -> None:
+    """1/k and 1 − 1/k, however many samples there are of each."""
+    batch = first_batch(tiny_stream(scope="all"), task)
+    replayed = replace(batch, x=batch.x[:5], y=batch.y[:5] - 2)
+    logits = torch.randn(len(batch.y) + 5, 6)
+    terms = rehearsal(logits, batch, replayed, "by_task")
+    each = [math.log(sum(map(math.exp, row))) - row[int(y)] for row, y in
+            zip(logits.tolist(), [*batch.y, *replayed.y], strict=True)]  # fmt: skip
+    k = task + 1
+    assert terms["task"].item() == pytest.approx(sum(each[:16]) / 16 / k, rel=1e-5)
+    assert terms["replay"].item() == pytest.approx(sum(each[16:]) / 5 * (k - 1) / k, rel=1e-5)
+
+
 def test_three_penalties_kept_as_one_are_their_sum_in_value_and_gradient() -> None:
     size, kept = 50, Quadratic([torch.zeros(50, dtype=torch.float64)]).double()
     springs = [(torch.rand(size).double(), torch.randn(size).double()) for _ in range(3)]

@@ -209,6 +209,19 @@ def test_a_draw_takes_each_stored_sample_as_often_as_any_other() -> None:
     assert chisquare(counts).pvalue > 1e-4
 
 
+def test_without_replacement_no_sample_comes_twice_and_each_as_often_as_any_other() -> None:
+    stream, memory = tiny_stream(), Memory(10, tiny_network(), "class_balanced")
+    memory.learn(stream.tasks[0], tiny_network())
+    batch, counts = first_batch(stream, 1), Counter()
+    for step in range(600):
+        drawn = memory.draw(replace(batch, position=(0, 1, 0, step)), 4, "replay", False)
+        assert len(drawn.index.unique()) == 4
+        counts.update(drawn.index.tolist())
+    statistic = sum((n - 240) ** 2 for n in counts.values()) / (240 * 0.6)
+    assert len(counts) == 10 and chi2.sf(statistic * 9 / 10, 9) > 1e-4
+    assert sorted(memory.draw(batch, 50, "replay", False).index.tolist()) == sorted(counts)
+
+
 def test_the_state_dict_is_the_whole_memory() -> None:
     stream, network = tiny_stream(), tiny_network()
     memory, copy = Memory(10, tiny_network(), "reservoir"), Memory(10, tiny_network(), "reservoir")

@@ -10,17 +10,23 @@ import pytest
 import torch
 from tiny import by_twos, first_batch, tiny_network, tiny_stream
 
-from cl_runner.data.batches import Batch, batches
+from cl_runner.config.traits import shares_first_task
+from cl_runner.data.batches import Batch, batches, in_turns
 from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.agem import AGEM
 from cl_runner.strategies.bic import BiC
+from cl_runner.strategies.der import DER
 from cl_runner.strategies.derpp import DERpp
+from cl_runner.strategies.er_ace import ERACE
 from cl_runner.strategies.ewc import EWC
+from cl_runner.strategies.fdr import FDR
 from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.gdumb import GDumb
+from cl_runner.strategies.gem import GEM
+from cl_runner.strategies.gss import GSS
 from cl_runner.strategies.icarl import ICaRL
 from cl_runner.strategies.joint import Joint
 from cl_runner.strategies.l2 import L2
@@ -41,6 +47,7 @@ KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
 LWF = KD | {"mixing": "additive", "outputs": "old"}
 OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
 WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
+ONCE = {"fill": "task", "replacement": True, "iterations": 1}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
@@ -57,10 +64,28 @@ MAKE = {
     "si": (SI, {"weight": 1.0, "xi": 0.1, "gradient": "task", "negative": "clamp"}),
     "rwalk": (RWalk, {"weight": 1.0, **WALK}),
     "gdumb": (GDumb, {"buffer_size": 12}),
-    "rehearsal": (Rehearsal, MEMORY),
+    "rehearsal": (Rehearsal, MEMORY | ONCE),
+    "rehearsal appended": (Rehearsal, MEMORY | ONCE | {"loss": "appended"}),
+    "rehearsal by steps": (
+        Rehearsal,
+        MEMORY | STEPS | {"loss": "in_turn", "fill": "step", "replacement": False, "iterations": 2},
+    ),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
-    "derpp": (DERpp, STEPS | {"alpha": 0.5, "beta": 0.5}),
+    "derpp": (DERpp, STEPS | {"replacement": True, "alpha": 0.5, "beta": 0.5}),
+    "der": (DER, STEPS | {"replacement": True, "alpha": 0.5}),
+    "er_ace": (ERACE, STEPS | {"replacement": True}),
+    "fdr": (FDR, STEPS | {"replacement": True, "alpha": 0.5}),
+    "gss": (
+        GSS,
+        {"buffer_size": 12, "replay_batch_size": 5, "loss": "in_turn", "iterations": 2}
+        | {"gradients": 3, "gradient_batch_size": 2},
+    ),
     "agem": (AGEM, STEPS),
+    "gem": (
+        GEM,
+        {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
+        | {"ridge": 1e-3},
+    ),
     "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
     "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
     "wa": (WA, {"buffer_size": 12, "T": 2.0}),
@@ -90,12 +115,13 @@ def learn(
     data = strategy.training_data(stream, task)
     assert len(data) == strategy.training_size(stream, task)
     for epoch in range(epochs):
-        for batch in batches(data, task, epoch=epoch, batch_size=16):
-            optimizer.zero_grad()
-            sum(strategy.objective(batch).values()).backward()
-            strategy.after_backward(batch)
-            optimizer.step()
-            strategy.after_step(batch)
+        for new in batches(data, task, epoch=epoch, batch_size=16):
+            for (batch,) in in_turns([new], strategy.turns(task)):
+                optimizer.zero_grad()
+                sum(strategy.objective(batch).values()).backward()
+                strategy.after_backward(batch)
+                optimizer.step()
+                strategy.after_step(batch)
     strategy.end_task(task)
 
 
@@ -109,7 +135,9 @@ def equal(a: Strategy, b: Strategy) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", [n for n, (kind, _) in MAKE.items() if kind.shares_first_task])
+@pytest.mark.parametrize(
+    "name", [name for name, (kind, settings) in MAKE.items() if shares_first_task(kind, settings)]
+)
 def test_the_first_task_is_bit_equal_for_all(name: str) -> None:
     stream, reference, strategy = tiny_stream(), make("finetune"), make(name)
     train(reference, stream, 1)

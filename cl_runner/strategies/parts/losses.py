@@ -11,11 +11,15 @@ from typing import Literal
 from torch import Tensor
 
 from cl_runner.data.batches import Batch
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
+from cl_runner.models.network import Network
 
 Mixing = Literal["additive", "convex"]
-ReplayLoss = Literal["concat", "sum"]
+ReplayLoss = Literal["concat", "sum", "by_task"]
+ReplaySteps = Literal["concat", "sum", "by_task", "in_turn"]
+ReplayWay = Literal["concat", "sum", "by_task", "in_turn", "appended"]
 
 
 def task_loss(outputs: Tensor, batch: Batch) -> Tensor:
@@ -32,11 +36,13 @@ def rehearsal(logits: Tensor, batch: Batch, replayed: Batch, loss: ReplayLoss) -
     """The loss of current and replayed samples, as two terms.
 
     logits: [B + R, C], first the current, then the replayed samples. `concat`: the terms add up to
-    the mean over all B + R samples; `sum`: to the mean over B plus the mean over R.
+    the mean over all B + R samples; `sum`: to the mean over B plus the mean over R; `by_task`: to
+    1/k of the mean over B plus 1 − 1/k of that over R at the k-th task (van de Ven et al. 2022).
     """
     current, old = logits.split([len(batch.y), len(replayed.y)])
-    share = len(replayed.y) / len(logits)
-    weights = (1 - share, share) if loss == "concat" else (1.0, 1.0)
+    tasks = batch.task.index + 1
+    share = len(replayed.y) / len(logits) if loss == "concat" else 1 - 1 / tasks
+    weights = (1.0, 1.0) if loss == "sum" else (1 - share, share)
     return {
         "task": weights[0] * task_loss(current, batch),
         "replay": weights[1] * task_loss(old, replayed),
@@ -51,6 +57,13 @@ def distillation(student: Tensor, teacher: Tensor, task: Task, T: float, t_squar
     with each other: one group, or one per old task in a task-incremental stream.
     """
     return task.likelihood.distillation(student, teacher, task.old_groups, T, t_squared)
+
+
+def refuse_real_numbers(network: Network, strategy: str) -> None:
+    """Raise ConfigError in regression, for a strategy whose equation is about classes."""
+    if not isinstance(network.likelihood, Categorical):
+        allowed = "needs classes, and the targets of this data set are real numbers"
+        raise ConfigError.of("_target_", strategy, allowed, "use another strategy")
 
 
 def task_weight(mixing: Mixing, alpha: float) -> float:

@@ -30,12 +30,14 @@ from cl_runner.randomness import generator
 from cl_runner.strategies.parts.selection import (
     Balance,
     balanced_quotas,
+    drawn,
     herding_order,
     reservoir,
 )
 
 Policy = Literal["class_balanced", "reservoir", "herding"]
 StepPolicy = Literal["class_balanced", "reservoir"]
+Fill = Literal["task", "step"]
 DistilOn = Literal["current", "memory", "both"]
 
 
@@ -95,17 +97,18 @@ class Memory(nn.Module):
         self.stored, self.seen = state["stored"], state["seen"]
         self.balance = Balance.of(state["balance"])
 
-    def draw(self, batch: Batch, size: int, purpose: str) -> Batch:
-        """`size` stored samples with their columns, drawn uniformly with replacement.
+    def draw(self, batch: Batch, size: int, purpose: str, replacement: bool = True) -> Batch:
+        """`size` stored samples with their columns, drawn uniformly; without replacement all of
+        them if they are fewer.
 
         The draw only depends on the seed, the batch's position and the purpose: draws for two
         purposes in one step are independent. Raises ValueError if nothing is stored yet.
         """
         if self.stored == 0:
             raise ValueError("nothing is stored yet")
-        draw = generator(*batch.position, purpose)
-        slots = torch.randint(self.stored, (size,), generator=draw).to(self.labels.device)
-        raw, ids = self.images[slots], torch.arange(size, device=slots.device)
+        slots = drawn(self.stored, size, replacement, generator(*batch.position, purpose))
+        slots = slots.to(self.labels.device)
+        raw, ids = self.images[slots], torch.arange(len(slots), device=slots.device)
         x = batch.task.train.pixels.augmented(raw, ids, *batch.position, purpose)
         columns = {name: values[slots] for name, values in self.columns.items()}
         y, index = self.labels[slots], self.index[slots]
@@ -121,13 +124,17 @@ class Memory(nn.Module):
             raise ValueError(f"{self.policy} cannot take in {sorted(columns)} step by step")
         draw = generator(*batch.position, "memory")
         chance = torch.rand(len(batch.y), generator=draw, dtype=torch.float64)
-        groups = (batch.task.index << 32) + batch.task.likelihood.kinds(batch.y).long()
         if self.policy == "reservoir":
             winners = reservoir(self.seen, len(self.labels), chance.tolist())
         else:
-            held = self.groups[: self.stored].tolist()
+            held, groups = self.groups[: self.stored].tolist(), _groups(batch.task, batch.y)
             winners = self.balance.places(held, len(self.labels), chance.tolist(), groups.tolist())
-        self._count(len(chance))
+        self.place(batch, winners, **columns)
+
+    def place(self, batch: Batch, winners: Mapping[int, int], **columns: Tensor) -> None:
+        """Store samples of a step: the row of the batch for each slot that is filled anew."""
+        self._count(len(batch.y))
+        groups = _groups(batch.task, batch.y)
         slots, rows = _numbers(winners.keys()), _numbers(winners.values()).to(groups.device)
         self._put(slots, Arrivals(batch.raw, batch.y, groups, batch.index, columns).at(rows))
 
@@ -135,6 +142,11 @@ class Memory(nn.Module):
         """All stored samples, for training on them like on those of a task."""
         index = torch.arange(self.stored, device=self.labels.device)
         return Samples(self.images, self.labels, index, pixels)
+
+    def tasks(self) -> list[Tensor]:
+        """The slots with samples of each task, in the order of the tasks."""
+        of = self.groups[: self.stored] >> 32
+        return [torch.nonzero(of == task).flatten() for task in of.unique()]
 
     def among(self, train: Samples) -> Samples:
         """The same as samples of the stream, for training on them together with a task's."""
@@ -159,7 +171,7 @@ class Memory(nn.Module):
         else:
             slots, rows = self._fill_balanced(task, network)
         chosen = task.train[rows.to(task.train.index.device)]
-        groups = _groups(task, chosen)
+        groups = _groups(task, chosen.y)
         self._put(slots, Arrivals(chosen.raw, chosen.y, groups, chosen.index, columns(chosen)))
 
     def _count(self, arrivals: int) -> None:
@@ -180,7 +192,7 @@ class Memory(nn.Module):
     def _fill_balanced(self, task: Task, network: Network) -> tuple[Tensor, Tensor]:
         """Old groups give up their lowest-ranked samples, new groups add their highest-ranked.
         Returns the slots to fill and the rows of the task that fill them."""
-        groups = _groups(task, task.train)
+        groups = _groups(task, task.train.y)
         ranked = {
             group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
             for group in groups.unique().tolist()
@@ -201,7 +213,7 @@ class Memory(nn.Module):
         """The rows of one group in the order in which to keep them."""
         if self.policy == "herding":
             return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
-        kind = int(_kinds(task, task.train[rows[:1]]))
+        kind = int(task.likelihood.kinds(task.train[rows[:1]].y))
         order = torch.randperm(len(rows), generator=task.generator(f"memory {kind}"))
         return rows[order.to(rows.device)]
 
@@ -225,13 +237,9 @@ def _numbers(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.int64)
 
 
-def _groups(task: Task, samples: Samples) -> Tensor:
+def _groups(task: Task, y: Tensor) -> Tensor:
     """One number for each pair of task and class."""
-    return (task.index << 32) + _kinds(task, samples)
-
-
-def _kinds(task: Task, samples: Samples) -> Tensor:
-    return task.likelihood.kinds(samples.y).long()
+    return (task.index << 32) + task.likelihood.kinds(y).long()
 
 
 @torch.no_grad()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -76,6 +78,37 @@ class Balance:
         return cls({int(g): int(n) for g, n in state["seen"].items()}, set(map(int, state["full"])))
 
 
+def by_gradient(
+    scores: list[float],
+    size: int,
+    arriving: Sequence[float],
+    whole: float,
+    chances: Sequence[tuple[float, float]],
+) -> dict[int, int]:
+    """As `reservoir` returns them: GSS-greedy (Aljundi et al. 2019, algorithm 2).
+
+    A score is 1 + the largest cosine of a sample's gradient with those of stored samples, from 0
+    to 2. scores: of the slots that are filled, which changes; arriving: of each arrival; whole: of
+    all arrivals together, which decides whether any of them replaces a stored sample, as in the
+    authors' code; chances: two in [0, 1) for each arrival.
+    """
+    winners: dict[int, int] = {}
+    for row, (score, (one, two)) in enumerate(zip(arriving, chances, strict=True)):
+        if len(scores) < size:
+            slot = len(scores)
+            scores.append(score)
+        elif whole >= 1:  # no angle is obtuse
+            continue
+        else:
+            ends = [*accumulate(scores)]
+            slot = min(bisect_right(ends, one * ends[-1]), size - 1)
+            if two * (scores[slot] + score) >= scores[slot]:
+                continue
+            scores[slot] = score
+        winners[slot] = row
+    return winners
+
+
 def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
     """How many of each group to keep: equal to within one, as far as the groups have that many."""
     quotas = dict.fromkeys(counts, 0)
@@ -85,6 +118,13 @@ def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
         quotas[group] = min(counts[group], share)
         left -= quotas[group]
     return quotas
+
+
+def drawn(count: int, size: int, replacement: bool, draw: torch.Generator) -> Tensor:
+    """`size` of the numbers below `count`; without replacement at most all of them."""
+    if replacement:
+        return torch.randint(count, (size,), generator=draw)
+    return torch.randperm(count, generator=draw)[:size]
 
 
 def herding_order(features: Tensor, count: int) -> Tensor:
