@@ -56,6 +56,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "permutations, class-incremental": (
         *PERMUTED, "strategy=rehearsal", "dataset.scenario=class_incremental",
         "dataset.validation_fraction=0.2"),
+    "padded permutations": (*PERMUTED, "strategy=rehearsal", "dataset.pixels.padding=2"),
     "rotations": ("dataset=rotated_mnist", *PERMUTED[1:]),
     "Nesterov": ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
     "rate per task": ("optimizer.lr=[0.01,0.001]", "epochs=[2,1]"),

@@ -64,7 +64,8 @@ class ByClass:
         order = self._order(seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
         names = [f"classes {', '.join(map(str, task))}" for task in labels]
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
@@ -114,12 +115,13 @@ class ByPermutation:
     def outline(self, seed: int) -> Outline:
         names = ["as they are", *(f"permutation {t}" for t in range(1, self.tasks))]
         labels = [list(range(self.source.classes))] * self.tasks
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
-        pixels = prod(self.source.shape[1:])
+        pixels = prod(outline.shape[1:])
         orders = [torch.arange(pixels)]
         for t in range(1, self.tasks):
             orders.append(torch.randperm(pixels, generator=generator(seed, t, "permutation")))
@@ -152,7 +154,7 @@ class BySource:
     def outline(self, seed: int) -> Outline:
         names = [source.name for source in self.sources]
         labels = [list(range(source.classes)) for source in self.sources]
-        shape = self.sources[0].shape
+        shape = self.pixels.padded(self.sources[0].shape)
         return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:

@@ -58,12 +58,13 @@ class ByRotation:
     def outline(self, seed: int) -> Outline:
         names = [f"turned by {angle:.4g}°" if angle else "as they are" for angle in self._of(seed)]
         labels = [list(range(self.source.classes))] * self.tasks
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
-        view = rotations(self._of(seed), self.source.shape[1:], self.interpolation)
+        view = rotations(self._of(seed), outline.shape[1:], self.interpolation)
         train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
 

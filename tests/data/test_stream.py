@@ -37,7 +37,7 @@ class Numbered:
         return Split(images.view(-1, 1, 2, 2).to(torch.uint8), labels, number // 10)
 
 
-PIXELS = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
+PIXELS = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
 
 
 def by_class(**changed: object) -> ByClass:
@@ -252,7 +252,7 @@ def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
 
 
 def test_a_sample_is_augmented_alike_whatever_stands_beside_it() -> None:
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=2, flip=True, per_picture=False)
+    pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=2, flip=True, per_picture=False)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     ids = torch.arange(100, 150)
     whole = pixels.augmented(images, ids, 0, 1, 2)
@@ -311,7 +311,7 @@ def test_random_training_samples_are_drawn_for_a_purpose_without_replacement() -
 
 def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:
     """Mean 0 and deviation 1 each; a darker copy is the same picture; a plain one is zero."""
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=True)
+    pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=True)
     bright = torch.randint(100, 200, (5, 3, 8, 8), generator=torch.manual_seed(0))
     bright = (bright // 2 * 2).to(torch.uint8)
     seen, darker = pixels(bright), pixels(bright // 2)

@@ -39,8 +39,10 @@ class Noise:
         return Split(images, torch.arange(size) % 3, torch.arange(size) // 5)
 
 
-def settings(scenario: str, **changed: object) -> dict:
-    pixels = Pixels(mean=[0.3], std=[0.6], crop_padding=1, flip=True, per_picture=False)
+def settings(scenario: str, *, padding: int = 0, **changed: object) -> dict:
+    pixels = Pixels(
+        mean=[0.3], std=[0.6], padding=padding, crop_padding=1, flip=True, per_picture=False
+    )
     return {"source": Noise(), "root": "", "scenario": scenario, "tasks": TASKS,
             "validation_fraction": 0.2, "pixels": pixels, **changed}  # fmt: skip
 
@@ -117,17 +119,20 @@ def bytes_of(stream: Stream) -> int:
     return sum(storages.values())
 
 
-def test_fifty_tasks_hold_the_pictures_once() -> None:
+@pytest.mark.parametrize("padding", [0, 2])
+def test_fifty_tasks_hold_the_pictures_once(padding: int) -> None:
+    changed = {"padding": padding, "validation_fraction": 0.0}
     one, fifty = (
         bytes_of(
-            ByPermutation(
-                **settings("domain_incremental", tasks=tasks, validation_fraction=0.0)
-            ).load(seed=0, scope="seen", device="cpu")
+            ByPermutation(**settings("domain_incremental", tasks=tasks, **changed)).load(
+                seed=0, scope="seen", device="cpu"
+            )
         )
         for tasks in (1, 50)
     )
-    an_order = 8 * (SIDES**2 + 2)  # and where its classes begin, in both splits
-    assert one > 120 * 2 * SIDES**2  # it sees the pictures
+    pixels = (SIDES + 2 * padding) ** 2
+    an_order = 8 * (pixels + 2)  # and where its classes begin, in both splits
+    assert one > 120 * 2 * pixels  # it sees the pictures
     assert fifty - one == 49 * an_order
 
 
