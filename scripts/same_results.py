@@ -56,6 +56,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "permutations, class-incremental": (
         *PERMUTED, "strategy=rehearsal", "dataset.scenario=class_incremental",
         "dataset.validation_fraction=0.2"),
+    "class order of its own": ("strategy=ewc", "dataset.class_order=random",
+                               "dataset.class_order_seed=3", "seed=1"),
     "padded permutations": (*PERMUTED, "strategy=rehearsal", "dataset.pixels.padding=2"),
     "rotations": ("dataset=rotated_mnist", *PERMUTED[1:]),
     "Nesterov": ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"),

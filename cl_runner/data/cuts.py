@@ -15,6 +15,7 @@ from cl_runner.config.setting_types import (
     NonEmpty,
     NonNegativeInt,
     PositiveInt,
+    Seed,
     TaskCount,
     at_most_one_a_task,
     at_task,
@@ -35,8 +36,10 @@ from cl_runner.randomness import generator
 class ByClass:
     """One data set, of which each task has some classes (split MNIST and the like).
 
-    `class_order`: `numeric`, `random` (drawn from the seed) or a list of the data set's own labels.
-    Classes beyond the last task are left out.
+    `class_order`: `numeric`, a list of the data set's own labels, or `random`: drawn from
+    `class_order_seed`, and where that is null from the seed of the run. So the order can be another
+    for each seed, the same for all seeds, or be varied alone. Classes beyond the last task are left
+    out.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class ByClass:
         # Not PerTask: all values act at once, as they set the shape of the head.
         classes_per_task: PositiveInt | NonEmpty[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
+        class_order_seed: Seed | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -57,7 +61,11 @@ class ByClass:
         self.sizes = _sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
             _check_order(class_order, sum(self.sizes), source)
-        self.class_order = class_order
+        if class_order_seed is not None and class_order != "random":
+            allowed = f"has no effect with class_order={class_order}"
+            hint = "class_order=random or class_order_seed=null"
+            raise ConfigError.of("class_order_seed", class_order_seed, allowed, hint)
+        self.class_order, self.class_order_seed = class_order, class_order_seed
 
     def outline(self, seed: int) -> Outline:
         starts = [0, *accumulate(self.sizes)]
@@ -77,7 +85,8 @@ class ByClass:
             return self.class_order
         if self.class_order == "numeric":
             return list(range(self.source.classes))
-        draw = generator(seed, "class order")
+        own = self.class_order_seed
+        draw = generator(seed if own is None else own, "class order")
         order: list[int] = torch.randperm(self.source.classes, generator=draw).tolist()
         return order
 

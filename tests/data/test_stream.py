@@ -48,6 +48,7 @@ def by_class(**changed: object) -> ByClass:
         "tasks": 3,
         "classes_per_task": 2,
         "class_order": "numeric",
+        "class_order_seed": None,
         "validation_fraction": 0.0,
         "pixels": PIXELS,
     }
@@ -81,6 +82,24 @@ def test_a_random_order_is_drawn_from_the_seed() -> None:
     orders = [cut.outline(seed).labels for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(chain(*orders[2])) == list(range(6))
+
+
+def test_a_random_order_may_have_a_seed_of_its_own() -> None:
+    """Another for each seed, one for all seeds, or varied alone; training draws by the run's."""
+    each = [by_class(class_order="random").outline(seed).labels for seed in range(4)]
+    for own, order in enumerate(each):
+        streams = [load(by_class(class_order="random", class_order_seed=own), s) for s in (0, 7)]
+        assert [stream.outline.labels for stream in streams] == [order, order]
+        (a, b) = (stream.tasks[0] for stream in streams)
+        assert torch.equal(a.train.raw, b.train.raw) and (a.seed, b.seed) == (0, 7)
+    drawn = [
+        tuple(chain(*by_class(class_order="random", class_order_seed=own).outline(0).labels))
+        for own in range(600)
+    ]
+    for place in range(6):  # each class as often in each place: chi-square, 5 degrees of freedom
+        counts = torch.tensor([sum(order[place] == label for order in drawn) for label in range(6)])
+        assert ((counts - 100) ** 2 / 100).sum() < 20.5
+    assert len(set(drawn)) > 350  # of 720; 407 are expected
 
 
 def test_domain_incremental_numbers_labels_within_the_task() -> None:
@@ -170,6 +189,8 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         ({"class_order": [0, 0, 1, 2, 3, 4]}, "more than once"),
         ({"class_order": [0, 1, 2, 3, 4, 99]}, "outside 0 … 5"),
         ({"class_order": [0, 1, 2]}, "lists 3 classes"),
+        ({"class_order_seed": 0}, "class_order_seed=0: has no effect with class_order=numeric"),
+        ({"class_order": [5, 4, 3, 2, 1, 0], "class_order_seed": 3}, r"class_order=\[5, 4"),
         ({"tasks": 4}, "numbered has 6"),
         ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one per task"),
         (
