@@ -102,9 +102,12 @@ class ByClass:
 
 @target
 class ByPermutation:
-    """One data set; each task shows all classes with its pixels in another fixed order.
+    """One data set; each task shows all classes with its pixels in another fixed order, drawn from
+    the seed.
 
-    The first task shows the pictures as they are (permuted MNIST, Goodfellow et al. 2014).
+    The first task shows the pictures as they are (permuted MNIST, Goodfellow et al. 2014; Hsu et
+    al. 2018); with `permute_first` its pixels are permuted, too (van de Ven & Tolias 2019, Chaudhry
+    et al. 2019).
     """
 
     def __init__(
@@ -114,15 +117,19 @@ class ByPermutation:
         root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
+        permute_first: bool,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
         self.source, self.root, self.tasks = source, root, tasks
         self.pixels = pixels.fitting(source.shape)
+        self.permute_first = permute_first
         self.scenario, self.validation_fraction = scenario, validation_fraction
 
     def outline(self, seed: int) -> Outline:
-        names = ["as they are", *(f"permutation {t}" for t in range(1, self.tasks))]
+        first = 1 if self.permute_first else 0
+        numbers = range(first, first + self.tasks)
+        names = [f"permutation {number}" if number else "as they are" for number in numbers]
         labels = [list(range(self.source.classes))] * self.tasks
         shape = self.pixels.padded(self.source.shape)
         return Outline(self.scenario, names, labels, shape, self.validation_fraction)
@@ -131,9 +138,12 @@ class ByPermutation:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
         pixels = prod(outline.shape[1:])
-        orders = [torch.arange(pixels)]
-        for t in range(1, self.tasks):
-            orders.append(torch.randperm(pixels, generator=generator(seed, t, "permutation")))
+        orders = [
+            torch.randperm(pixels, generator=generator(seed, t, "permutation"))
+            if t > 0 or self.permute_first
+            else torch.arange(pixels)
+            for t in range(self.tasks)
+        ]
         view = Rearranged(torch.stack(orders), black=False)
         train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)

@@ -87,23 +87,26 @@ def test_all_pixels_are_permuted_and_turned_with_their_padding(mapped: bool) -> 
     common = {"source": Noise(mapped=mapped), "tasks": 2}
     whole = pad(Noise().pictures(20), 2)
     order = torch.randperm(9 * 10, generator=generator(3, 1, "permutation"))
-    plain, moved = load(ByPermutation, **common).test
+    plain, moved = load(ByPermutation, permute_first=False, **common).test
     assert torch.equal(plain.raw, whole)
     assert torch.equal(moved.raw.flatten(2), whole.flatten(2)[:, :, order])
-    turned = load(ByRotation, angles=[0, 40], interpolation="nearest", **common).test[1]
+    turned = load(
+        ByRotation, angles=[0, 40], rotate_first=False, interpolation="nearest", **common
+    ).test[1]
     assert torch.equal(turned.raw, rotate(whole, 40))
     assert turned.raw.count_nonzero() > rotate(Noise().pictures(20), 40).count_nonzero()
 
 
 def test_a_crop_gives_a_padded_picture_back_its_size() -> None:
-    stream = load(ByPermutation, source=Noise(), tasks=1, crop_padding=8)
+    common = {"source": Noise(), "tasks": 1, "permute_first": False}
+    stream = load(ByPermutation, crop_padding=8, **common)
     task = stream.tasks[0]
     batch = next(batches(task.train, task, epoch=0, batch_size=9))
     assert batch.x.shape == (9, 2, 9, 10)
     with pytest.raises(ConfigError, match=r"crop_padding=9.*height and width .*, \[9, 10\]"):
-        load(ByPermutation, source=Noise(), tasks=1, crop_padding=9)
+        load(ByPermutation, crop_padding=9, **common)
     with pytest.raises(ConfigError, match=r"pixels.padding=5.*height and width .*, \[5, 6\]"):
-        load(ByPermutation, source=Noise(), tasks=1, padding=5)
+        load(ByPermutation, padding=5, **common)
 
 
 def test_padded_rows_are_those_of_one_padded_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
