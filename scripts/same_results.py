@@ -56,7 +56,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "permutations, class-incremental": (
         *PERMUTED, "strategy=rehearsal", "dataset.scenario=class_incremental",
         "dataset.validation_fraction=0.2"),
+    "class order of its own": ("strategy=ewc", "dataset.class_order=random",
+                               "dataset.class_order_seed=3", "seed=1"),
+    "padded permutations": (*PERMUTED, "strategy=rehearsal", "dataset.pixels.padding=2"),
+    "permutations, the first task, too": (*PERMUTED, "dataset.permute_first=true"),
     "rotations": ("dataset=rotated_mnist", *PERMUTED[1:]),
+    "rotations, the first task, too": ("dataset=rotated_mnist", *PERMUTED[1:],
+                                       "dataset.rotate_first=true", "strategy=ewc"),
     "Nesterov": ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
     "rate per task": ("optimizer.lr=[0.01,0.001]", "epochs=[2,1]"),
     "cosine": ("scheduler=cosine_warm_restarts", "epochs=4", "clip_gradient=1.0"),

@@ -36,7 +36,7 @@ def synthetic(tasks: int, samples: int) -> Stream:
     images = torch.randint(0, 256, (size, *SHAPE), dtype=torch.uint8)
     order = torch.arange(size)
     cut = Cut(images, order % 10, order // samples, order)
-    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=0, flip=False, per_picture=False)
+    pixels = Pixels(mean=[0.5], std=[0.5], padding=0, crop_padding=0, flip=False, per_picture=False)
     return assemble(_outline(tasks), cut, cut, pixels, scope="seen", seed=0, device="cpu")
 
 

@@ -44,8 +44,8 @@ CASES = {
     "run": ([], [*numeric("config.yaml"), "evaluate_every", "threads", "clip_gradient",
                  "checkpoint.every_n_steps", "checkpoint.every_n_minutes"]),
     "data": ([], [*numeric("dataset/digits.yaml", "dataset"), "dataset.pixels.crop_padding",
-                  "dataset.pixels.mean", "dataset.pixels.std", "dataset.class_order",
-                  "model.widths"]),
+                  "dataset.pixels.padding", "dataset.pixels.mean", "dataset.pixels.std",
+                  "dataset.class_order", "model.widths"]),
     **{name: ([f"strategy={name}"], numeric(f"strategy/{name}.yaml", "strategy"))
        for name in ("lwf", "kd", "ewc", "si", "rehearsal", "rehearsal_kd", "gdumb")},
     **{name: ([f"optimizer={name}"], numeric(f"optimizer/{name}.yaml", "optimizer"))

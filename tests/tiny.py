@@ -36,7 +36,9 @@ def tiny_stream(
         noise = torch.randint(0, 56, (len(kind), *SHAPE), generator=draw)
         images = (patterns[kind] + noise).to(torch.uint8)
         cuts.append(Cut(images, kind % 2 if domain else kind, kind // 2, torch.arange(len(kind))))
-    pixels = Pixels(mean=[0.5], std=[0.5], crop_padding=crop_padding, flip=flip, per_picture=False)
+    pixels = Pixels(
+        mean=[0.5], std=[0.5], padding=0, crop_padding=crop_padding, flip=flip, per_picture=False
+    )
     return assemble(outline, *cuts, pixels, scope=scope, seed=seed, device="cpu")
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cl_runner import machine
 
@@ -23,33 +24,37 @@ Made = TypeVar("Made")
 
 class OutOfCore:
     """Rows [M, …] that do not fit in the memory of the device: those of mapped files, or of the
-    host's memory. `parts` are tensors on the CPU, one behind the other."""
+    host's memory. `parts` are tensors on the CPU, one behind the other. With `padding`, so many
+    zeros come on each side of each row [C, H, W] when it is read."""
 
-    def __init__(self, parts: Sequence[Tensor]) -> None:
-        self.parts = list(parts)
+    def __init__(self, parts: Sequence[Tensor], padding: int = 0) -> None:
+        self.parts, self.padding = list(parts), padding
         first = self.parts[0]
         self.dtype, self.device = first.dtype, first.device
         self.starts = [sum(map(len, self.parts[:n])) for n in range(len(self.parts))]
-        self.shape = torch.Size([sum(map(len, self.parts)), *first.shape[1:]])
-        self.nbytes = sum(part.nbytes for part in self.parts)
+        row = _with_zeros(first[:1], padding).shape[1:]
+        self.shape = torch.Size([sum(map(len, self.parts)), *row])
+        self.nbytes = self.shape.numel() * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def to(self, device: str) -> Tensor:
         """A tensor of all rows on a device that has the memory for them."""
-        return torch.cat([part.to(device) for part in self.parts])
+        return torch.cat([_with_zeros(part.to(device), self.padding) for part in self.parts])
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """As a tensor's, along the first dimension: [B, …] on the device of `rows` [B]."""
-        here = rows.cpu()
+        return _with_zeros(self._stored(dim, rows.cpu()).to(rows.device), self.padding)
+
+    def _stored(self, dim: int, here: Tensor) -> Tensor:
         if len(self.parts) == 1:
-            return self.parts[0].index_select(dim, here).to(rows.device)
-        chosen = torch.empty(len(here), *self.shape[1:], dtype=self.dtype)
+            return self.parts[0].index_select(dim, here)
+        chosen = torch.empty(len(here), *self.parts[0].shape[1:], dtype=self.dtype)
         for start, part in zip(self.starts, self.parts, strict=True):
             mine = torch.nonzero((here >= start) & (here < start + len(part))).flatten()
             chosen.index_copy_(0, mine, part.index_select(0, here[mine] - start))
-        return chosen.to(rows.device)
+        return chosen
 
 
 Rows: TypeAlias = Tensor | OutOfCore
@@ -81,6 +86,19 @@ def joined(parts: Sequence[Rows]) -> Rows:
     if in_memory and fits(sum(part.nbytes for part in parts)):
         return torch.cat(tensors)
     return OutOfCore(tensors)
+
+
+def padded(rows: Rows, padding: int) -> Rows:
+    """Pictures [M, C, H, W] with so many zeros on each side: copied where they fit in memory, else
+    padded when they are read."""
+    if padding == 0:
+        return rows
+    grown = OutOfCore([rows] if isinstance(rows, Tensor) else rows.parts, padding)
+    return _with_zeros(rows, padding) if isinstance(rows, Tensor) and fits(grown.nbytes) else grown
+
+
+def _with_zeros(images: Tensor, padding: int) -> Tensor:
+    return F.pad(images, [padding] * 4) if padding else images
 
 
 def on(rows: Rows, device: str) -> Rows:

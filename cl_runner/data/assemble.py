@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cl_runner.data.arrays import Rows, on
+from cl_runner.data.arrays import Rows, on, padded
 from cl_runner.data.likelihood import Likelihood
 from cl_runner.data.samples import Preparation, Samples
 from cl_runner.data.stream import Outline, Scope, Stream, Task
@@ -26,7 +26,7 @@ class Cut:
     Either each sample belongs to one task, or every task has all of them, in its own view.
     """
 
-    images: Rows  # [M, C, H, W] uint8; in regression the inputs, float32
+    images: Rows  # [M, C, H, W] uint8, not padded; in regression the inputs, float32
     labels: Tensor  # [M] int64, as the stream numbers them (with views: as the task does)
     tasks: Tensor | View  # [M] int64, −1: left out
     groups: Tensor  # [M] int64: a group stays on one side of the validation split
@@ -89,7 +89,8 @@ def _stored(cut: Cut, outline: Outline, pixels: Preparation, device: str) -> Sam
         starts = torch.tensor([numbers.start for numbers in outline.ranges()])
         views = Views(len(cut.labels), starts, cut.tasks).to(device)
     rows = torch.arange(len(cut.labels), device=device)
-    return Samples(on(cut.images, device), cut.labels.to(device), rows, pixels, views)
+    images = on(padded(cut.images, pixels.padding), device)
+    return Samples(images, cut.labels.to(device), rows, pixels, views)
 
 
 def _of_task(samples: Samples, cut: Cut, task: int) -> Samples:

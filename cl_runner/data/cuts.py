@@ -15,6 +15,7 @@ from cl_runner.config.setting_types import (
     NonEmpty,
     NonNegativeInt,
     PositiveInt,
+    Seed,
     TaskCount,
     at_most_one_a_task,
     at_task,
@@ -35,8 +36,10 @@ from cl_runner.randomness import generator
 class ByClass:
     """One data set, of which each task has some classes (split MNIST and the like).
 
-    `class_order`: `numeric`, `random` (drawn from the seed) or a list of the data set's own labels.
-    Classes beyond the last task are left out.
+    `class_order`: `numeric`, a list of the data set's own labels, or `random`: drawn from
+    `class_order_seed`, and where that is null from the seed of the run. So the order can be another
+    for each seed, the same for all seeds, or be varied alone. Classes beyond the last task are left
+    out.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class ByClass:
         # Not PerTask: all values act at once, as they set the shape of the head.
         classes_per_task: PositiveInt | NonEmpty[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
+        class_order_seed: Seed | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -57,14 +61,19 @@ class ByClass:
         self.sizes = _sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
             _check_order(class_order, sum(self.sizes), source)
-        self.class_order = class_order
+        if class_order_seed is not None and class_order != "random":
+            allowed = f"has no effect with class_order={class_order}"
+            hint = "class_order=random or class_order_seed=null"
+            raise ConfigError.of("class_order_seed", class_order_seed, allowed, hint)
+        self.class_order, self.class_order_seed = class_order, class_order_seed
 
     def outline(self, seed: int) -> Outline:
         starts = [0, *accumulate(self.sizes)]
         order = self._order(seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
         names = [f"classes {', '.join(map(str, task))}" for task in labels]
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
@@ -76,7 +85,8 @@ class ByClass:
             return self.class_order
         if self.class_order == "numeric":
             return list(range(self.source.classes))
-        draw = generator(seed, "class order")
+        own = self.class_order_seed
+        draw = generator(seed if own is None else own, "class order")
         order: list[int] = torch.randperm(self.source.classes, generator=draw).tolist()
         return order
 
@@ -92,9 +102,12 @@ class ByClass:
 
 @target
 class ByPermutation:
-    """One data set; each task shows all classes with its pixels in another fixed order.
+    """One data set; each task shows all classes with its pixels in another fixed order, drawn from
+    the seed.
 
-    The first task shows the pictures as they are (permuted MNIST, Goodfellow et al. 2014).
+    The first task shows the pictures as they are (permuted MNIST, Goodfellow et al. 2014; Hsu et
+    al. 2018); with `permute_first` its pixels are permuted, too (van de Ven & Tolias 2019, Chaudhry
+    et al. 2019).
     """
 
     def __init__(
@@ -104,25 +117,33 @@ class ByPermutation:
         root: DataRoot,
         scenario: Scenario,
         tasks: TaskCount,
+        permute_first: bool,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
         self.source, self.root, self.tasks = source, root, tasks
         self.pixels = pixels.fitting(source.shape)
+        self.permute_first = permute_first
         self.scenario, self.validation_fraction = scenario, validation_fraction
 
     def outline(self, seed: int) -> Outline:
-        names = ["as they are", *(f"permutation {t}" for t in range(1, self.tasks))]
+        first = 1 if self.permute_first else 0
+        numbers = range(first, first + self.tasks)
+        names = [f"permutation {number}" if number else "as they are" for number in numbers]
         labels = [list(range(self.source.classes))] * self.tasks
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
-        pixels = prod(self.source.shape[1:])
-        orders = [torch.arange(pixels)]
-        for t in range(1, self.tasks):
-            orders.append(torch.randperm(pixels, generator=generator(seed, t, "permutation")))
+        pixels = prod(outline.shape[1:])
+        orders = [
+            torch.randperm(pixels, generator=generator(seed, t, "permutation"))
+            if t > 0 or self.permute_first
+            else torch.arange(pixels)
+            for t in range(self.tasks)
+        ]
         view = Rearranged(torch.stack(orders), black=False)
         train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
@@ -152,7 +173,7 @@ class BySource:
     def outline(self, seed: int) -> Outline:
         names = [source.name for source in self.sources]
         labels = [list(range(source.classes)) for source in self.sources]
-        shape = self.sources[0].shape
+        shape = self.pixels.padded(self.sources[0].shape)
         return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:

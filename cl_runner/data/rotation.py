@@ -29,9 +29,10 @@ Interpolation = Literal["nearest", "bilinear"]
 class ByRotation:
     """One data set; each task shows all classes, turned by another angle about the middle.
 
-    `angles`, in degrees and counter-clockwise, is a list with one a task, or `random`: the first
-    task shows the pictures as they are, each other one turns them by an angle drawn uniformly
-    from 0 to 180 (rotated MNIST, Lopez-Paz & Ranzato 2017). Corners that come in are black.
+    `angles`, in degrees and counter-clockwise, is a list with one a task, or `random`: drawn from
+    the seed, uniformly from 0 to 180 (rotated MNIST, after Lopez-Paz & Ranzato 2017). The first
+    task then shows the pictures as they are; with `rotate_first` it turns them, too (Buzzega et al.
+    2020). Corners that come in are black.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ByRotation:
         tasks: TaskCount,
         # Not PerTask: an angle for each, and the last one does not repeat.
         angles: Literal["random"] | NonEmpty[Real],
+        rotate_first: bool,
         interpolation: Interpolation,
         validation_fraction: Fraction,
         pixels: Pixels,
@@ -53,17 +55,22 @@ class ByRotation:
         if isinstance(angles, list) and len(angles) != tasks:
             allowed = f"has {len(angles)} values for {tasks} tasks; give one per task, or random"
             raise ConfigError.of("angles", angles, allowed)
-        self.angles, self.interpolation = angles, interpolation
+        if isinstance(angles, list) and rotate_first:
+            allowed = f"has no effect with angles={angles}, which has the first task's"
+            hint = "angles=random or rotate_first=false"
+            raise ConfigError.of("rotate_first", rotate_first, allowed, hint)
+        self.angles, self.rotate_first, self.interpolation = angles, rotate_first, interpolation
 
     def outline(self, seed: int) -> Outline:
         names = [f"turned by {angle:.4g}°" if angle else "as they are" for angle in self._of(seed)]
         labels = [list(range(self.source.classes))] * self.tasks
-        return Outline(self.scenario, names, labels, self.source.shape, self.validation_fraction)
+        shape = self.pixels.padded(self.source.shape)
+        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         splits = read(self.source, self.root)
-        view = rotations(self._of(seed), self.source.shape[1:], self.interpolation)
+        view = rotations(self._of(seed), outline.shape[1:], self.interpolation)
         train, test = in_views(splits, view, self.tasks)
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
 
@@ -71,8 +78,12 @@ class ByRotation:
         """The angle of each task."""
         if isinstance(self.angles, list):
             return self.angles
-        drawn = (torch.rand(1, generator=generator(seed, t, "angle")) for t in range(1, self.tasks))
-        return [0.0, *(180 * angle.item() for angle in drawn)]
+        return [
+            180 * torch.rand(1, generator=generator(seed, t, "angle")).item()
+            if t > 0 or self.rotate_first
+            else 0.0
+            for t in range(self.tasks)
+        ]
 
 
 def rotations(

@@ -27,6 +27,8 @@ from cl_runner.randomness import Key, draws, seed_of
 class Preparation(Protocol):
     """From stored samples to the input of the network: `Pixels`; in regression the identity."""
 
+    padding: int  # zeros that are stored on each side of each picture
+
     def __call__(self, images: Tensor) -> Tensor:
         """The network's input, without augmentation."""
 
@@ -42,9 +44,12 @@ class Pixels:
     """From stored uint8 pictures to the network's input: (pixel / 255 − mean) / std.
 
     `mean` and `std` have one value per colour. With `per_picture` they are those of each picture,
-    over all its pixels and colours, so that dark and bright ones look alike. `crop_padding`: zeros
-    are added at each side, then a random crop restores the size. `flip` mirrors a random half of
-    the pictures. Both act only on training samples.
+    over all its pixels and colours, so that dark and bright ones look alike.
+
+    `padding` zeros on each side make every picture larger, before a task permutes or turns it:
+    padded by 2, MNIST is 32 × 32. The stream stores pictures that way. `crop_padding`: zeros are
+    added at each side, then a random crop restores the size. `flip` mirrors a random half of the
+    pictures. These two act only on training samples.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Pixels:
         *,
         mean: list[Real],
         std: list[Positive],
+        padding: NonNegativeInt,
         crop_padding: NonNegativeInt,
         flip: bool,
         per_picture: bool,
@@ -64,7 +70,7 @@ class Pixels:
             raise ConfigError.of("per_picture", per_picture, allowed, "mean=[0.0] and std=[1.0]")
         self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
         self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
-        self.crop_padding = crop_padding
+        self.padding, self.crop_padding = padding, crop_padding
         self.flip = flip
         self.per_picture = per_picture
 
@@ -75,10 +81,18 @@ class Pixels:
         if values not in (1, channels):
             allowed = f"mean and std must have one value, or one for each of the {channels} colours"
             raise ConfigError.of("pixels", f"{values} values", allowed)
+        allowed = "must be smaller than the height and width of the pictures"
+        if self.padding >= min(sides):
+            raise ConfigError.of("pixels.padding", self.padding, f"{allowed}, {sides}")
+        sides = list(self.padded(shape)[1:])
         if self.crop_padding >= min(sides):
-            allowed = f"must be smaller than the height and width of the pictures, {sides}"
-            raise ConfigError.of("pixels.crop_padding", self.crop_padding, allowed)
+            raise ConfigError.of("pixels.crop_padding", self.crop_padding, f"{allowed}, {sides}")
         return self
+
+    def padded(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape [C, H, W] that pictures of this shape have when they are padded."""
+        channels, height, width = shape
+        return channels, height + 2 * self.padding, width + 2 * self.padding
 
     def to(self, device: str) -> Pixels:
         moved = copy.copy(self)

@@ -28,7 +28,7 @@ class Outline:
     scenario: Scenario | Literal["regression"]
     names: list[str]  # of the tasks
     labels: list[list[int]]  # the data set's own label of each class of each task; regression: [0]
-    shape: tuple[int, int, int]  # of a picture: [C, H, W]
+    shape: tuple[int, int, int]  # of a picture with its padding: [C, H, W]
     validation_fraction: float
 
     @property

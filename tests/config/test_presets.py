@@ -37,7 +37,14 @@ HEAD, ALL = (
     }
     for epochs, layers, decay in ((3, "head", None), (1, "all", 0.0))
 )
-PLAIN = {"mean": [0.0], "std": [1.0], "crop_padding": 0, "flip": False, "per_picture": False}
+PLAIN = {
+    "mean": [0.0],
+    "std": [1.0],
+    "padding": 0,
+    "crop_padding": 0,
+    "flip": False,
+    "per_picture": False,
+}
 PUBLISHED = {
     "ewc_mnist_to_fashion": {
         "dataset.scenario": "domain_incremental", "model.widths": [256, 128],

@@ -69,6 +69,7 @@ WRONG = [
     (["dataset.scenario=cil"], "class_incremental, task_incremental, domain_incremental"),
     (["dataset.validation_fraction=1.0"], "≥ 0 and < 1"),
     (["dataset.pixels.std=[0.0]"], "each a number ≥"),
+    (["dataset.pixels.padding=8"], "smaller than the height and width of the pictures, [8, 8]"),
     (["strategy=lwf", "strategy.alpha=-0.1"], "must be a number ≥ 0"),
     (["strategy=ewc", "strategy.fisher=true"], "one of exact, sampled, empirical, predicted"),
     (["model.widths=[0]"], "must be a list, each an integer ≥ 1"),

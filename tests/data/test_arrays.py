@@ -166,13 +166,14 @@ def two_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 RUNS = {
     "two data sets, joint, augmented": (
         "dataset=mnist_to_fashion", "strategy=joint", "dataset.pixels.crop_padding=2",
-        "dataset.pixels.flip=true"),
+        "dataset.pixels.flip=true", "dataset.pixels.padding=2"),
     "by class, rehearsal, validation": (
         "dataset=split_mnist", "strategy=rehearsal", "dataset.validation_fraction=0.2"),
     "permutations, EWC": ("dataset=permuted_mnist", "dataset.tasks=3", "strategy=ewc"),
     "rotations, herding": (
         "dataset=rotated_mnist", "dataset.tasks=3", "dataset.interpolation=bilinear",
-        "strategy=rehearsal_kd", "strategy.policy=herding", "strategy.buffer_size=20"),
+        "strategy=rehearsal_kd", "strategy.policy=herding", "strategy.buffer_size=20",
+        "dataset.pixels.padding=1"),
 }  # fmt: skip
 
 

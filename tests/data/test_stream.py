@@ -37,7 +37,7 @@ class Numbered:
         return Split(images.view(-1, 1, 2, 2).to(torch.uint8), labels, number // 10)
 
 
-PIXELS = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
+PIXELS = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
 
 
 def by_class(**changed: object) -> ByClass:
@@ -48,6 +48,7 @@ def by_class(**changed: object) -> ByClass:
         "tasks": 3,
         "classes_per_task": 2,
         "class_order": "numeric",
+        "class_order_seed": None,
         "validation_fraction": 0.0,
         "pixels": PIXELS,
     }
@@ -81,6 +82,24 @@ def test_a_random_order_is_drawn_from_the_seed() -> None:
     orders = [cut.outline(seed).labels for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(chain(*orders[2])) == list(range(6))
+
+
+def test_a_random_order_may_have_a_seed_of_its_own() -> None:
+    """Another for each seed, one for all seeds, or varied alone; training draws by the run's."""
+    each = [by_class(class_order="random").outline(seed).labels for seed in range(4)]
+    for own, order in enumerate(each):
+        streams = [load(by_class(class_order="random", class_order_seed=own), s) for s in (0, 7)]
+        assert [stream.outline.labels for stream in streams] == [order, order]
+        (a, b) = (stream.tasks[0] for stream in streams)
+        assert torch.equal(a.train.raw, b.train.raw) and (a.seed, b.seed) == (0, 7)
+    drawn = [
+        tuple(chain(*by_class(class_order="random", class_order_seed=own).outline(0).labels))
+        for own in range(600)
+    ]
+    for place in range(6):  # each class as often in each place: chi-square, 5 degrees of freedom
+        counts = torch.tensor([sum(order[place] == label for order in drawn) for label in range(6)])
+        assert ((counts - 100) ** 2 / 100).sum() < 20.5
+    assert len(set(drawn)) > 350  # of 720; 407 are expected
 
 
 def test_domain_incremental_numbers_labels_within_the_task() -> None:
@@ -133,7 +152,7 @@ def test_validation_takes_whole_groups_of_each_class(fraction: float) -> None:
 def test_permutations_move_all_pictures_alike() -> None:
     source = Numbered()
     common = {"source": source, "root": "", "validation_fraction": 0.0, "pixels": PIXELS}
-    cut = ByPermutation(scenario="domain_incremental", tasks=4, **common)
+    cut = ByPermutation(scenario="domain_incremental", tasks=4, permute_first=False, **common)
     original = source.load("")[0].images.flatten(1)
     orders = []
     for task in load(cut).tasks:
@@ -170,6 +189,8 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         ({"class_order": [0, 0, 1, 2, 3, 4]}, "more than once"),
         ({"class_order": [0, 1, 2, 3, 4, 99]}, "outside 0 … 5"),
         ({"class_order": [0, 1, 2]}, "lists 3 classes"),
+        ({"class_order_seed": 0}, "class_order_seed=0: has no effect with class_order=numeric"),
+        ({"class_order": [5, 4, 3, 2, 1, 0], "class_order_seed": 3}, r"class_order=\[5, 4"),
         ({"tasks": 4}, "numbered has 6"),
         ({"tasks": 2, "classes_per_task": [1, 2, 3]}, "at most one per task"),
         (
@@ -252,7 +273,7 @@ def test_an_epoch_can_begin_at_any_step_with_the_same_batches() -> None:
 
 
 def test_a_sample_is_augmented_alike_whatever_stands_beside_it() -> None:
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=2, flip=True, per_picture=False)
+    pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=2, flip=True, per_picture=False)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     ids = torch.arange(100, 150)
     whole = pixels.augmented(images, ids, 0, 1, 2)
@@ -311,7 +332,7 @@ def test_random_training_samples_are_drawn_for_a_purpose_without_replacement() -
 
 def test_pictures_standardised_by_themselves_look_alike_in_any_light() -> None:
     """Mean 0 and deviation 1 each; a darker copy is the same picture; a plain one is zero."""
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=True)
+    pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=True)
     bright = torch.randint(100, 200, (5, 3, 8, 8), generator=torch.manual_seed(0))
     bright = (bright // 2 * 2).to(torch.uint8)
     seen, darker = pixels(bright), pixels(bright // 2)

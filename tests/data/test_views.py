@@ -39,10 +39,21 @@ class Noise:
         return Split(images, torch.arange(size) % 3, torch.arange(size) // 5)
 
 
-def settings(scenario: str, **changed: object) -> dict:
-    pixels = Pixels(mean=[0.3], std=[0.6], crop_padding=1, flip=True, per_picture=False)
+def settings(scenario: str, *, padding: int = 0, **changed: object) -> dict:
+    pixels = Pixels(
+        mean=[0.3], std=[0.6], padding=padding, crop_padding=1, flip=True, per_picture=False
+    )
     return {"source": Noise(), "root": "", "scenario": scenario, "tasks": TASKS,
             "validation_fraction": 0.2, "pixels": pixels, **changed}  # fmt: skip
+
+
+def permuted(scenario: str, *, permute_first: bool = False, **changed: object) -> ByPermutation:
+    return ByPermutation(permute_first=permute_first, **settings(scenario, **changed))
+
+
+def rotated(angles: object, tasks: int, *, rotate_first: bool = False) -> ByRotation:
+    common = settings("class_incremental", tasks=tasks)
+    return ByRotation(angles=angles, rotate_first=rotate_first, interpolation="nearest", **common)
 
 
 def with_a_copy_a_task(cut: ByPermutation, seed: int) -> Stream:
@@ -53,7 +64,7 @@ def with_a_copy_a_task(cut: ByPermutation, seed: int) -> Stream:
         images, labels, tasks, groups = [], [], [], []
         for t, numbers in enumerate(outline.ranges()):
             order = torch.randperm(SIDES**2, generator=generator(seed, t, "permutation"))
-            order = torch.arange(SIDES**2) if t == 0 else order
+            order = torch.arange(SIDES**2) if t == 0 and not cut.permute_first else order
             for picture in split.images:
                 moved = [[colour.flatten()[i] for i in order.tolist()] for colour in picture]
                 images.append(torch.tensor(moved, dtype=torch.uint8).view(picture.shape))
@@ -66,11 +77,17 @@ def with_a_copy_a_task(cut: ByPermutation, seed: int) -> Stream:
 
 
 @pytest.mark.parametrize(
-    "scenario", ["domain_incremental", "class_incremental", "task_incremental"]
+    ("scenario", "first"),
+    [
+        ("domain_incremental", True),
+        ("domain_incremental", False),
+        ("class_incremental", False),
+        ("task_incremental", True),
+    ],
 )
-def test_a_view_is_as_good_as_a_copy(scenario: str) -> None:
+def test_a_view_is_as_good_as_a_copy(scenario: str, first: bool) -> None:
     """Ids, labels, pictures, the validation split, digests, and batches of one task and of all."""
-    cut = ByPermutation(**settings(scenario))
+    cut = permuted(scenario, permute_first=first)
     ours = cut.load(seed=3, scope="seen", device="cpu")
     copied = with_a_copy_a_task(cut, 3)
     for a, b in zip(ours.tasks, copied.tasks, strict=True):
@@ -117,23 +134,26 @@ def bytes_of(stream: Stream) -> int:
     return sum(storages.values())
 
 
-def test_fifty_tasks_hold_the_pictures_once() -> None:
+@pytest.mark.parametrize("padding", [0, 2])
+def test_fifty_tasks_hold_the_pictures_once(padding: int) -> None:
+    changed = {"padding": padding, "validation_fraction": 0.0}
     one, fifty = (
         bytes_of(
-            ByPermutation(
-                **settings("domain_incremental", tasks=tasks, validation_fraction=0.0)
-            ).load(seed=0, scope="seen", device="cpu")
+            permuted("domain_incremental", tasks=tasks, **changed).load(
+                seed=0, scope="seen", device="cpu"
+            )
         )
         for tasks in (1, 50)
     )
-    an_order = 8 * (SIDES**2 + 2)  # and where its classes begin, in both splits
-    assert one > 120 * 2 * SIDES**2  # it sees the pictures
+    pixels = (SIDES + 2 * padding) ** 2
+    an_order = 8 * (pixels + 2)  # and where its classes begin, in both splits
+    assert one > 120 * 2 * pixels  # it sees the pictures
     assert fifty - one == 49 * an_order
 
 
 def test_tasks_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test sample is predicted after each task: what grows with the square of the tasks."""
-    cut = ByPermutation(**settings("domain_incremental", tasks=50))
+    cut = permuted("domain_incremental", tasks=50)
     refused = []
     monkeypatch.setattr(cuts, "refuse_too_large", lambda *what: refused.append(what))
     cut.load(seed=0, scope="seen", device="cpu")
@@ -167,18 +187,13 @@ def test_pictures_are_turned_as_torchvision_turns_them(size, interpolation: str)
 
 
 def test_angles_are_drawn_from_the_seed_or_given() -> None:
-    random = ByRotation(
-        angles="random", interpolation="nearest", **settings("class_incremental", tasks=40)
-    )
+    random = rotated("random", 40)
     drawn = [random.outline(seed).names for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] and drawn[0][0] == drawn[2][0] == "as they are"
     assert not set(drawn[0][1:]) & set(drawn[2][1:])
     angles = [float(name.removeprefix("turned by ").removesuffix("°")) for name in drawn[0][1:]]
     assert 0 < min(angles) < 30 and 150 < max(angles) < 180
-    given = ByRotation(
-        angles=[90, 0, 30, 5], interpolation="nearest", **settings("class_incremental")
-    )
-    stream = given.load(seed=0, scope="seen", device="cpu")
+    stream = rotated([90, 0, 30, 5], 4).load(seed=0, scope="seen", device="cpu")
     assert stream.outline.names == ["turned by 90°", "as they are", "turned by 30°", "turned by 5°"]
     pictures = Noise().load("")[1].images
     for task, (test, turned) in enumerate(zip(stream.test, [90, 0, 30, 5], strict=True)):
@@ -188,13 +203,43 @@ def test_angles_are_drawn_from_the_seed_or_given() -> None:
 
 def test_as_many_angles_as_tasks() -> None:
     with pytest.raises(ConfigError, match="has 2 values for 4 tasks; give one per task, or random"):
-        ByRotation(angles=[0.0, 9.0], interpolation="nearest", **settings("class_incremental"))
+        rotated([0.0, 9.0], 4)
+    with pytest.raises(ConfigError, match=r"rotate_first=True: has no effect with angles=\[9.0\]"):
+        rotated([9.0], 1, rotate_first=True)
+
+
+def test_the_first_task_may_be_permuted_and_turned_too() -> None:
+    """Its order and angle are its own; those of later tasks stay what they are without it."""
+    whole = Noise().load("")[1].images
+    as_is, moved = (
+        permuted("domain_incremental", permute_first=first).load(seed=5, scope="seen", device="cpu")
+        for first in (False, True)
+    )
+    assert torch.equal(as_is.test[0].raw, whole)
+    assert as_is.outline.names == ["as they are", *(f"permutation {t}" for t in (1, 2, 3))]
+    assert moved.outline.names == [f"permutation {t}" for t in (1, 2, 3, 4)]
+    pictures = [test.raw.flatten(2) for test in moved.test]
+    assert torch.equal(pictures[0].sort(-1).values, whole.flatten(2).sort(-1).values)
+    for number, one in enumerate(pictures):  # no two tasks alike, nor like the pictures
+        for other in (whole.flatten(2), *pictures[:number]):
+            assert not torch.equal(one, other)
+    for before, after in zip(as_is.test[1:], moved.test[1:], strict=True):
+        assert torch.equal(before.raw, after.raw)
+
+    plain, all_turned = (rotated("random", 4, rotate_first=first) for first in (False, True))
+    firsts = [rotated("random", 1, rotate_first=True).outline(seed).names for seed in range(200)]
+    angles = [float(name.removeprefix("turned by ").removesuffix("°")) for (name,) in firsts]
+    spread = torch.tensor(angles).sort().values / 180
+    uniform = torch.arange(1, 201) / 200
+    assert (spread - uniform).abs().max() < 1.63 / 200**0.5  # Kolmogorov and Smirnov, 1 %
+    assert all_turned.outline(7).names == [*firsts[7], *plain.outline(7).names[1:]]
+    stream = all_turned.load(seed=7, scope="seen", device="cpu")
+    expected = rotate(whole, angles[7])  # four digits of an angle are enough at this size
+    assert torch.equal(stream.test[0].raw, expected)
 
 
 def test_a_part_of_a_task_keeps_its_view() -> None:
-    stream = ByPermutation(**settings("domain_incremental")).load(
-        seed=0, scope="seen", device="cpu"
-    )
+    stream = permuted("domain_incremental").load(seed=0, scope="seen", device="cpu")
     train = stream.tasks[2].train
     rows = torch.tensor([5, 0, 60])
     assert torch.equal(train[rows].raw, train.raw[rows])
@@ -206,5 +251,6 @@ def test_a_part_of_a_task_keeps_its_view() -> None:
 
 
 def test_rotated_mnist_composes() -> None:
-    dataset = composed("dataset=rotated_mnist", "dataset.interpolation=bilinear").dataset
+    words = ("dataset.interpolation=bilinear", "dataset.rotate_first=true")
+    dataset = composed("dataset=rotated_mnist", *words).dataset
     assert len(dataset.outline(0).names) == 20

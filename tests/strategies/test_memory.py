@@ -27,7 +27,7 @@ from cl_runner.strategies.parts.selection import Balance, balanced_quotas, herdi
 def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
     """A task in which each pixel of picture n has the value n."""
     images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, *SHAPE)
-    pixels = Pixels(mean=[0.0], std=[1.0], crop_padding=0, flip=False, per_picture=False)
+    pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
     samples = Samples(images, torch.tensor(labels), torch.arange(len(labels)), pixels)
     classes = range(max(labels) + 1)
     rest = {
