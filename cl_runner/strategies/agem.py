@@ -27,10 +27,12 @@ class AGEM(Strategy):
         *,
         buffer_size: BufferSize,
         policy: Policy,
+        samples_per_task: PositiveInt | None,
         replay_batch_size: PositiveInt,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy)
+        self.samples_per_task = samples_per_task
         self.replay_batch_size = replay_batch_size
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
@@ -52,4 +54,4 @@ class AGEM(Strategy):
         self.log("projected", raises)
 
     def end_task(self, task: Task) -> None:
-        self.memory.learn(task, self.network)
+        self.memory.learn(task, self.network, at_most=self.samples_per_task)

@@ -65,5 +65,4 @@ class GEM(Strategy):
         return flat(torch.autograd.grad(loss, learning, allow_unused=True), learning)
 
     def end_task(self, task: Task) -> None:
-        chosen = task.random_training_samples(self.samples_per_task, "stored for GEM")
-        self.memory.learn(replace(task, train=chosen), self.network)
+        self.memory.learn(task, self.network, at_most=self.samples_per_task)

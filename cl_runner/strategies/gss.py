@@ -39,8 +39,8 @@ class GSS(Rehearsal):
         gradient_batch_size: PositiveInt,
     ) -> None:
         super().__init__(network, buffer_size=buffer_size, policy="reservoir", fill="step",
-                         replay_batch_size=replay_batch_size, loss=loss, replacement=False,
-                         iterations=iterations)  # fmt: skip
+                         replay_batch_size=replay_batch_size, loss=loss, samples_per_task=None,
+                         replacement=False, iterations=iterations)  # fmt: skip
         self.memory = Memory(buffer_size, network, "reservoir", {"score": ()})
         self.gradients, self.gradient_batch_size = gradients, gradient_batch_size
 

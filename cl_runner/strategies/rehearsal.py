@@ -27,6 +27,8 @@ class Rehearsal(Strategy):
       on each (Aljundi et al. 2019); `appended`: all stored samples join the task's data, as often
       as makes them about as many (Hsu et al. 2018). Else the network sees both as one batch
     - `fill`: the memory takes in samples after each `task` or, as in online learning, each `step`
+    - `samples_per_task`: how many random samples of a task may be stored (null: any number); only
+      where the memory is filled after each task
     - `replacement`: whether a sample may be drawn twice in a step
     - `iterations`: steps on each batch, each with a new draw; in turn, as many pairs of steps
     """
@@ -42,6 +44,7 @@ class Rehearsal(Strategy):
         replay_batch_size: PositiveInt,
         loss: ReplayWay,
         fill: Fill,
+        samples_per_task: PositiveInt | None,
         replacement: bool,
         iterations: PositiveInt,
     ) -> None:
@@ -54,6 +57,7 @@ class Rehearsal(Strategy):
             raise ConfigError.of("loss", loss, allowed, "fill=task or loss=concat")
         self.memory = Memory(buffer_size, network, policy)
         self.replay_batch_size, self.loss, self.fill = replay_batch_size, loss, fill
+        self.samples_per_task = samples_per_task
         self.replacement, self.iterations = replacement, iterations
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
@@ -91,4 +95,4 @@ class Rehearsal(Strategy):
 
     def end_task(self, task: Task) -> None:
         if self.fill == "task":
-            self.memory.learn(task, self.network)
+            self.memory.learn(task, self.network, at_most=self.samples_per_task)

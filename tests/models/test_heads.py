@@ -36,6 +36,7 @@ MEMORY = {
     "replay_batch_size": 2,
     "loss": "concat",
     "fill": "task",
+    "samples_per_task": None,
     "replacement": True,
     "iterations": 1,
 }

@@ -47,7 +47,7 @@ KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
 LWF = KD | {"mixing": "additive", "outputs": "old"}
 OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
 WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
-ONCE = {"fill": "task", "replacement": True, "iterations": 1}
+ONCE = {"fill": "task", "samples_per_task": None, "replacement": True, "iterations": 1}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
 MAKE = {
     "finetune": (Finetune, {}),
@@ -68,7 +68,10 @@ MAKE = {
     "rehearsal appended": (Rehearsal, MEMORY | ONCE | {"loss": "appended"}),
     "rehearsal by steps": (
         Rehearsal,
-        MEMORY | STEPS | {"loss": "in_turn", "fill": "step", "replacement": False, "iterations": 2},
+        MEMORY
+        | STEPS
+        | ONCE
+        | {"loss": "in_turn", "fill": "step", "replacement": False, "iterations": 2},
     ),
     "rehearsal_kd": (RehearsalKD, MEMORY | KD | {"distil_on": "both"}),
     "derpp": (DERpp, STEPS | {"replacement": True, "alpha": 0.5, "beta": 0.5}),
@@ -80,7 +83,7 @@ MAKE = {
         {"buffer_size": 12, "replay_batch_size": 5, "loss": "in_turn", "iterations": 2}
         | {"gradients": 3, "gradient_batch_size": 2},
     ),
-    "agem": (AGEM, STEPS),
+    "agem": (AGEM, STEPS | {"samples_per_task": 10}),
     "gem": (
         GEM,
         {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}

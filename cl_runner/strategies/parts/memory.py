@@ -157,11 +157,16 @@ class Memory(nn.Module):
         task: Task,
         network: Network,
         columns: Callable[[Samples], dict[str, Tensor]] = lambda samples: {},
+        at_most: int | None = None,
     ) -> None:
         """Choose among the training samples of this task and those stored so far.
 
-        columns: gives the memory's columns, [N, …], for the samples that are chosen.
+        columns: gives the memory's columns, [N, …], for the samples that are chosen. at_most: only
+        so many random samples of the task are considered (None: all).
         """
+        if at_most is not None:
+            some = task.random_training_samples(at_most, "samples for the memory")
+            task = replace(task, train=some)
         if self.policy == "reservoir":
             draw = task.generator("memory")
             chance = torch.rand(len(task.train), generator=draw, dtype=torch.float64)
