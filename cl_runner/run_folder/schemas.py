@@ -124,6 +124,8 @@ class Judged(Strict):
     percent: bool
     n: Count
     verdict: str
+    origin: str = "verified"
+    explanation: str = ""
 
 
 class Judgement(Strict):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +166,35 @@ def test_the_page_says_why_a_row_is_outside(tmp_path, monkeypatch, capsys) -> No
     assert "- **row 0, row 1:** It was learned." in page and "- **row 2:** Not explained." in page
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", page)
     assert (tmp_path / "pages" / picture).read_text().count("<svg") == 1
+
+
+def test_the_overview_counts_rows_and_names_those_outside(tmp_path, monkeypatch, capsys) -> None:
+    def judged(row: str, verdict: str, **more: str) -> dict:
+        return {"row": row, "published": 1.0, "mean": 1.0, "deviation": None, "percent": True,
+                "n": 1, "verdict": verdict, **more}  # fmt: skip
+
+    rows = {
+        "regression": [judged("a", "ok"), judged("b", "too low", explanation="It was tired."),
+                       judged("c", "ours"), judged("d", "1 of 3 seeds, no verdict")],
+        "gtsrb": [judged("e", "ok"), judged("f", "too high", origin="recalled")],
+    }  # fmt: skip
+    for name, each in rows.items():
+        (tmp_path / "done" / name).mkdir(parents=True)
+        (tmp_path / "done" / name / "verdict.json").write_text(
+            json.dumps({"suite": name, "rows": each})
+        )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "--page", "pages", "--output", "done"])
+    with suppress(SystemExit):
+        command.main()
+    text = (tmp_path / "pages" / "README.md").read_text()
+    assert (
+        "**2 of 3 published numbers are within their tolerance, 0 of ours are too high, 1" in text
+    )
+    assert "| [regression](regression.md) | 1 of 2 | 0 | 1 | – | 1 |" in text
+    assert "| [gtsrb](gtsrb.md) | 1 of 1 | 0 | 0 | 0 of 1 | 0 |" in text
+    assert "- regression, **b** (too low): It was tired." in text
+    assert "- gtsrb, **f** (too high): Not explained." in text
 
 
 def test_a_metric_is_a_path_into_the_results() -> None:
