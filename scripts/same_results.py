@@ -212,7 +212,7 @@ def main() -> None:
         names = list(cases(HERE))
         verdicts = [compared(folders[0], folders[1], number) for number in range(len(names))]
         known = cases(clone)
-    unknown = "no such option"  # there; an option that fails here fails the tests
+    unknown = "no such "  # option or setting, there; one that fails here fails the tests
     verdicts = [
         v if n in known and unknown not in v else NEW for n, v in zip(names, verdicts, strict=True)
     ]
