@@ -54,6 +54,8 @@ SETTINGS = [
     (["dataset.class_order=[0,1,2,3,4,5,6,7,8,99]"], "dataset.class_order=", "99 is outside 0 … 9"),
     (["dataset.class_order_seed=1"], "dataset.class_order_seed=1", "Hint: class_order=random or"),
     (["dataset.class_order_seed=-1"], "dataset.class_order_seed=-1", "an integer ≥ 0"),
+    (["dataset.samples_per_task=9999"], "dataset.samples_per_task=9999",
+     "Hint: dataset.samples_per_task=269"),
     (["dataset.tasks=0"], "dataset.tasks=0", "an integer ≥ 1"),
     (["dataset.tasks=11"], "dataset.tasks=11", "with 2 classes per task: digits has 10 classes"),
     (["dataset.tasks=3", "dataset.classes_per_task=4"], "dataset.tasks=3", "digits has 10 classes"),

@@ -45,7 +45,8 @@ CASES = {
                  "checkpoint.every_n_steps", "checkpoint.every_n_minutes"]),
     "data": ([], [*numeric("dataset/digits.yaml", "dataset"), "dataset.pixels.crop_padding",
                   "dataset.pixels.padding", "dataset.pixels.mean", "dataset.pixels.std",
-                  "dataset.class_order", "model.widths"]),
+                  "dataset.class_order", "dataset.class_order_seed",
+                  "dataset.samples_per_task", "model.widths"]),
     **{name: ([f"strategy={name}"], numeric(f"strategy/{name}.yaml", "strategy"))
        for name in ("lwf", "kd", "ewc", "si", "rehearsal", "rehearsal_kd", "gdumb")},
     **{name: ([f"optimizer={name}"], numeric(f"optimizer/{name}.yaml", "optimizer"))

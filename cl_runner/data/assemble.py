@@ -45,7 +45,8 @@ def assemble(
     """The stream of this outline.
 
     Raises DataError for a task or class without samples, ConfigError for a validation fraction
-    that holds out nothing of a task.
+    that holds out nothing of a task, and for more samples per task than there are, or so few that
+    a class has none.
     """
     pixels = pixels.to(device)
     training, testing = (_stored(cut, outline, pixels, device) for cut in (train, test))
@@ -73,10 +74,12 @@ def assemble(
             seed=seed,
             likelihood=outline.likelihood,
         )
-        tasks.append(task)
         tests.append(_of_task(testing, test, index))
         _check_samples(task, "training", task.train)
         _check_samples(task, "test", tests[-1])
+        tasks.append(task)
+    if outline.samples_per_task is not None:
+        tasks = _with_fewer(tasks, outline.samples_per_task)
     if outline.validation_fraction > 0:
         _check_validation(outline.validation_fraction, tasks)
     return Stream(outline, tasks, tests)
@@ -154,19 +157,51 @@ def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
         return
     kinds = (task.likelihood.kinds(task.train.y) for task in without)
     largest = min(int(each.unique(return_counts=True)[1].max()) for each in kinds)
-    names = f"task {without[0].index + 1} ({without[0].name})"
-    allowed = f"holds out no sample of {names}, whose largest class has {largest}"
+    allowed = f"holds out no sample of {_named(without[0])}, whose largest class has {largest}"
     enough = math.ceil(1000 / largest) / 1000
     hint = f"dataset.validation_fraction={enough:g}" if enough < 1 else ""
     raise ConfigError.of("dataset.validation_fraction", fraction, allowed, hint)
 
 
+def _with_fewer(tasks: Sequence[Task], count: int) -> list[Task]:
+    """The tasks with `count` training samples each, drawn from the seed for each task anew.
+
+    Raises ConfigError if a task has fewer, or if none of a class is drawn.
+    """
+    key = "dataset.samples_per_task"
+    smallest = min(tasks, key=lambda task: len(task.train))
+    if len(smallest.train) < count:
+        allowed = f"is too many: {_named(smallest)} has {len(smallest.train)} training samples"
+        raise ConfigError.of(key, count, allowed, f"{key}={len(smallest.train)}")
+    fewer = []
+    for task in tasks:
+        drawn = task.random_training_samples(count, "samples per task")
+        train = replace(drawn, rows=drawn.rows.sort().values)
+        fewer.append(replace(task, train=train))
+        missing = _missing(task, train)
+        if missing is not None:
+            allowed = f"is too few: no sample{missing} of {_named(task)} is drawn with this seed"
+            raise ConfigError.of(key, count, allowed)
+    return fewer
+
+
 def _check_samples(task: Task, kind: str, samples: Samples) -> None:
     """Raise DataError unless there is a sample of each class."""
+    missing = _missing(task, samples)
+    if missing is not None:
+        raise DataError(f"data error: {_named(task)} has no {kind} sample{missing}")
+
+
+def _missing(task: Task, samples: Samples) -> str | None:
+    """Of which classes of the task there is no sample, in words: " of class 3", and "" where the
+    task has one class. None if there are samples of all."""
     present = set(task.likelihood.kinds(samples.y).unique().tolist())
     labels = zip(task.classes, task.labels, strict=True)
     missing = [str(label) for number, label in labels if number not in present]
-    if missing:
-        of_class = f" of class {', '.join(missing)}" if len(task.labels) > 1 else ""
-        place = f"task {task.index + 1} ({task.name})"
-        raise DataError(f"data error: {place} has no {kind} sample{of_class}")
+    if not missing:
+        return None
+    return f" of class {', '.join(missing)}" if len(task.labels) > 1 else ""
+
+
+def _named(task: Task) -> str:
+    return f"task {task.index + 1} ({task.name})"

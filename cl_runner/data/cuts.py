@@ -53,11 +53,13 @@ class ByClass:
         classes_per_task: PositiveInt | NonEmpty[PositiveInt],
         class_order: Literal["numeric", "random"] | list[NonNegativeInt],
         class_order_seed: Seed | None,
+        samples_per_task: PositiveInt | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
         self.source, self.root, self.pixels = source, root, pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
+        self.samples_per_task = samples_per_task
         self.sizes = _sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
             _check_order(class_order, sum(self.sizes), source)
@@ -73,7 +75,9 @@ class ByClass:
         labels = [order[a:b] for a, b in pairwise(starts)]
         names = [f"classes {', '.join(map(str, task))}" for task in labels]
         shape = self.pixels.padded(self.source.shape)
-        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
+        return Outline(
+            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+        )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
@@ -118,6 +122,7 @@ class ByPermutation:
         scenario: Scenario,
         tasks: TaskCount,
         permute_first: bool,
+        samples_per_task: PositiveInt | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -125,6 +130,7 @@ class ByPermutation:
         self.pixels = pixels.fitting(source.shape)
         self.permute_first = permute_first
         self.scenario, self.validation_fraction = scenario, validation_fraction
+        self.samples_per_task = samples_per_task
 
     def outline(self, seed: int) -> Outline:
         first = 1 if self.permute_first else 0
@@ -132,7 +138,9 @@ class ByPermutation:
         names = [f"permutation {number}" if number else "as they are" for number in numbers]
         labels = [list(range(self.source.classes))] * self.tasks
         shape = self.pixels.padded(self.source.shape)
-        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
+        return Outline(
+            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+        )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
@@ -159,12 +167,14 @@ class BySource:
         sources: NonEmpty[Source],
         root: DataRoot,
         scenario: Scenario,
+        samples_per_task: PositiveInt | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
         self.sources, self.root = sources, root
         self.pixels = pixels.fitting(sources[0].shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
+        self.samples_per_task = samples_per_task
         shapes = {source.name: (*source.shape, source.classes) for source in sources}
         if len(set(shapes.values())) != 1:
             allowed = "the data sets must agree in [channels, height, width, classes]"
@@ -174,7 +184,9 @@ class BySource:
         names = [source.name for source in self.sources]
         labels = [list(range(source.classes)) for source in self.sources]
         shape = self.pixels.padded(self.sources[0].shape)
-        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
+        return Outline(
+            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+        )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)

@@ -11,7 +11,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_runner.config.setting_types import DataRoot, Fraction, NonEmpty, Real, TaskCount
+from cl_runner.config.setting_types import (
+    DataRoot,
+    Fraction,
+    NonEmpty,
+    PositiveInt,
+    Real,
+    TaskCount,
+)
 from cl_runner.config.targets import target
 from cl_runner.data.assemble import assemble
 from cl_runner.data.cuts import in_views
@@ -46,12 +53,14 @@ class ByRotation:
         angles: Literal["random"] | NonEmpty[Real],
         rotate_first: bool,
         interpolation: Interpolation,
+        samples_per_task: PositiveInt | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
         self.source, self.root, self.tasks = source, root, tasks
         self.pixels = pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
+        self.samples_per_task = samples_per_task
         if isinstance(angles, list) and len(angles) != tasks:
             allowed = f"has {len(angles)} values for {tasks} tasks; give one per task, or random"
             raise ConfigError.of("angles", angles, allowed)
@@ -65,7 +74,9 @@ class ByRotation:
         names = [f"turned by {angle:.4g}°" if angle else "as they are" for angle in self._of(seed)]
         labels = [list(range(self.source.classes))] * self.tasks
         shape = self.pixels.padded(self.source.shape)
-        return Outline(self.scenario, names, labels, shape, self.validation_fraction)
+        return Outline(
+            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+        )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)

@@ -30,6 +30,7 @@ class Outline:
     labels: list[list[int]]  # the data set's own label of each class of each task; regression: [0]
     shape: tuple[int, int, int]  # of a picture with its padding: [C, H, W]
     validation_fraction: float
+    samples_per_task: int | None = None  # drawn from the training samples; None: all
 
     @property
     def likelihood(self) -> Likelihood:

@@ -69,6 +69,7 @@ WRONG = [
     (["dataset.scenario=cil"], "class_incremental, task_incremental, domain_incremental"),
     (["dataset.validation_fraction=1.0"], "≥ 0 and < 1"),
     (["dataset.pixels.std=[0.0]"], "each a number ≥"),
+    (["dataset.samples_per_task=0"], "must be an integer ≥ 1 and < 2³¹"),
     (["dataset.pixels.padding=8"], "smaller than the height and width of the pictures, [8, 8]"),
     (["strategy=lwf", "strategy.alpha=-0.1"], "must be a number ≥ 0"),
     (["strategy=ewc", "strategy.fisher=true"], "one of exact, sampled, empirical, predicted"),

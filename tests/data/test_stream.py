@@ -49,6 +49,7 @@ def by_class(**changed: object) -> ByClass:
         "classes_per_task": 2,
         "class_order": "numeric",
         "class_order_seed": None,
+        "samples_per_task": None,
         "validation_fraction": 0.0,
         "pixels": PIXELS,
     }
@@ -151,7 +152,8 @@ def test_validation_takes_whole_groups_of_each_class(fraction: float) -> None:
 
 def test_permutations_move_all_pictures_alike() -> None:
     source = Numbered()
-    common = {"source": source, "root": "", "validation_fraction": 0.0, "pixels": PIXELS}
+    common = {"source": source, "root": "", "validation_fraction": 0.0, "samples_per_task": None}
+    common["pixels"] = PIXELS
     cut = ByPermutation(scenario="domain_incremental", tasks=4, permute_first=False, **common)
     original = source.load("")[0].images.flatten(1)
     orders = []
@@ -175,7 +177,12 @@ def test_permutations_move_all_pictures_alike() -> None:
 def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
     sources = [Numbered(), Numbered(per_class=20, name="other")]
     cut = BySource(
-        sources=sources, root="", scenario=scenario, validation_fraction=0.0, pixels=PIXELS
+        sources=sources,
+        root="",
+        scenario=scenario,
+        samples_per_task=None,
+        validation_fraction=0.0,
+        pixels=PIXELS,
     )
     stream = load(cut)
     assert [len(t.train) for t in stream.tasks] == [180, 120]

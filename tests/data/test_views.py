@@ -43,8 +43,8 @@ def settings(scenario: str, *, padding: int = 0, **changed: object) -> dict:
     pixels = Pixels(
         mean=[0.3], std=[0.6], padding=padding, crop_padding=1, flip=True, per_picture=False
     )
-    return {"source": Noise(), "root": "", "scenario": scenario, "tasks": TASKS,
-            "validation_fraction": 0.2, "pixels": pixels, **changed}  # fmt: skip
+    return {"source": Noise(), "root": "", "scenario": scenario, "tasks": TASKS, "pixels": pixels,
+            "samples_per_task": None, "validation_fraction": 0.2, **changed}  # fmt: skip
 
 
 def permuted(scenario: str, *, permute_first: bool = False, **changed: object) -> ByPermutation:
