@@ -132,6 +132,11 @@ def of_file(file: Path, name: str) -> Suite:
     unknown = sorted({row.run for row in suite.rows} - suite.runs.keys())
     if unknown:
         raise ConfigError.of("NAME", file, f"has rows of runs that it lacks: {', '.join(unknown)}")
+    folders = {suite.folder_name(run, 0): run for run in suite.runs}
+    for run in suite.runs:
+        if (other := folders[suite.folder_name(run, 0)]) != run:
+            allowed = f"has two runs whose folders would have one name: {run} and {other}"
+            raise ConfigError.of("NAME", file, allowed, "letters, digits, . and - count")
     for word in [*suite.common, *chain.from_iterable(suite.runs.values())]:
         if "=" not in word or not stays_inside(word) or of_one_call(word):
             allowed = f"has a setting that only the command line may give: {word}"
