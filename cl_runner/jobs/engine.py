@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,8 +88,8 @@ class Engine:
         If the launcher breaks, for example because a worker was killed, launch again the jobs that
         had not started or were still alive, and after them those that had died, one at a time: a
         job that kills its worker then affects no other. Raises RunError if none could start."""
-        _wait_for_those_of_a_killed_command(jobs)
-        with looking(meanwhile):
+        with _sigterm_like_ctrl_c(), looking(meanwhile):
+            _wait_for_those_of_a_killed_command(jobs)
             self._run(jobs, command)
 
     def _run(self, jobs: Sequence[Job], command: Callable[[Job], list[str]]) -> None:
@@ -168,6 +170,31 @@ def chosen(
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Inside, SIGTERM raises Interrupted, so that the launcher stops its workers: joblib's would go
+    on and stay for minutes, and Ray would abort this process."""
+    received = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal received
+        received = True
+        raise KeyboardInterrupt  # Ray would take another exception for a fault of its own
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if received:
+            raise Interrupted(signal.SIGTERM) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_for_those_of_a_killed_command(jobs: Sequence[Job]) -> None:

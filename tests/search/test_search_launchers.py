@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -13,6 +14,7 @@ import pytest
 from processes import code_of, until
 
 from cl_runner.jobs import engine, launchers
+from cl_runner.jobs.in_turn import InTurn
 from cl_runner.run_folder.read import status as read_status
 from cl_runner.search import command
 
@@ -132,6 +134,14 @@ def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None
     searched(tmp_path / "whole", *words, "--jobs", "1")
     whole = tmp_path / "whole" / folder.relative_to(tmp_path) / "metrics.jsonl"
     assert (folder / "metrics.jsonl").read_bytes() == whole.read_bytes()
+
+
+def test_sigterm_ends_the_command_and_not_only_its_process(tmp_path: Path, monkeypatch) -> None:
+    """While a launcher waits for its workers. It stops them as after Ctrl-C."""
+    kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    monkeypatch.setattr(InTurn, "launch", kill)
+    printed = searched(tmp_path, *TINY, SEARCHED[0], "--trials", "1", IN_TURN, code=143)
+    assert "1 unfinished" in printed and "search folder: " in printed
 
 
 def test_the_commands_of_the_page_compose() -> None:
