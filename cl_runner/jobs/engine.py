@@ -45,6 +45,7 @@ class Engine:
         self.composition = Composition(context.config_loader, master)
         self.launcher: Launcher
         self.connected = False
+        self.at_a_time: int  # how many jobs run at a time; known once it is connected
 
     def prepare(self, folder: Path, jobs: Iterable[Job], idle: bool = False) -> None:
         """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
@@ -56,16 +57,12 @@ class Engine:
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context,
-            task_function=launchers.Here(self.task),
-            config=self.master,
-        )
-
-    @property
-    def at_a_time(self) -> int:
-        """How many jobs run at a time; known once it is prepared."""
-        return launchers.places(self.master.hydra.launcher)
+        with _usable(settings):
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self.context,
+                task_function=launchers.Here(self.task),
+                config=self.master,
+            )
 
     def close(self) -> None:
         """Stop what the launcher keeps running."""
@@ -76,7 +73,10 @@ class Engine:
     def connect(self) -> None:
         """Find or start what the launcher needs. Raises ConfigError if there is none."""
         if not self.connected:
-            launchers.connect(self.master.hydra.launcher)
+            settings = self.master.hydra.launcher
+            with _usable(settings):
+                launchers.connect(settings)
+                self.at_a_time = launchers.places(settings)
             self.connected = True
 
     def run(
@@ -170,6 +170,20 @@ def chosen(
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def _usable(launcher: DictConfig) -> Iterator[None]:
+    """Raise ConfigError for whatever a launcher's package raises on its settings."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise from_hydra(error) from None
+    except Exception as error:
+        allowed = f"cannot be used: {first_line(error)}"
+        raise ConfigError.of("hydra.launcher", launcher.get("_target_"), allowed) from None
 
 
 @contextmanager

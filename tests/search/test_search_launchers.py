@@ -136,6 +136,23 @@ def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None
     assert (folder / "metrics.jsonl").read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=0"),
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=two"),
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=${nowhere}"),
+        ("hydra.launcher._target_=mine.Launcher",),
+    ],
+    ids=lambda mistake: mistake[-1],
+)
+def test_a_mistake_in_the_launchers_settings_is_one_line(tmp_path: Path, mistake) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    printed = searched(tmp_path, *TINY, SEARCHED[0], *mistake, code=2)
+    assert re.fullmatch("config error: hydra.launcher.*\n", printed)
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_sigterm_ends_the_command_and_not_only_its_process(tmp_path: Path, monkeypatch) -> None:
     """While a launcher waits for its workers. It stops them as after Ctrl-C."""
     kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
