@@ -105,6 +105,18 @@ def test_pruning_stops_the_run_and_not_its_worker(tmp_path: Path, monkeypatch, l
     assert not (folder / ".stop").exists()
 
 
+def test_equal_points_of_a_batch_are_one_run(tmp_path: Path, monkeypatch) -> None:
+    """Also told alike when it is pruned."""
+    monkeypatch.setattr(launchers, "places", lambda launcher: 4)
+    monkeypatch.setattr(studies.BelowTheMedian, "prune", lambda _, study, trial: True)
+    words = ("batch_size=256", "model.widths=[8]", "dataset.validation_fraction=0.2", "epochs=300")
+    equal = ("strategy=finetune,ewc", "--trials", "4", IN_TURN)
+    printed = searched(tmp_path, *words, *equal, code=1)
+    assert printed.count(": pruned after task 1 of 5") == 4, printed
+    assert len(list(tmp_path.glob("outputs/searches/mine/0*"))) == 2
+    assert all(len(trial.intermediate_values) == 1 for trial in trials(tmp_path))
+
+
 def test_runs_that_end_without_a_value(tmp_path: Path) -> None:
     """One that diverges is told as such; an error of all runs stops the search, with its code."""
     lr = ("optimizer=sgd", "optimizer.lr=1e18,1e17")
