@@ -20,10 +20,11 @@ from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from yaml import MarkedYAMLError
 
 from cl_runner.config.overrides import parsed, refuse_no_option
 from cl_runner.config.paths import CONF
-from cl_runner.errors import ConfigError
+from cl_runner.errors import MISSING, ConfigError
 
 SWEEPER = "hydra_plugins.cl_runner_sweep.Sweep"
 WITHOUT_FILES = ("none", "disabled", "stdout")
@@ -45,7 +46,10 @@ class Loader(ConfigLoaderImpl):
         self, config_name: str | None, overrides: list[str], *given: Any, **named: Any
     ) -> DictConfig:
         refuse_no_option(parsed(overrides), self)
-        config = super().load_configuration(config_name, overrides, *given, **named)
+        try:
+            config = super().load_configuration(config_name, overrides, *given, **named)
+        except MarkedYAMLError as error:
+            raise _not_yaml(error) from None
         if config.hydra.job.config_name is not None:  # None: Hydra's own help
             _refuse_files(config.hydra)
             _refuse_unusable(config.hydra)
@@ -65,6 +69,17 @@ class Loader(ConfigLoaderImpl):
                 hint = "give it on the command line: hydra/...=..."
                 raise ConfigError.of("hydra", Path(file), allowed, hint)
         return result
+
+
+def _not_yaml(error: MarkedYAMLError) -> ConfigError:
+    """Names the file, which is in a folder of the user's, and the line."""
+    mark = error.problem_mark
+    if mark is None:
+        return ConfigError.of(
+            "--config-dir", MISSING, f"has a file that is not YAML: {error.problem}"
+        )
+    allowed = f"line {mark.line + 1} is not YAML: {error.problem}"
+    return ConfigError.of("--config-dir", Path(mark.name), allowed)
 
 
 def _file(loaded: ConfigResult, name: str) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +45,7 @@ class Engine:
         self.composition = Composition(context.config_loader, master)
         self.launcher: Launcher
         self.connected = False
+        self.at_a_time: int  # how many jobs run at a time; known once it is connected
 
     def prepare(self, folder: Path, jobs: Iterable[Job], idle: bool = False) -> None:
         """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
@@ -54,16 +57,12 @@ class Engine:
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context,
-            task_function=launchers.Here(self.task),
-            config=self.master,
-        )
-
-    @property
-    def at_a_time(self) -> int:
-        """How many jobs run at a time; known once it is prepared."""
-        return launchers.places(self.master.hydra.launcher)
+        with _usable(settings):
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self.context,
+                task_function=launchers.Here(self.task),
+                config=self.master,
+            )
 
     def close(self) -> None:
         """Stop what the launcher keeps running."""
@@ -74,7 +73,10 @@ class Engine:
     def connect(self) -> None:
         """Find or start what the launcher needs. Raises ConfigError if there is none."""
         if not self.connected:
-            launchers.connect(self.master.hydra.launcher)
+            settings = self.master.hydra.launcher
+            with _usable(settings):
+                launchers.connect(settings)
+                self.at_a_time = launchers.places(settings)
             self.connected = True
 
     def run(
@@ -86,8 +88,8 @@ class Engine:
         If the launcher breaks, for example because a worker was killed, launch again the jobs that
         had not started or were still alive, and after them those that had died, one at a time: a
         job that kills its worker then affects no other. Raises RunError if none could start."""
-        _wait_for_those_of_a_killed_command(jobs)
-        with looking(meanwhile):
+        with _sigterm_like_ctrl_c(), looking(meanwhile):
+            _wait_for_those_of_a_killed_command(jobs)
             self._run(jobs, command)
 
     def _run(self, jobs: Sequence[Job], command: Callable[[Job], list[str]]) -> None:
@@ -168,6 +170,45 @@ def chosen(
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def _usable(launcher: DictConfig) -> Iterator[None]:
+    """Raise ConfigError for whatever a launcher's package raises on its settings."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise from_hydra(error) from None
+    except Exception as error:
+        allowed = f"cannot be used: {first_line(error)}"
+        raise ConfigError.of("hydra.launcher", launcher.get("_target_"), allowed) from None
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Inside, SIGTERM raises Interrupted, so that the launcher stops its workers: joblib's would go
+    on and stay for minutes, and Ray would abort this process."""
+    received = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal received
+        received = True
+        raise KeyboardInterrupt  # Ray would take another exception for a fault of its own
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if received:
+            raise Interrupted(signal.SIGTERM) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_for_those_of_a_killed_command(jobs: Sequence[Job]) -> None:

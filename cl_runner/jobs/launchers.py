@@ -65,7 +65,7 @@ def places(launcher: DictConfig) -> int:
         return int(joblib.effective_n_jobs(launcher.n_jobs))
     if "ray" in launcher:
         return ray_cluster.places(launcher.ray.remote)
-    return at_a_time(launcher) or launcher.get("array_parallelism") or 1
+    return at_a_time(launcher) or max(1, int(launcher.get("array_parallelism") or 1))
 
 
 @dataclass(frozen=True)

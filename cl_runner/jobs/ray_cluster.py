@@ -89,6 +89,8 @@ def _reachable(init: Mapping[str, Any]) -> None:
 def _has(remote: Mapping[str, Any], nodes: list[dict[str, float]]) -> None:
     """Raise ConfigError unless one node has all that a job asks for."""
     for key, (name, amount) in _asked(remote).items():
+        if not (amount is None or (isinstance(amount, int | float) and amount >= 0)):
+            raise ConfigError.of(f"{KEY}.remote.{key}", amount, "must be a number ≥ 0")
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if (amount or 0) > most:
             allowed = f"no node has more than {most:g} {name}; Ray would wait forever"

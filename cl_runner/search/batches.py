@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cl_runner.config.identity import settings_digest
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
 from cl_runner.jobs.engine import Engine
@@ -56,17 +57,18 @@ def _batch(
 ) -> Iterator[tuple[Trial, str]]:
     """Train the trials together, and yield how each ended. errors: those of all runs are added."""
     members: list[Member] = []
+    alike: dict[str, Job] = {}  # of each settings, the job for all trials with them
     for trial in batch:
         try:
             job, point = job_of(search.space, trial.params, trial.number, search.folder)
         except ConfigError as error:
             yield trial, search.failed(trial, masked(str(error).splitlines()[0], search.masks))
             continue
+        job = alike.setdefault(settings_digest(point.config), job)
         search.study.note(trial, folder=job.folder.name)
         members.append(Member(trial, job, point))
     write_ledger(search.folder, search.jobs())
-    of_each = {member.job.folder: member for member in reversed(members)}
-    to_do = [m for m in members if m is of_each[m.job.folder] and m.job.state != DONE]
+    to_do = [member for member in members if member.job.state != DONE]
     pruned = _run(engine, search, to_do)
     trained = {member.job.folder for member in to_do}
     for member in members:
@@ -76,37 +78,38 @@ def _batch(
             errors.append(error)
 
 
-def _run(engine: Engine, search: Search, members: Sequence[Member]) -> set[Path]:
-    """Train the members. Returns the folders of those that were asked to stop, because the complete
-    trials of earlier batches were better after the same task."""
-    pruned: set[Path] = set()
+def _run(engine: Engine, search: Search, members: Sequence[Member]) -> set[int]:
+    """Train the members. Returns the numbers of the trials that were to be stopped, because the
+    complete trials of earlier batches were better after the same task."""
+    jobs = {member.job.folder: member.job for member in members}
+    pruned: set[int] = set()
 
     def judge() -> None:
         for member in members:
-            folder = member.job.folder
-            values = objective.after_each_task(folder)
-            tasks = member.point.tasks
-            if folder not in pruned and search.study.is_to_stop(member.trial, values, tasks):
-                ask_to_stop(folder)
-                pruned.add(folder)
+            if member.trial.number in pruned:
+                continue
+            values = objective.after_each_task(member.job.folder)
+            if search.study.is_to_stop(member.trial, values, member.point.tasks):
+                ask_to_stop(member.job.folder)
+                pruned.add(member.trial.number)
 
-    for member in members:
-        withdraw(member.job.folder)
+    for folder in jobs:
+        withdraw(folder)
     try:
-        engine.run([member.job for member in members], search.words, meanwhile=judge)
+        engine.run(list(jobs.values()), search.words, meanwhile=judge)
     finally:
-        for folder in pruned:
+        for folder in jobs:
             withdraw(folder)
     return pruned
 
 
-def _outcome(search: Search, member: Member, pruned: set[Path], trained: set[Path]) -> str:
+def _outcome(search: Search, member: Member, pruned: set[int], trained: set[Path]) -> str:
     """Tell the study how the trial ended. Returns it in words."""
     trial, job = member.trial, member.job
     if job.state == DONE:
         again = "" if job.folder in trained else ", already complete"
         return search.complete(trial, job, member.point) + again
-    if job.folder in pruned:
+    if trial.number in pruned:
         return search.prune(trial, member.point)
     status = read.status(job.folder)
     code = status.exit_code if status.status == "failed" else KILLED

@@ -61,6 +61,15 @@ def test_no_file_but_ours_speaks_to_hydra(how, words, cl_train_here, tmp_path) -
     assert {p.name for p in tmp_path.iterdir()} == {"theirs"}
 
 
+@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")], ids=["run", "sweep"])
+def test_a_file_that_is_not_yaml_is_named_with_its_line(words, cl_train_here, tmp_path) -> None:
+    plant(tmp_path / "mine", {"strategy/x": "a: 1\nb: [1\n"})
+    done = cl_train_here("--config-dir", "mine", *words, "strategy=x")
+    start = f"config error: --config-dir={tmp_path}/mine/strategy/x.yaml: line 3 is not YAML: "
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(start)
+
+
 def test_nor_does_one_that_the_command_line_names(cl_train_here, tmp_path: Path) -> None:
     plant(
         tmp_path,

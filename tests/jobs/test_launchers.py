@@ -204,6 +204,8 @@ NODES = [
         ({"num_cpus": 33}, "num_cpus=33"),
         ({"num_cpus": 16, "num_gpus": 1}, "num_gpus=1"),  # each is there, but on no node both
         ({"num_cpus": 1, "resources": {"a100": 1}}, "resources.a100=1"),
+        ({"num_cpus": "two"}, "num_cpus=two"),
+        ({"num_cpus": -1}, "num_cpus=-1"),
         ({"num_cpus": 8, "num_gpus": 0.5}, None),
     ],
 )

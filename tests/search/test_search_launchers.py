@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -13,6 +14,7 @@ import pytest
 from processes import code_of, until
 
 from cl_runner.jobs import engine, launchers
+from cl_runner.jobs.in_turn import InTurn
 from cl_runner.run_folder.read import status as read_status
 from cl_runner.search import command
 
@@ -103,6 +105,18 @@ def test_pruning_stops_the_run_and_not_its_worker(tmp_path: Path, monkeypatch, l
     assert not (folder / ".stop").exists()
 
 
+def test_equal_points_of_a_batch_are_one_run(tmp_path: Path, monkeypatch) -> None:
+    """Also told alike when it is pruned."""
+    monkeypatch.setattr(launchers, "places", lambda launcher: 4)
+    monkeypatch.setattr(studies.BelowTheMedian, "prune", lambda _, study, trial: True)
+    words = ("batch_size=256", "model.widths=[8]", "dataset.validation_fraction=0.2", "epochs=300")
+    equal = ("strategy=finetune,ewc", "--trials", "4", IN_TURN)
+    printed = searched(tmp_path, *words, *equal, code=1)
+    assert printed.count(": pruned after task 1 of 5") == 4, printed
+    assert len(list(tmp_path.glob("outputs/searches/mine/0*"))) == 2
+    assert all(len(trial.intermediate_values) == 1 for trial in trials(tmp_path))
+
+
 def test_runs_that_end_without_a_value(tmp_path: Path) -> None:
     """One that diverges is told as such; an error of all runs stops the search, with its code."""
     lr = ("optimizer=sgd", "optimizer.lr=1e18,1e17")
@@ -132,6 +146,31 @@ def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None
     searched(tmp_path / "whole", *words, "--jobs", "1")
     whole = tmp_path / "whole" / folder.relative_to(tmp_path) / "metrics.jsonl"
     assert (folder / "metrics.jsonl").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=0"),
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=two"),
+        ("hydra/launcher=local", "hydra.launcher.n_jobs=${nowhere}"),
+        ("hydra.launcher._target_=mine.Launcher",),
+    ],
+    ids=lambda mistake: mistake[-1],
+)
+def test_a_mistake_in_the_launchers_settings_is_one_line(tmp_path: Path, mistake) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    printed = searched(tmp_path, *TINY, SEARCHED[0], *mistake, code=2)
+    assert re.fullmatch("config error: hydra.launcher.*\n", printed)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_sigterm_ends_the_command_and_not_only_its_process(tmp_path: Path, monkeypatch) -> None:
+    """While a launcher waits for its workers. It stops them as after Ctrl-C."""
+    kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    monkeypatch.setattr(InTurn, "launch", kill)
+    printed = searched(tmp_path, *TINY, SEARCHED[0], "--trials", "1", IN_TURN, code=143)
+    assert "1 unfinished" in printed and "search folder: " in printed
 
 
 def test_the_commands_of_the_page_compose() -> None:
