@@ -55,6 +55,7 @@ OWN = {
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
     "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],
     "lwf": ["precision=bf16", "optimizer.head_lr=0.1"],
+    "gss": ["strategy.iterations=1", "strategy.gradients=2"],  # two steps on each batch
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""
