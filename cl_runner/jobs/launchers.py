@@ -10,10 +10,11 @@ from shutil import which
 from typing import Any
 
 from hydra.types import TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from cl_runner.config.identity import flat
 from cl_runner.errors import ConfigError
-from cl_runner.hidden import names_one
+from cl_runner.hidden import is_secret, names_one, word_for
 from cl_runner.jobs import ray_cluster
 
 EXTRAS = {"joblib": "local", "submitit": "slurm", "ray": "ray"}
@@ -28,6 +29,8 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
         key = secret.partition("=")[0]
         allowed = f"submitit would write the value of {key} into the sweep's folder"
         raise ConfigError.of("hydra/launcher", "slurm", allowed, f"'{key}=${{oc.env:NAME}}'")
+    if "ray" in launcher:
+        _refuse_secrets_in(launcher)
     for word, extra in EXTRAS.items():
         if f"hydra_{word}_launcher" in target and not _installed(f"hydra_{word}_launcher"):
             remedy = f"pip install 'cl-runner[{extra}]'"
@@ -36,6 +39,16 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
         allowed = "sbatch was not found on this machine"
         remedy = "run the command on the cluster's login node"
         raise ConfigError.of("hydra/launcher", "slurm", allowed, remedy)
+
+
+def _refuse_secrets_in(launcher: DictConfig) -> None:
+    """Raise ConfigError for a secret among Ray's own settings: Ray writes them to its logs, also one
+    that comes from the environment."""
+    for key, value in flat(OmegaConf.to_container(launcher, resolve=False)):
+        if is_secret(key) and isinstance(value, str) and value:
+            allowed = "would stand in Ray's logs"
+            remedy = f"set {key.rpartition('.')[2]} where the cluster is started: for `ray start`"
+            raise ConfigError.of(f"hydra.launcher.{key}", word_for(value), allowed, remedy)
 
 
 def connect(launcher: DictConfig) -> None:

@@ -257,6 +257,16 @@ def test_settings_that_ray_would_refuse_later(init, setting: str, words: str) ->
     check_problem(str(error.value), [], f"hydra.launcher.ray.init.{setting}", words)
 
 
+@pytest.mark.parametrize("value", ["hush", "${oc.env:WANDB_API_KEY}"])
+def test_a_secret_among_rays_settings_is_refused(value: str) -> None:
+    """Ray would write it to its logs; the error does not show it."""
+    variables = {"env_vars": {"WANDB_API_KEY": value, "WANDB_MODE": "offline"}}
+    settings = OmegaConf.create({"_target_": "x", "ray": {"init": {"runtime_env": variables}}})
+    with pytest.raises(ConfigError, match="WANDB_API_KEY=<masked:.*logs.*ray start") as caught:
+        launchers.check(settings, [])
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize("extra", ["local", "slurm", "ray"])
 def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch, extra) -> None:
     Plugins.instance()  # which looks for plugins once
