@@ -42,8 +42,8 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
 
 
 def _refuse_secrets_in(launcher: DictConfig) -> None:
-    """Raise ConfigError for a secret among Ray's own settings: Ray writes them to its logs, also one
-    that comes from the environment."""
+    """Raise ConfigError for a secret among Ray's settings, also for one from the environment: Ray
+    writes them to its logs."""
     for key, value in flat(OmegaConf.to_container(launcher, resolve=False)):
         if is_secret(key) and isinstance(value, str) and value:
             allowed = "would stand in Ray's logs"

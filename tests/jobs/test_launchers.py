@@ -262,7 +262,7 @@ def test_a_secret_among_rays_settings_is_refused(value: str) -> None:
     """Ray would write it to its logs; the error does not show it."""
     variables = {"env_vars": {"WANDB_API_KEY": value, "WANDB_MODE": "offline"}}
     settings = OmegaConf.create({"_target_": "x", "ray": {"init": {"runtime_env": variables}}})
-    with pytest.raises(ConfigError, match="WANDB_API_KEY=<masked:.*logs.*ray start") as caught:
+    with pytest.raises(ConfigError, match=r"WANDB_API_KEY=<masked:.*logs.*ray start") as caught:
         launchers.check(settings, [])
     assert "hush" not in str(caught.value)
 
