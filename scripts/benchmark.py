@@ -18,13 +18,18 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import benchmark_avalanche
+import benchmark_memory
+import benchmark_methods
+import benchmark_precision
 import benchmark_steps
 import torch
 from benchmark_checkpoint import checkpoints
 from benchmark_ewc import ewc_flat, ewc_step, si_step
 from benchmark_fisher import fisher
 from benchmark_loop import loop
+from benchmark_methods import method
 from benchmark_online import online
+from benchmark_precision import gain
 from benchmark_startup import startup
 from benchmark_steps import steps
 from interleaving import Ratio, verdict
@@ -49,12 +54,28 @@ def main() -> None:
             (f"a step of {name} / its passes by hand, MLP", 1.10, partial(steps, name))
             for name in benchmark_steps.STRATEGIES
         ),
+        *(
+            (f"three tasks of {name} / a loop by hand for it", 1.25, partial(method, name))
+            for name in benchmark_methods.METHODS
+        ),
+        *(
+            (
+                f"what {option} leaves of {network}'s time / by hand",
+                1.10,
+                partial(gain, network, option),
+            )
+            for network in benchmark_precision.NETWORKS
+            for option in benchmark_precision.OPTIONS
+        ),
         ("EWC's step at task 20 / at task 2", 1.05, ewc_flat),
         ("two checkpoints of experiment 1 / its training", 0.02, checkpoints),
         ("Fisher, 2,000 samples: ours / one backward pass each", 1 / 10, fisher),
         ("start to first step / imports: torch, torchvision", 1.3, partial(startup, "local")),
         ("the same with W&B / imports: also wandb", 1.5, partial(startup, "wandb")),
     ]
+    if "CL_DATA" in os.environ:  # MNIST is needed
+        title = "peak memory, 50 permutations of MNIST / one"
+        rows.append((title, benchmark_memory.BAR, benchmark_memory.ratio))
     if arguments.avalanche is not None:
         python = benchmark_avalanche.install(arguments.avalanche)
         for name in benchmark_avalanche.STRATEGIES:

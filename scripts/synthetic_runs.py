@@ -30,24 +30,25 @@ CNN = ("model=cnn", "optimizer=sgd", "optimizer.weight_decay=5e-4", "batch_size=
 SHAPE = (1, 28, 28)
 
 
-def synthetic(tasks: int, samples: int) -> Stream:
-    """Tasks of random 28 × 28 pictures of ten shared classes; only their number matters here."""
+def synthetic(tasks: int, samples: int, shape: tuple[int, int, int] = SHAPE) -> Stream:
+    """Tasks of random pictures of ten shared classes; only their number and size matter here."""
     size = tasks * samples
-    images = torch.randint(0, 256, (size, *SHAPE), dtype=torch.uint8)
+    images = torch.randint(0, 256, (size, *shape), dtype=torch.uint8)
     order = torch.arange(size)
     cut = Cut(images, order % 10, order // samples, order)
     pixels = Pixels(mean=[0.5], std=[0.5], padding=0, crop_padding=0, flip=False, per_picture=False)
-    return assemble(_outline(tasks), cut, cut, pixels, scope="seen", seed=0, device="cpu")
+    return assemble(_outline(tasks, shape), cut, cut, pixels, scope="seen", seed=0, device="cpu")
 
 
-def _outline(tasks: int) -> Outline:
-    return Outline("domain_incremental", ["t"] * tasks, [list(range(10))] * tasks, SHAPE, 0)
+def _outline(tasks: int, shape: tuple[int, int, int]) -> Outline:
+    return Outline("domain_incremental", ["t"] * tasks, [list(range(10))] * tasks, shape, 0)
 
 
 def training(stream: Stream, folder: str, *overrides: str) -> Training:
     """A run on this stream for one epoch, with the local files and the progress bar on."""
     settings, _ = composed(*overrides, "epochs=1")
-    dataset = type("Fixed", (), {"outline": lambda self, seed: _outline(1)})()
+    outline = _outline(1, stream.outline.shape)
+    dataset = type("Fixed", (), {"outline": lambda self, seed: outline})()
     settings = replace(settings, dataset=dataset)
     strategy = build_strategy(settings)
     files = LocalFiles(Path(folder))

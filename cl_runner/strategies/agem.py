@@ -49,8 +49,9 @@ class AGEM(Strategy):
         dot = sum((p.grad * r).sum() for p, r in pairs if p.grad is not None)
         if raises := bool(dot < 0):
             factor = dot / sum(r.square().sum() for _, r in pairs)
+            torch._foreach_mul_([r for _, r in pairs], factor)
             for p, r in pairs:
-                p.grad = -factor * r if p.grad is None else p.grad - factor * r
+                p.grad = -r if p.grad is None else p.grad.sub_(r)
         self.log("projected", raises)
 
     def end_task(self, task: Task) -> None:

@@ -45,8 +45,9 @@ class DER(Strategy):
         terms = {"task": task_loss(logits, batch)}
         if self.memory.stored > 0:
             dark = self.memory.draw(batch, self.replay_batch_size, "logits", self.replacement)
-            known = torch.isfinite(dark.columns["logits"])
-            z, f = dark.columns["logits"][known], self.network(dark.x)[known]
+            z, f = dark.columns["logits"], self.network(dark.x)
+            if not (known := torch.isfinite(z)).all():
+                z, f = z[known], f[known]
             terms["logits"] = self.alpha * F.mse_loss(f, z)
         return terms
 

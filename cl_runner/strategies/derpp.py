@@ -45,8 +45,9 @@ class DERpp(Strategy):
         if self.memory.stored > 0:
             size, twice = self.replay_batch_size, self.replacement
             dark = self.memory.draw(batch, size, "logits", twice)
-            known = torch.isfinite(dark.columns["logits"])
-            z, f = dark.columns["logits"][known], self.network(dark.x)[known]
+            z, f = dark.columns["logits"], self.network(dark.x)
+            if not (known := torch.isfinite(z)).all():
+                z, f = z[known], f[known]
             terms["logits"] = self.alpha * F.mse_loss(f, z)
             replayed = self.memory.draw(batch, size, "labels", twice)
             terms["labels"] = self.beta * task_loss(self.network(replayed.x), replayed)

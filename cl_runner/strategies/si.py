@@ -11,7 +11,7 @@ from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
 from cl_runner.strategies.parts.losses import task_loss
-from cl_runner.strategies.parts.quadratic import Quadratic
+from cl_runner.strategies.parts.quadratic import Quadratic, in_shapes_of
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -48,6 +48,9 @@ class SI(Strategy):
         self.springs = Quadratic(network.trainable)  # Ω, anchored at θ*
         self.register_buffer("path", torch.zeros_like(self.springs.weight))
         self.register_buffer("start", torch.zeros_like(self.springs.weight))
+        self.before: list[Tensor] = []  # of the current step, as the next two
+        self.gradients: list[Tensor] = []
+        self.pulls: list[Tensor] = []  # half of the penalty's gradient, without its weight
 
     def begin_task(self, task: Task) -> None:
         self.start.copy_(self._theta())
@@ -55,19 +58,27 @@ class SI(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["si"] = self.weight * self.springs(self.network.trainable)
+            penalty, pulls = self.springs.with_pulls(self.network.trainable)
+            self.pulls = pulls if self.without_penalty else []
+            terms["si"] = self.weight * penalty
         return terms
 
     def after_backward(self, batch: Batch) -> None:
-        self.before = self._theta()
-        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.trainable]
-        self.gradient = parameters_to_vector(g)
-        if self.without_penalty:
-            pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
-            self.gradient -= pull
+        theta = self.network.trainable
+        self.before = [p.detach().clone() for p in theta]
+        self.gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in theta]
 
+    @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
-        self.path -= self.gradient * (self._theta() - self.before)
+        """ωᵢ ← ωᵢ − gᵢ δᵢ. In place where possible: what costs here is fresh memory."""
+        theta, g = tuple(self.network.trainable), tuple(self.gradients)
+        if self.pulls:
+            torch._foreach_mul_(self.pulls, 2 * self.weight)
+            g = torch._foreach_sub(g, self.pulls)
+        product = torch._foreach_sub(theta, self.before)
+        torch._foreach_mul_(product, g)
+        torch._foreach_sub_(in_shapes_of(theta, self.path), product)
+        self.before, self.gradients, self.pulls = [], [], []  # the next step takes their memory
 
     def end_task(self, task: Task) -> None:
         theta = self._theta()

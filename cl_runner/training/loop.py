@@ -29,6 +29,7 @@ from cl_runner.training.alarm import Watch
 from cl_runner.training.cost import Cost
 from cl_runner.training.early_stopping import EarlyStopping
 from cl_runner.training.means import Means
+from cl_runner.training.optimizers import clip_gradient
 from cl_runner.training.phases import Phases
 from cl_runner.training.saver import Saver
 from cl_runner.training.schedulers import Place
@@ -155,7 +156,7 @@ class Training:
         self.strategy.after_backward(batch)
         values = checks.finite(terms, self.parameters, batch, self.cost.steps)
         if self.settings.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_gradient)
+            clip_gradient(self.parameters, self.settings.clip_gradient)
         self.optimizer.step()
         self.strategy.after_step(batch)
         self.watch.after_step()

@@ -3,7 +3,7 @@ the head and the other layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -81,6 +81,15 @@ def adagrad(
         eps=eps,
         weight_decay=at_task(weight_decay, task),
     )
+
+
+def clip_gradient(parameters: Sequence[nn.Parameter], most: float) -> None:
+    """Scale the gradients together to at most this norm. Those that a strategy has kept from
+    `after_backward` stay as they are."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()
+    nn.utils.clip_grad_norm_(parameters, most)
 
 
 HEAD = "head"

@@ -8,6 +8,7 @@ from inspect import isfunction
 
 import pytest
 import torch
+from running import composed
 from tiny import by_twos, first_batch, tiny_network, tiny_stream
 
 from cl_runner.config.traits import shares_first_task
@@ -39,6 +40,7 @@ from cl_runner.strategies.rwalk import RWalk
 from cl_runner.strategies.si import SI
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.strategies.wa import WA
+from cl_runner.training.optimizers import clip_gradient
 
 FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
@@ -353,8 +355,8 @@ def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> Non
     for _ in range(steps):
         optimizer.zero_grad()
         theta = torch.nn.utils.parameters_to_vector(parameters)
-        pull = strategy.weight * strategy.springs(parameters)
-        (0.5 * (curvature * theta.square()).sum() + pull).backward()
+        penalty, strategy.pulls = strategy.springs.with_pulls(parameters)
+        (0.5 * (curvature * theta.square()).sum() + strategy.weight * penalty).backward()
         strategy.after_backward(batch)
         optimizer.step()
         strategy.after_step(batch)
@@ -403,6 +405,36 @@ def test_what_the_penalty_pulls_is_not_counted() -> None:
     moved = torch.nn.utils.parameters_to_vector(strategy.network.parameters()) - theta
     assert (moved > 0.5).all()
     assert strategy.path.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_path_is_that_of_the_task_alone_before_clipping(optimizer: str) -> None:
+    """Against ω summed with a gradient of the task's loss that is computed by itself."""
+    stream, strategy = tiny_stream(), make("si", weight=0.3)
+    strategy.network.grow(stream.tasks[0])
+    strategy.network.grow(stream.tasks[1])
+    theta = strategy.network.trainable
+    flat = torch.nn.utils.parameters_to_vector(theta).detach()
+    strategy.springs.replace(torch.rand_like(flat), flat + torch.randn_like(flat))
+    strategy.begin_task(stream.tasks[1])
+    make_step = composed(f"optimizer={optimizer}", "optimizer.weight_decay=0.1").optimizer
+    steps, omega = make_step(theta, 0), torch.zeros_like(flat)
+    for _ in range(5):
+        batch = first_batch(stream, 1)
+        terms = strategy.objective(batch)
+        g = torch.autograd.grad(terms["task"], theta, retain_graph=True, allow_unused=True)
+        parts = [torch.zeros_like(p) if d is None else d for p, d in zip(theta, g, strict=True)]
+        before = torch.nn.utils.parameters_to_vector(theta).detach()
+        steps.zero_grad()
+        (terms["task"] + terms["si"]).backward()
+        strategy.after_backward(batch)
+        clip_gradient(theta, 0.01)
+        steps.step()
+        strategy.after_step(batch)
+        moved = torch.nn.utils.parameters_to_vector(theta).detach() - before
+        omega -= torch.nn.utils.parameters_to_vector(parts) * moved
+    assert omega.abs().max() > 1e-4
+    torch.testing.assert_close(strategy.path, omega, rtol=1e-4, atol=1e-7)
 
 
 def test_gdumb_trains_from_scratch_on_a_balanced_memory_alone() -> None:

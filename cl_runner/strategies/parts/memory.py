@@ -108,10 +108,10 @@ class Memory(nn.Module):
             raise ValueError("nothing is stored yet")
         slots = drawn(self.stored, size, replacement, generator(*batch.position, purpose))
         slots = slots.to(self.labels.device)
-        raw, ids = self.images[slots], torch.arange(len(slots), device=slots.device)
+        raw, ids = self.images.index_select(0, slots), torch.arange(len(slots), device=slots.device)
         x = batch.task.train.pixels.augmented(raw, ids, *batch.position, purpose)
-        columns = {name: values[slots] for name, values in self.columns.items()}
-        y, index = self.labels[slots], self.index[slots]
+        columns = {name: values.index_select(0, slots) for name, values in self.columns.items()}
+        y, index = self.labels.index_select(0, slots), self.index.index_select(0, slots)
         return Batch(x, y, batch.task, batch.position, index, raw, columns)
 
     def insert(self, batch: Batch, **columns: Tensor) -> None:
@@ -234,8 +234,11 @@ class Arrivals:
     columns: Mapping[str, Tensor]
 
     def at(self, rows: Tensor) -> Arrivals:
-        columns = {name: values[rows] for name, values in self.columns.items()}
-        return Arrivals(self.raw[rows], self.y[rows], self.groups[rows], self.index[rows], columns)
+        """These rows of them. `index_select` is several times as fast as indexing."""
+        columns = {name: values.index_select(0, rows) for name, values in self.columns.items()}
+        parts = (self.raw, self.y, self.groups, self.index)
+        raw, y, groups, index = (part.index_select(0, rows) for part in parts)
+        return Arrivals(raw, y, groups, index, columns)
 
 
 def _numbers(numbers: Iterable[int]) -> Tensor:

@@ -28,9 +28,14 @@ class Quadratic(nn.Module):
         self.register_buffer("anchor", zeros.clone())
         self.register_buffer("offset", torch.zeros(()))
 
-    def forward(self, parameters: Iterable[Tensor]) -> Tensor:
-        penalty: Tensor = _Penalty.apply(self.weight, self.anchor, *parameters)
-        return penalty + self.offset
+    def forward(self, parameters: Sequence[Tensor]) -> Tensor:
+        penalty, _ = self.with_pulls(parameters)
+        return penalty
+
+    def with_pulls(self, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The penalty, and half its gradient, Wᵢ (θᵢ − aᵢ), in the shapes of the parameters."""
+        penalty, *pulls = _Penalty.apply(self.weight, self.anchor, *parameters)
+        return penalty + self.offset, pulls
 
     @torch.no_grad()
     def add(self, weight: Tensor, theta: Tensor) -> None:
@@ -50,23 +55,30 @@ class Quadratic(nn.Module):
 
 
 class _Penalty(torch.autograd.Function):
-    """Σᵢ wᵢ (θᵢ − aᵢ)², with its gradient 2 wᵢ (θᵢ − aᵢ) written out: autograd would read the
-    parameters twice as often, and the cost of the penalty is reading them."""
+    """Σᵢ wᵢ (θᵢ − aᵢ)² and wᵢ (θᵢ − aᵢ), with the gradient of the first written out: autograd would
+    read the parameters twice as often, and the cost of the penalty is reading them."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, anchor: Tensor, *parameters: Tensor) -> Tensor:
-        distances = torch._foreach_sub(parameters, _like(parameters, anchor))
-        pulls = torch._foreach_mul(distances, _like(parameters, weight))
+    def forward(
+        ctx: Any, weight: Tensor, anchor: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        distances = torch._foreach_sub(parameters, in_shapes_of(parameters, anchor))
+        pulls = torch._foreach_mul(distances, in_shapes_of(parameters, weight))
         ctx.save_for_backward(*pulls)
+        ctx.mark_non_differentiable(*pulls)
+        ctx.set_materialize_grads(False)  # there are none of the pulls
         pairs = zip(pulls, distances, strict=True)
-        return torch.stack([pull.view(-1).dot(d.view(-1)) for pull, d in pairs]).sum()
+        return torch.stack([pull.view(-1).dot(d.view(-1)) for pull, d in pairs]).sum(), *pulls
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return None, None, *torch._foreach_mul(ctx.saved_tensors, 2 * gradients[0])
+        pulls = ctx.saved_tensors
+        if gradients[0] is None:
+            return None, None, *[None] * len(pulls)
+        return None, None, *torch._foreach_mul(pulls, 2 * gradients[0])
 
 
-def _like(parameters: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
-    """The parts of a vector [P] in the shapes of the parameters."""
+def in_shapes_of(parameters: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
+    """The parts of a vector [P] in the shapes of the parameters. They share its memory."""
     parts = vector.split([parameter.numel() for parameter in parameters])
     return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
