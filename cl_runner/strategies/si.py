@@ -58,10 +58,14 @@ class SI(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            penalty, pulls = self.springs.with_pulls(self.network.trainable)
-            self.pulls = pulls if self.without_penalty else []
-            terms["si"] = self.weight * penalty
+            terms["si"] = self.penalty()
         return terms
+
+    def penalty(self) -> Tensor:
+        """Scalar; keeps what `after_step` subtracts from the gradient."""
+        penalty, pulls = self.springs.with_pulls(self.network.trainable)
+        self.pulls = pulls if self.without_penalty else []
+        return self.weight * penalty
 
     def after_backward(self, batch: Batch) -> None:
         theta = self.network.trainable

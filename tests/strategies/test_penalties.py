@@ -205,7 +205,8 @@ def walk(strategy: RWalk | SI, curvature: torch.Tensor, lr: float, steps: int) -
     for _ in range(steps):
         optimizer.zero_grad()
         theta = parameters_to_vector(parameters)
-        pull = strategy.weight * strategy.springs(parameters)
+        is_si = isinstance(strategy, SI)
+        pull = strategy.penalty() if is_si else strategy.weight * strategy.springs(parameters)
         (0.5 * (curvature * theta.square()).sum() + pull).backward()
         strategy.after_backward(batch)
         optimizer.step()

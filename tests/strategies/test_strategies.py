@@ -85,7 +85,7 @@ MAKE = {
         {"buffer_size": 12, "replay_batch_size": 5, "loss": "in_turn", "iterations": 2}
         | {"gradients": 3, "gradient_batch_size": 2},
     ),
-    "agem": (AGEM, STEPS | {"samples_per_task": 10}),
+    "agem": (AGEM, STEPS | {"samples_per_task": None}),
     "gem": (
         GEM,
         {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
