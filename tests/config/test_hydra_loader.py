@@ -99,7 +99,7 @@ def test_settings_of_a_run_may_be_in_such_a_folder(cl_train_here, tmp_path: Path
         tmp_path / "mine",
         {
             "experiment/x": f"{GLOBAL}defaults: [regression, override /strategy: y]\nepochs: 1",
-            "strategy/y": "_target_: cl_runner.strategies.si.SI\nweight: 1.0\nxi: 0.1",
+            "strategy/y": "_target_: cl_runner.strategies.l2.L2\nweight: 1.0",
         },
     )
     done = cl_train_here("--config-dir", "mine", "experiment=x", "output_root=.", "name=run")
