@@ -26,6 +26,7 @@ import torch
 from benchmark_checkpoint import checkpoints
 from benchmark_ewc import ewc_flat, ewc_step, si_step
 from benchmark_fisher import fisher
+from benchmark_icarl import icarl_step
 from benchmark_loop import loop
 from benchmark_methods import method
 from benchmark_online import online
@@ -54,6 +55,7 @@ def main() -> None:
             (f"a step of {name} / its passes by hand, MLP", 1.10, partial(steps, name))
             for name in benchmark_steps.STRATEGIES
         ),
+        ("a step of icarl / its passes by hand, MLP", 1.10, icarl_step),
         *(
             (f"three tasks of {name} / a loop by hand for it", 1.25, partial(method, name))
             for name in benchmark_methods.METHODS

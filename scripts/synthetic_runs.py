@@ -30,24 +30,36 @@ CNN = ("model=cnn", "optimizer=sgd", "optimizer.weight_decay=5e-4", "batch_size=
 SHAPE = (1, 28, 28)
 
 
-def synthetic(tasks: int, samples: int, shape: tuple[int, int, int] = SHAPE) -> Stream:
-    """Tasks of random pictures of ten shared classes; only their number and size matter here."""
+def synthetic(
+    tasks: int, samples: int, shape: tuple[int, int, int] = SHAPE, split: bool = False
+) -> Stream:
+    """Tasks of random pictures of ten shared classes; only their number and size matter here.
+
+    split: tasks share out the ten classes, in a class-incremental stream.
+    """
     size = tasks * samples
     images = torch.randint(0, 256, (size, *shape), dtype=torch.uint8)
     order = torch.arange(size)
-    cut = Cut(images, order % 10, order // samples, order)
+    each = 10 // tasks
+    labels = order // samples * each + order % each if split else order % 10
+    cut = Cut(images, labels, order // samples, order)
     pixels = Pixels(mean=[0.5], std=[0.5], padding=0, crop_padding=0, flip=False, per_picture=False)
-    return assemble(_outline(tasks, shape), cut, cut, pixels, scope="seen", seed=0, device="cpu")
+    outline = _outline(tasks, shape, split)
+    return assemble(outline, cut, cut, pixels, scope="seen", seed=0, device="cpu")
 
 
-def _outline(tasks: int, shape: tuple[int, int, int]) -> Outline:
-    return Outline("domain_incremental", ["t"] * tasks, [list(range(10))] * tasks, shape, 0)
+def _outline(tasks: int, shape: tuple[int, int, int], split: bool) -> Outline:
+    if not split:
+        return Outline("domain_incremental", ["t"] * tasks, [list(range(10))] * tasks, shape, 0)
+    each = 10 // tasks
+    classes = [list(range(task * each, (task + 1) * each)) for task in range(tasks)]
+    return Outline("class_incremental", ["t"] * tasks, classes, shape, 0)
 
 
 def training(stream: Stream, folder: str, *overrides: str) -> Training:
     """A run on this stream for one epoch, with the local files and the progress bar on."""
     settings, _ = composed(*overrides, "epochs=1")
-    outline = _outline(1, stream.outline.shape)
+    outline = stream.outline
     dataset = type("Fixed", (), {"outline": lambda self, seed: outline})()
     settings = replace(settings, dataset=dataset)
     strategy = build_strategy(settings)
