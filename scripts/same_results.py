@@ -132,7 +132,7 @@ def words_of(options: tuple[str, ...], number: int) -> list[str]:
     given = [word for word in options if not word.startswith("~")]
     keys = gone | {word.partition("=")[0] for word in given}
     tiny = [word for word in TINY if word.partition("=")[0] not in keys]
-    return [*tiny, *given, "output_root=.", f"name={number:03}"]
+    return [*tiny, *given, "output_root=.", f"name=run_{number:03}"]
 
 
 def run_all(root: str, folder: str) -> None:
@@ -185,7 +185,7 @@ def compared(here: Path, there: Path, number: int) -> str:
 
 def digests(folder: Path, number: int) -> dict[str, str]:
     """Digests of what a run wrote; empty if it is not complete."""
-    run = folder / f"{number:03}"
+    run = folder / f"run_{number:03}"
     if not (run / "results.json").exists():
         return {}
     files = ("metrics.jsonl", "predictions.npz")

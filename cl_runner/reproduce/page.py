@@ -101,7 +101,7 @@ def _explanations(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         if verdict.is_outside:
             rows.setdefault(verdict.row.explanation or "Not explained.", []).append(verdict.row.row)
-    lines = [f"- **{', '.join(names)}:** {text.strip()}" for text, names in rows.items()]
+    lines = [f"- **{'; '.join(names)}:** {text.strip()}" for text, names in rows.items()]
     return "\n".join(["## Rows outside", "", *lines]) if lines else ""
 
 

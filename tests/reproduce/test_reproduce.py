@@ -163,7 +163,7 @@ def test_the_page_says_why_a_row_is_outside(tmp_path, monkeypatch, capsys) -> No
         command.main()
     assert "page: pages/tiny.md" in capsys.readouterr().out
     page = (tmp_path / "pages" / "tiny.md").read_text()
-    assert "- **row 0, row 1:** It was learned." in page and "- **row 2:** Not explained." in page
+    assert "- **row 0; row 1:** It was learned." in page and "- **row 2:** Not explained." in page
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", page)
     assert (tmp_path / "pages" / picture).read_text().count("<svg") == 1
 
