@@ -178,7 +178,11 @@ def cells(verdict: Verdict) -> list[str]:
         published += f" ({row.origin[0].upper()})"
     deviation = "–" if verdict.deviation is None else f"{verdict.deviation:{digits}}"
     allowed = {"± ": verdict.tolerance, "≥ ": row.at_least, "≤ ": row.at_most}
-    limits = " ".join(f"{sign}{limit:.3g}" for sign, limit in allowed.items() if limit is not None)
+    limits = " ".join(
+        f"{sign}{round(limit, 2) if row.percent else limit:g}"
+        for sign, limit in allowed.items()
+        if limit is not None
+    )
     ours = _mean(verdict.mean, verdict.error, digits)
     return [row.row, published, ours, deviation, str(verdict.n), limits or "–", verdict.word]
 

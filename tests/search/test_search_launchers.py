@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,14 +76,16 @@ def test_every_launcher_gives_the_same_points(basic, tmp_path: Path, plugin, lau
 
 def test_a_batch_is_asked_for_before_it_is_told(tmp_path: Path, monkeypatch) -> None:
     """The points are those of a study that is asked three times and then told, again and again;
-    also those that are chosen from results, after the first ten."""
+    also those that are chosen from results, after the first random ones."""
+    sampler = partial(optuna.samplers.TPESampler, n_startup_trials=3)  # ten would take long
+    monkeypatch.setattr(optuna.samplers, "TPESampler", sampler)
     monkeypatch.setattr(launchers, "places", lambda launcher: 3)
-    searched(tmp_path, *TINY, *SEARCHED, "--trials", "14", IN_TURN)
+    searched(tmp_path, *TINY, *SEARCHED, "--trials", "7", IN_TURN)
     left = trials(tmp_path)
     (tmp_path / "other").mkdir()
     other = studies.Study(tmp_path / "other", space.read([*TINY, *SEARCHED]), seed=0)
-    for start in range(0, 14, 3):
-        batch = [other.next(14) for _ in left[start : start + 3]]
+    for start in range(0, 7, 3):
+        batch = [other.next(7) for _ in left[start : start + 3]]
         for asked, trial in zip(batch, left[start : start + 3], strict=True):
             assert asked is not None and asked.params == trial.params
             other.complete(asked, list(trial.intermediate_values.values()), trial.values[0])
