@@ -1,24 +1,20 @@
-"""Dark experience replay: stored samples are held to the logits they were stored with."""
+"""Dark experience replay++: stored samples are held to their logits, others to their labels."""
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cl_runner.config.setting_types import BufferSize, NonNegative, PositiveInt
 from cl_runner.data.batches import Batch
 from cl_runner.models.network import Network
+from cl_runner.strategies.der import DER
 from cl_runner.strategies.parts.losses import task_loss
-from cl_runner.strategies.parts.memory import Memory, StepPolicy
-from cl_runner.strategies.strategy import Strategy
+from cl_runner.strategies.parts.memory import StepPolicy
 
 
-class DERpp(Strategy):
+class DERpp(DER):
     """L(θ) = CE(θ) + α · ‖z − f_θ(x)‖² / C + β · CE(θ) on (x′, y′)
 
-    Buzzega et al. 2020, arXiv:2004.07211, eq. 6. (x, z) and (x′, y′) are two independent draws from
-    the memory, which takes in each batch after its step; z are the logits before that step. The
-    squares are a mean over samples and over the outputs that were there when z was stored, as in
-    the authors' code. β = 0 is DER. `replacement`: whether a draw may hold a sample twice.
+    Buzzega et al. 2020, arXiv:2004.07211, eq. 6. The first two terms are those of `der.py`;
+    (x′, y′) are a second draw from the memory, independent of the first. β = 0 is DER.
     """
 
     def __init__(
@@ -32,27 +28,13 @@ class DERpp(Strategy):
         alpha: NonNegative,
         beta: NonNegative,
     ) -> None:
-        super().__init__(network)
-        self.memory = Memory(buffer_size, network, policy, {"logits": (network.classes,)})
-        self.replay_batch_size, self.replacement = replay_batch_size, replacement
-        self.alpha, self.beta = alpha, beta
-        self.before: list[Tensor] = []  # the logits of each batch of the step
+        super().__init__(network, buffer_size=buffer_size, policy=policy, alpha=alpha,
+                         replay_batch_size=replay_batch_size, replacement=replacement)  # fmt: skip
+        self.beta = beta
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.network(batch.x)
-        self.before.append(logits.detach())
-        terms = {"task": task_loss(logits, batch)}
+        terms = super().objective(batch)
         if self.memory.stored > 0:
-            size, twice = self.replay_batch_size, self.replacement
-            dark = self.memory.draw(batch, size, "logits", twice)
-            z, f = dark.columns["logits"], self.network(dark.x)
-            if not (known := torch.isfinite(z)).all():
-                z, f = z[known], f[known]
-            terms["logits"] = self.alpha * F.mse_loss(f, z)
-            replayed = self.memory.draw(batch, size, "labels", twice)
-            terms["labels"] = self.beta * task_loss(self.network(replayed.x), replayed)
+            drawn = self.memory.draw(batch, self.replay_batch_size, "labels", self.replacement)
+            terms["labels"] = self.beta * task_loss(self.network(drawn.x), drawn)
         return terms
-
-    def after_step(self, batch: Batch) -> None:
-        self.memory.insert(batch, logits=torch.cat(self.before))
-        self.before.clear()
