@@ -85,8 +85,10 @@ def test_a_batch_is_asked_for_before_it_is_told(tmp_path: Path, monkeypatch) -> 
     (tmp_path / "other").mkdir()
     other = studies.Study(tmp_path / "other", space.read([*TINY, *SEARCHED]), seed=0)
     for start in range(0, 7, 3):
-        batch = [other.next(7) for _ in left[start : start + 3]]
-        for asked, trial in zip(batch, left[start : start + 3], strict=True):
+        at_once = left[start : start + 3]
+        assert max(t.datetime_start for t in at_once) < min(t.datetime_complete for t in at_once)
+        batch = [other.next(7) for _ in at_once]
+        for asked, trial in zip(batch, at_once, strict=True):
             assert asked is not None and asked.params == trial.params
             other.complete(asked, list(trial.intermediate_values.values()), trial.values[0])
 
