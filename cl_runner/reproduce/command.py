@@ -20,10 +20,10 @@ from cl_runner.jobs import engine
 from cl_runner.jobs.job import Job, digest_of
 from cl_runner.reproduce import page, runs
 from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
-from cl_runner.run_folder import read
 from cl_runner.run_folder.outcome import Results
 from cl_runner.text import aligned
 
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="show rows without a published number")
     parser.add_argument(
         "--page", type=Path, nargs="?", const=PAGES, metavar="FOLDER",
-        help=f"also write the suite's page and its figure; without NAME, the overview of all"
-        f" suites that were run; default: {PAGES}",
+        help=f"also write the suite's page and its figure; without NAME, the overview of the"
+        f" pages there; default: {PAGES}",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     terminal.run(parser, _reproduce_masked, "run the same command to continue")
@@ -73,7 +73,7 @@ def listing() -> str:
 def reproduce(arguments: argparse.Namespace) -> int:
     """Run, judge, print, write verdict.md and verdict.json. Returns 1 unless all rows are good."""
     if arguments.name is None and arguments.page is not None:
-        print(f"page: {_overview(arguments.page, arguments.output)}")
+        print(f"page: {write_overview(arguments.page)}")
         return 0
     if arguments.list or arguments.name is None:
         print(listing())
@@ -114,15 +114,6 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.page is not None:
         print(f"page: {_page(arguments.page, suite, changes, verdicts, complete)}")
     return int(not good(verdicts))
-
-
-def _overview(folder: Path, output: Path) -> Path:
-    """Write the page about all suites that were run. Returns its file."""
-    judged = {name: read.verdict(output / name) for name in suites.names()}
-    text = page.overview({name: found.rows for name, found in judged.items() if found is not None})
-    storage.make(folder)
-    storage.write(folder / "README.md", text)
-    return folder / "README.md"
 
 
 def _page(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
 from cl_runner.run_folder.outcome import Results
-from cl_runner.run_folder.schemas import Judged
 from cl_runner.text import counted
 
-WORDS = ("ok", "too high", "too low")
 MEANS = (
     "Accuracies in %. Means stand with ± one standard error over seeds; allowed is the distance"
     " between the means at which a row is still ok: max(0.5, 2 √(se² + se_published²)) if the paper"
@@ -51,41 +48,6 @@ def markdown(
         suite.notes.strip(),
         f"## Without a published number\n\n{_table(rest)}" if rest else "",
         _how(suite, results),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def overview(suites: Mapping[str, Sequence[Judged]]) -> str:
-    """What was reproduced: how many rows of each suite are within, and those that are not, with
-    what explains them. suites: the judged rows of each, by its name."""
-    header = ["suite", "within", "too high", "too low", "not verified: within", "no verdict"]
-    lines, total = [header, ["---"] * len(header)], Counter[str]()
-    for name, rows in suites.items():
-        words = Counter(row.verdict for row in rows if row.origin == "verified")
-        others = Counter(row.verdict for row in rows if row.origin != "verified")
-        judged, more = (sum(each[word] for word in WORDS) for each in (words, others))
-        own = sum(row.verdict == UNJUDGED for row in rows)
-        total += words
-        lines.append([
-            f"[{name}]({name}.md)", f"{words['ok']} of {judged}", str(words["too high"]),
-            str(words["too low"]), f"{others['ok']} of {more}" if more else "–",
-            str(len(rows) - judged - more - own),
-        ])  # fmt: skip
-    judged = sum(total[word] for word in WORDS)
-    outside = [
-        f"- {name}, **{row.row}** ({row.verdict}): {row.explanation or 'Not explained.'}"
-        for name, rows in suites.items()
-        for row in rows
-        if row.verdict in WORDS[1:]
-    ]
-    blocks = [
-        "# What we reproduce",
-        f"**{total['ok']} of {judged} published numbers are within their tolerance,"
-        f" {total['too high']} of ours are too high, {total['too low']} too low.** A number that"
-        " was not read in the paper itself counts apart. Each page has the protocol, the seeds and"
-        " how a tolerance comes about.",
-        "\n".join("| " + " | ".join(line) + " |" for line in lines),
-        "\n".join(["## Rows outside", "", *outside]) if outside else "",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 

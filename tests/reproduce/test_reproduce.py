@@ -15,9 +15,11 @@ import yaml
 from running import composed
 
 from cl_runner.errors import ConfigError
-from cl_runner.reproduce import command, runs, suite
+from cl_runner.reproduce import command, overview, runs, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
+
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
 
 
 def a_suite(published: float | None, tolerance: float | None = 1.0) -> Suite:
@@ -168,33 +170,43 @@ def test_the_page_says_why_a_row_is_outside(tmp_path, monkeypatch, capsys) -> No
     assert (tmp_path / "pages" / picture).read_text().count("<svg") == 1
 
 
-def test_the_overview_counts_rows_and_names_those_outside(tmp_path, monkeypatch, capsys) -> None:
-    def judged(row: str, verdict: str, **more: str) -> dict:
-        return {"row": row, "published": 1.0, "mean": 1.0, "deviation": None, "percent": True,
-                "n": 1, "verdict": verdict, **more}  # fmt: skip
+def test_the_overview_counts_rows_and_names_those_outside(tmp_path, monkeypatch) -> None:
+    """Its counts and texts are those of the pages' tables and of the suites."""
+    header = "| row | published | ours | s.d. | n | allowed | verdict |\n" + "| --- " * 7 + "|\n"
 
-    rows = {
-        "regression": [judged("a", "ok"), judged("b", "too low", explanation="It was tired."),
-                       judged("c", "ours"), judged("d", "1 of 3 seeds, no verdict")],
-        "gtsrb": [judged("e", "ok"), judged("f", "too high", origin="recalled")],
-    }  # fmt: skip
-    for name, each in rows.items():
-        (tmp_path / "done" / name).mkdir(parents=True)
-        (tmp_path / "done" / name / "verdict.json").write_text(
-            json.dumps({"suite": name, "rows": each})
-        )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "--page", "pages", "--output", "done"])
+    def page(*rows: tuple[str, str, str]) -> str:
+        lines = [f"| {row} | {number} | 1 | 1 | 5 | ± 1 | {word} |" for row, number, word in rows]
+        return f"# A title\n\n| other | table |\n\n{header}" + "\n".join(lines) + "\n\nWords.\n"
+
+    (tmp_path / "gss_disjoint_mnist.md").write_text(
+        page(("random, 300", "37.50 ± 0.75", "too high"), ("random, 400", "1", "too high"),
+             ("GSS-greedy, 300", "82.60", "ok"), ("more", "–", "ours"),
+             ("GSS-greedy, 400", "1", "1 of 3 seeds, no verdict"))
+    )  # fmt: skip
+    (tmp_path / "gtsrb.md").write_text(
+        page(("a", "–", "ok"), ("b", "–", "too low"), ("c", "1.00 (R)", "ok"), ("d", "2", "ok"))
+    )
+    monkeypatch.setattr(sys, "argv", ["cl-reproduce", "--page", str(tmp_path)])
     with suppress(SystemExit):
         command.main()
-    text = (tmp_path / "pages" / "README.md").read_text()
+    text = (tmp_path / "README.md").read_text()
     assert (
-        "**2 of 3 published numbers are within their tolerance, 0 of ours are too high, 1" in text
+        "**2 of 4 published numbers are within their tolerance, 2 of ours are too high, 0" in text
     )
-    assert "| [regression](regression.md) | 1 of 2 | 0 | 1 | – | 1 |" in text
-    assert "| [gtsrb](gtsrb.md) | 1 of 1 | 0 | 0 | 0 of 1 | 0 |" in text
-    assert "- regression, **b** (too low): It was tired." in text
-    assert "- gtsrb, **f** (too high): Not explained." in text
+    assert "(gss_disjoint_mnist.md) | 1 of 3 | 2 | 0 | – | – | 1 |" in text
+    assert "(gtsrb.md) | 1 of 1 | 0 | 0 | 1 of 1 | 1 of 2 | 0 |" in text
+    (why,) = {r.explanation for r in suite.read("gss_disjoint_mnist").rows if r.explanation}
+    assert f"**random, 300 (too high); random, 400 (too high):** {why.strip()}" in text
+    assert "**b (too low):** Not explained." in text
+
+
+def test_the_overview_is_that_of_the_pages() -> None:
+    """Of those in docs/results, whose rows are the suites' own."""
+    texts = {p.stem: p.read_text() for p in RESULTS.glob("*.md") if p.stem != "README"}
+    assert (RESULTS / "README.md").read_text() == overview.markdown(dict(sorted(texts.items())))
+    for name, text in texts.items():
+        rows = {line.row for line in overview.lines_of(text)}
+        assert rows <= {row.row for row in suite.read(name).rows}, name
 
 
 def test_a_metric_is_a_path_into_the_results() -> None:
