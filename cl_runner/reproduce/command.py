@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,13 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all runs")
     parser.add_argument("--list", action="store_true", help="list the suites and their time")
     parser.add_argument("--seeds", type=seeds, help="such as 0,1,2; replaces the suite's own")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="RUN",
+        help="only runs with such a name: 'EWC*'; may be given more than once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="RUN", help="no run with such a name: 'GEM*'"
+    )
     parser.add_argument("--jobs", type=int, help="runs at a time on this machine; default: cores")
     parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
     parser.add_argument("--all", action="store_true", help="show rows without a published number")
@@ -83,12 +91,14 @@ def reproduce(arguments: argparse.Namespace) -> int:
     wanted = len(suite.seeds)
     if arguments.seeds:
         suite = replace(suite, seeds=arguments.seeds)
+    suite = suite.with_runs(arguments.only, arguments.skip)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
     _refuse_settings_of_the_suite(arguments.overrides)
     launching = engine.of_the_launcher(arguments.overrides)
     given = [word for word in arguments.overrides if word not in launching]
     changes = [o for o in shown(given) if traits(key_of(o)).changes_results]
+    typed = [*changes, *flags("--only", arguments.only), *flags("--skip", arguments.skip)]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
@@ -108,18 +118,23 @@ def reproduce(arguments: argparse.Namespace) -> int:
     storage.make(folder)
     if suite.file is not None:  # `cl-report` takes names and figures from it
         storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
-    storage.write(folder / "verdict.md", page.markdown(suite, changes, verdicts, complete))
+    storage.write(folder / "verdict.md", page.markdown(suite, typed, verdicts, complete))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
     if arguments.page is not None:
-        print(f"page: {_page(arguments.page, suite, changes, verdicts, complete)}")
+        print(f"page: {_page(arguments.page, suite, typed, verdicts, complete)}")
     return int(not good(verdicts))
+
+
+def flags(name: str, values: Sequence[str]) -> list[str]:
+    """A repeated flag, as on the command line."""
+    return [f"{name} {shlex.quote(value)}" for value in values]
 
 
 def _page(
     folder: Path,
     suite: Suite,
-    changes: Sequence[str],
+    typed: Sequence[str],
     verdicts: Sequence[Verdict],
     complete: Sequence[Results],
 ) -> Path:
@@ -133,7 +148,7 @@ def _page(
         storage.write(folder / picture, svg(figure))
     file = folder / f"{suite.name}.md"
     shown = None if figure is None else picture
-    storage.write(file, page.markdown(suite, changes, verdicts, complete, shown))
+    storage.write(file, page.markdown(suite, typed, verdicts, complete, shown))
     return file
 
 

@@ -22,18 +22,18 @@ ORIGINS = {
 
 def markdown(
     suite: Suite,
-    changes: Sequence[str],
+    given: Sequence[str],
     verdicts: Sequence[Verdict],
     results: Sequence[Results],
     figure: str | None = None,
 ) -> str:
-    """The page. changes: settings given in addition to the suite's own; results: of all complete
-    runs; figure: the path of the picture from the page."""
+    """The page. given: what was typed after the suite's name; results: of all complete runs;
+    figure: the path of the picture from the page."""
     first = [v for v in verdicts if v.word != UNJUDGED]
     rest = [v for v in verdicts if v.word == UNJUDGED]
     marks = [text for origin, text in ORIGINS.items() if any(v.row.origin == origin for v in first)]
     reasons = dict.fromkeys(f"- {v.row.reason}" for v in verdicts if v.row.reason)
-    typed = " ".join(["cl-reproduce", suite.typed, *changes])
+    typed = " ".join(["cl-reproduce", suite.typed, *given])
     blocks = [
         f"# {suite.title}",
         f"Source: {suite.source}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +83,25 @@ class Suite:
     def typed(self) -> str:
         """As on the command line of `cl-reproduce`."""
         return self.name if self.file is None else shlex.quote(str(self.file))
+
+    def with_runs(self, only: Sequence[str], skip: Sequence[str]) -> Suite:
+        """The suite with some of its runs, and all rows. The patterns are those of file names:
+        `EWC*`. Raises ConfigError for a pattern that no run matches."""
+        for flag, patterns in (("--only", only), ("--skip", skip)):
+            for pattern in patterns:
+                if not any(fnmatchcase(run, pattern) for run in self.runs):
+                    allowed = f"no run of {self.name} has such a name"
+                    hint = nearest(pattern, list(self.runs)) or f"runs: {'; '.join(self.runs)}"
+                    raise ConfigError.of(flag, pattern, allowed, hint)
+        wanted = {
+            run: words
+            for run, words in self.runs.items()
+            if any(fnmatchcase(run, pattern) for pattern in only or ["*"])
+            and not any(fnmatchcase(run, pattern) for pattern in skip)
+        }
+        if not wanted:
+            raise ConfigError.of("--skip", skip[-1], "leaves no run")
+        return replace(self, runs=wanted)
 
     def folder_name(self, run: str, seed: int) -> str:
         return f"{plain_name(run)}-seed-{seed}"

@@ -18,6 +18,8 @@ LEAST = 0.5
 """The smallest computed tolerance, in points."""
 UNJUDGED = "ours"
 """The word for a row without a published number or a goal."""
+NOT_RUN = "not run"
+"""The word for a row whose run was not wanted."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Verdict:
     @property
     def word(self) -> str:
         """`ok`, `too low`, `too high`, `ours` (nothing published), or why there is no verdict."""
+        if self.n == self.missing == 0:
+            return NOT_RUN
         if self.missing > 0 or self.mean is None:
             return f"failed ({self.missing} of {self.n + self.missing} runs)"
         if not self.is_judged:
@@ -92,12 +96,10 @@ Document = Mapping[str, Any]
 def judge(
     suite: Suite, results: Mapping[tuple[str, int], Document | None], wanted: int = 0
 ) -> list[Verdict]:
-    """One verdict per row. results: of each (run, seed), None if it failed. wanted: the number of
-    seeds without which there is no verdict."""
-    return [
-        _judge_row(row, [results[row.run, seed] for seed in suite.seeds], wanted)
-        for row in suite.rows
-    ]
+    """One verdict per row. results: of each (run, seed) of the suite, None if it failed. wanted:
+    the number of seeds without which there is no verdict."""
+    of_run = {run: [results[run, seed] for seed in suite.seeds] for run in suite.runs}
+    return [_judge_row(row, of_run.get(row.run, []), wanted) for row in suite.rows]
 
 
 def _judge_row(row: Row, results: Sequence[Document | None], wanted: int) -> Verdict:
@@ -118,7 +120,7 @@ def _judge_row(row: Row, results: Sequence[Document | None], wanted: int) -> Ver
 
 def good(verdicts: Sequence[Verdict]) -> bool:
     """Whether no run failed, and no row that decides is outside."""
-    failed = any(v.missing > 0 or v.mean is None for v in verdicts)
+    failed = any(v.missing > 0 for v in verdicts)
     return not failed and not any(v.decides and v.is_outside for v in verdicts)
 
 
@@ -127,27 +129,31 @@ def plain(verdicts: Sequence[Verdict], everything: bool = True) -> str:
     number or goal, if others have one."""
     leading = list(verdicts) if everything else _leading(verdicts)
     table = aligned(HEADER, list(map(cells, leading)))
-    folded = len(verdicts) - len(leading)
+    absent = sum(v.word == NOT_RUN for v in verdicts)
+    folded = len(verdicts) - len(leading) - (0 if everything else absent)
     more = [f"{counted(folded, 'row')} without a published number: --all"] if folded else []
+    more += [f"{counted(absent, 'row')} not run"] if absent else []
     return "\n".join([table, *foot(verdicts), *more])
 
 
 def _leading(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those to show first: judged or failed; all, if there are none."""
-    return [v for v in verdicts if v.word != UNJUDGED] or list(verdicts)
+    """Those to show first: judged or failed; if there are none, all that were run."""
+    done = [v for v in verdicts if v.word != NOT_RUN]
+    return [v for v in done if v.word != UNJUDGED] or done
 
 
 def foot(verdicts: Sequence[Verdict]) -> list[str]:
     """How many rows are within, too high and too low: of those that decide, then of others."""
     lines = []
     for decides, of in ((True, ""), (False, " (not verified: they decide nothing)")):
-        words = Counter(v.word for v in verdicts if v.is_judged and v.decides == decides)
+        judged = [v for v in verdicts if v.is_judged and v.word != NOT_RUN]
+        words = Counter(v.word for v in judged if v.decides == decides)
         outside = [f"{words[word]} {word}" for word in ("too high", "too low") if words[word]]
-        judged = words["ok"] + words["too high"] + words["too low"]
-        rest = words.total() - judged
+        with_verdict = words["ok"] + words["too high"] + words["too low"]
+        rest = words.total() - with_verdict
         without = [f"{counted(rest, 'row')} without a verdict"] if rest else []
         if words:
-            within = [f"{words['ok']} of {judged} within"] if judged else []
+            within = [f"{words['ok']} of {with_verdict} within"] if with_verdict else []
             lines.append(", ".join([*within, *outside, *without]) + of)
     return lines
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_runner.config.setting_types import BufferSize, Positive
+from cl_runner.config.setting_types import BufferSize, Positive, PositiveInt
 from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
@@ -28,11 +28,18 @@ class ICaRL(Strategy):
     means: Tensor  # [C, D] of the exemplars' features, as the network was when the last task ended
     measured: Tensor  # whether that is how it is now
 
-    def __init__(self, network: Network, *, buffer_size: BufferSize, T: Positive) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        buffer_size: BufferSize,
+        samples_per_class: PositiveInt | None,
+        T: Positive,
+    ) -> None:
         super().__init__(network)
         refuse_real_numbers(network, "ICaRL")
         self.T = T
-        self.memory = Memory(buffer_size, network, "herding")
+        self.memory = Memory(buffer_size, network, "herding", per_class=samples_per_class)
         self.teacher = Teacher(network)
         self.register_buffer("means", torch.zeros(network.classes, network.classifier.features))
         self.register_buffer("measured", torch.tensor(False))
@@ -41,8 +48,10 @@ class ICaRL(Strategy):
         return task.train + self.memory.among(task.train)
 
     def training_size(self, stream: Stream, task: Task) -> int:
-        seen = sum(len(earlier.train) for earlier in stream.tasks[: task.index])
-        return len(task.train) + min(len(self.memory.labels), seen)
+        earlier = stream.tasks[: task.index]
+        seen = sum(len(old.train) for old in earlier)
+        most = self.memory.per_class * sum(len(old.classes) for old in earlier)
+        return len(task.train) + min(len(self.memory.labels), most, seen)
 
     def begin_task(self, task: Task) -> None:
         self.measured.fill_(False)

@@ -58,6 +58,29 @@ def test_a_row_is_judged_in_both_directions(shares, published, word) -> None:
     assert good([verdict]) == (word in ("ok", "ours"))
 
 
+def test_a_row_whose_run_was_left_out_is_neither_judged_nor_failed() -> None:
+    rows = [Row(row=run, run=run, metric="average", published=50.0, tolerance=1.0)
+            for run in ("EWC, task", "EWC, class", "GEM, task")]  # fmt: skip
+    whole = replace(a_suite(50.0), runs={row.run: [] for row in rows}, rows=rows)
+    for only, skip, runs_left in (
+        (["EWC*"], [], ["EWC, task", "EWC, class"]),
+        ([], ["GEM*"], ["EWC, task", "EWC, class"]),
+        (["EWC*", "GEM*"], ["*class"], ["EWC, task", "GEM, task"]),
+    ):
+        some = whole.with_runs(only, skip)
+        assert list(some.runs) == runs_left
+        verdicts = judge(some, {(r, s): {"average": 0.5} for r in some.runs for s in some.seeds})
+        words = {v.row.run: v.word for v in verdicts}
+        assert words == {r: "ok" if r in runs_left else "not run" for r in whole.runs}
+        assert good(verdicts) and plain(verdicts, False).endswith("2 of 2 within\n1 row not run")
+    for only, skip, line in (
+        (["EWC"], [], "--only=EWC: no run of s has such a name"),
+        ([], ["*"], "--skip=*: leaves no run"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(line)):
+            whole.with_runs(only, skip)
+
+
 @pytest.mark.parametrize(
     ("at_least", "at_most", "word"),
     [(50, None, "ok"), (51.1, None, "too low"), (None, 51, "ok"), (None, 50.9, "too high"),

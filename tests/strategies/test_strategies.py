@@ -91,7 +91,7 @@ MAKE = {
         {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
         | {"ridge": 1e-3},
     ),
-    "icarl": (ICaRL, {"buffer_size": 12, "T": 1.0}),
+    "icarl": (ICaRL, {"buffer_size": 12, "samples_per_class": None, "T": 1.0}),
     "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
     "wa": (WA, {"buffer_size": 12, "T": 2.0}),
 }
@@ -616,8 +616,22 @@ def test_icarl_trains_on_exemplars_and_predicts_the_nearest_mean() -> None:
     assert torch.equal(strategy.predict(x), network(x))
 
 
+@pytest.mark.parametrize("scenario", ["class_incremental", "domain_incremental"])
+def test_icarl_stores_so_many_of_each_class_and_no_more(scenario: str) -> None:
+    """The herded ones that come first, also while there is room for more."""
+    stream = tiny_stream(scenario)
+    some, all_of_them = (make("icarl", buffer_size=30, samples_per_class=n) for n in (4, None))
+    for strategy in (some, all_of_them):
+        train(strategy, stream, 1)
+    assert some.memory.stored == 8 and all_of_them.memory.stored == 30
+    task = stream.tasks[1]
+    assert some.training_size(stream, task) == len(some.training_data(stream, task)) == 88
+    kept = some.memory.images[:8].split(4), all_of_them.memory.images[:30].split(15)
+    assert all(torch.equal(a, b[:4]) for a, b in zip(*kept, strict=True))
+
+
 def test_icarl_needs_classes() -> None:
     network = tiny_network()
     network.likelihood = GAUSSIAN
     with pytest.raises(ConfigError, match="needs classes, and the targets"):
-        ICaRL(network, buffer_size=12, T=1.0)
+        ICaRL(network, buffer_size=12, samples_per_class=None, T=1.0)

@@ -45,7 +45,8 @@ class Memory(nn.Module):
     """S slots of pictures, labels and groups (task and class); `stored` of them are filled.
 
     columns: what else is kept of each sample, by its name, with the shape of one value:
-    `{"logits": (10,)}`. Each is float32.
+    `{"logits": (10,)}`. Each is float32. per_class: the most samples of one class that are stored
+    when filled by tasks, not by `reservoir` (None: as many as there is room for).
     """
 
     images: Tensor  # [S, C, H, W] uint8; in regression the inputs, float32
@@ -59,6 +60,7 @@ class Memory(nn.Module):
         network: Network,
         policy: Policy,
         columns: Mapping[str, Sequence[int]] | None = None,
+        per_class: int | None = None,
     ) -> None:
         super().__init__()
         classes = network.classes
@@ -70,6 +72,7 @@ class Memory(nn.Module):
             hint = f"buffer_size={classes}; policy=reservoir, where the strategy has it, needs less"
             raise ConfigError.of("buffer_size", buffer_size, allowed, hint)
         self.policy: Policy = policy
+        self.per_class = buffer_size if per_class is None else per_class
         shape = network.shape
         inputs, targets = network.likelihood.inputs, network.likelihood.targets
         self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=inputs))
@@ -204,7 +207,7 @@ class Memory(nn.Module):
         }
         stored = self.groups[: self.stored]
         held = {g: torch.nonzero(stored == g).flatten() for g in stored.unique().tolist()}
-        counts = {g: len(rows) for g, rows in (held | ranked).items()}
+        counts = {g: min(len(rows), self.per_class) for g, rows in (held | ranked).items()}
         quotas = balanced_quotas(counts, len(self.labels))
         kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
         for slots in self.buffers():
