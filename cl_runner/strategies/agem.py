@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cl_runner.config.setting_types import BufferSize, PositiveInt
+from cl_runner.config.setting_types import BufferSize, NonNegative, PositiveInt
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
@@ -11,12 +11,18 @@ from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.parts.memory import Memory, Policy
 from cl_runner.strategies.strategy import Strategy
 
+SMALLEST = 1e-30
+"""Of r · r: below it the squares in float32 lose their digits, and r its direction."""
+
 
 class AGEM(Strategy):
     """L(θ) = CE(θ), its gradient g replaced by g − (g·r / r·r) r wherever g·r < 0
 
     Chaudhry et al. 2019, arXiv:1812.00420, eq. 11. r is the gradient of CE on samples drawn from
     the memory, g that of the batch. The share of steps that were projected is logged.
+
+    - `ridge`: added to r · r. Where the memory is learned so well that r · r is far below it, the
+      step is hardly projected (1e-7 in van de Ven et al. 2022; the paper has none)
     """
 
     shares_first_task = True
@@ -29,11 +35,12 @@ class AGEM(Strategy):
         policy: Policy,
         samples_per_task: PositiveInt | None,
         replay_batch_size: PositiveInt,
+        ridge: NonNegative,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy)
         self.samples_per_task = samples_per_task
-        self.replay_batch_size = replay_batch_size
+        self.replay_batch_size, self.ridge = replay_batch_size, ridge
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": task_loss(self.network(batch.x), batch)}
@@ -47,9 +54,9 @@ class AGEM(Strategy):
         reference = torch.autograd.grad(loss, learning, allow_unused=True)
         pairs = [(p, r) for p, r in zip(learning, reference, strict=True) if r is not None]
         dot = sum((p.grad * r).sum() for p, r in pairs if p.grad is not None)
-        if raises := bool(dot < 0):
-            factor = dot / sum(r.square().sum() for _, r in pairs)
-            torch._foreach_mul_([r for _, r in pairs], factor)
+        square = sum(r.square().sum() for _, r in pairs) + self.ridge if dot < 0 else 0.0
+        if raises := bool(square > SMALLEST):
+            torch._foreach_mul_([r for _, r in pairs], dot / square)
             for p, r in pairs:
                 p.grad = -r if p.grad is None else p.grad.sub_(r)
         self.log("projected", raises)

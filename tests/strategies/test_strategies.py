@@ -17,6 +17,7 @@ from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
+from cl_runner.strategies import agem
 from cl_runner.strategies.agem import AGEM
 from cl_runner.strategies.bic import BiC
 from cl_runner.strategies.der import DER
@@ -85,7 +86,7 @@ MAKE = {
         {"buffer_size": 12, "replay_batch_size": 5, "loss": "in_turn", "iterations": 2}
         | {"gradients": 3, "gradient_batch_size": 2},
     ),
-    "agem": (AGEM, STEPS | {"samples_per_task": None}),
+    "agem": (AGEM, STEPS | {"samples_per_task": None, "ridge": 0.0}),
     "gem": (
         GEM,
         {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
@@ -530,11 +531,14 @@ def test_stored_logits_are_those_before_the_step_and_of_classes_that_were_there(
     assert torch.equal(roomy.memory.columns["logits"][: len(logits)], logits)
 
 
-@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
-def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario: str) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "ridge"),
+    [("class_incremental", 0.0), ("task_incremental", 0.0), ("class_incremental", 0.5)],
+)
+def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario, ridge) -> None:
     """g − (g·r / r·r) r is at a right angle to r; a gradient that does no harm stays as it is. In a
     task-incremental stream the rows of old tasks have no g of their own."""
-    stream, strategy = tiny_stream(scenario), make("agem")
+    stream, strategy = tiny_stream(scenario), make("agem", ridge=ridge)
     train(strategy, stream, 1)
     task, network, projected = stream.tasks[1], strategy.network, []
     network.grow(task)
@@ -563,11 +567,28 @@ def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario: st
         ])  # fmt: skip
         projected.append(bool(g @ r < 0))
         assert strategy.logged.pop("projected") == projected[-1]
-        expected = g - (g @ r) / (r @ r) * r if projected[-1] else g
+        expected = g - (g @ r) / (r @ r + ridge) * r if projected[-1] else g
         torch.testing.assert_close(left, expected, rtol=1e-4, atol=1e-7)
-        assert left @ r >= -1e-6
+        assert ridge or left @ r >= -1e-6
         torch.optim.SGD(parameters, lr=0.2).step()
     assert {True, False} == set(projected)
+
+
+@pytest.mark.parametrize("left", [1e-16, 1e-20, 1e-30])
+def test_a_memory_without_any_loss_left_projects_nothing(left: float, monkeypatch) -> None:
+    """The squares of its gradient vanish in float32, but not the dot product with g."""
+    stream, strategy = tiny_stream(), make("agem")
+    train(strategy, stream, 1)
+    batch, network = first_batch(stream, 1), strategy.network
+    network.grow(batch.task)
+    strategy.objective(batch)["task"].backward()
+    before = [None if p.grad is None else p.grad.clone() for p in network.parameters()]
+    monkeypatch.setattr(agem, "task_loss", lambda *given: -left * task_loss(*given))
+    monkeypatch.setattr(strategy.memory, "draw", lambda *given: batch)
+    strategy.after_backward(batch)
+    after = [p.grad for p in network.parameters()]
+    assert all(a is b or torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert not strategy.logged["projected"]
 
 
 def gradient_of(network: Network, batch: Batch) -> tuple[torch.Tensor | None, ...]:
