@@ -117,7 +117,10 @@ def _problems(
         what = f"no such setting of {key}" if key else "no such setting"
         yield Problem(at, given[name], what, nearest(name, parameters(target)))
     else:
-        yield Problem(at, given[name], f"must be {allowed(hints_of(target, key)[name])}")
+        value = given[name]
+        number = error["type"] == "string_type" and isinstance(value, int | float)
+        hint = f"""in quotes it is text: {at}="'{value}'\"""" if number else ""
+        yield Problem(at, value, f"must be {allowed(hints_of(target, key)[name])}", hint)
 
 
 def _join(key: str, name: str) -> str:

@@ -57,6 +57,7 @@ OF_ONE = [  # each of the wrong type, or out of range
     (["dataset.source=null"], "dataset.source=null", "that builds a Source"),
     (["dataset=mnist_to_fashion", "dataset.sources=[]"], "dataset.sources=[]", "must be a list"),
     (["checkpoint=null"], "checkpoint=null", "that builds a Schedule"),
+    (["name=139"], "name=139", "Hint: in quotes it is text: name=\"'139'\""),
     (["trusted_targets=null"], "trusted_targets=null", "must be a list"),
     (["trusted_targets=3"], "trusted_targets=3", "must be a list of packages"),
     (["trusted_targets=mine"], "trusted_targets=mine", "must be a list of packages"),
