@@ -211,7 +211,9 @@ def test_the_test_of_signs_confirms_or_does_not() -> None:
     clear = section(finetune=[0.1] * 8, ewc=[0.5 + k / 100 for k in range(8)])
     assert concluded(clear)[-1].endswith("confirms this (p < 0.05 for each, not corrected).")
     mixed = section(finetune=[0.5] * 6, ewc=[0.6, 0.59, 0.62, 0.61, 0.6, 0.4995])
-    assert concluded(mixed)[-1].endswith("does not confirm this (p is 0.05 or more): ewc.")
+    doubt = "does not confirm this (p is 0.05 or more): ewc."
+    assert concluded(mixed)[-1].endswith(doubt)
+    assert concluded(mixed, method="finetune")[-1].endswith(doubt)
 
 
 def test_many_comparisons_are_summed_up() -> None:
@@ -219,8 +221,10 @@ def test_many_comparisons_are_summed_up() -> None:
     compared = section(finetune=[0.6, 0.611, 0.589], **many)
     sentences = concluded(compared)
     assert sentences[1] == "Ahead of finetune (6): m11; m10; m09 and 3 more."
-    assert sentences[2] == "Behind finetune (4): m04; m03; m02; m01."
-    assert sentences[3] == "Cannot be told apart from finetune (1): m05."
+    assert sentences[2] == "Cannot be told apart from finetune (1): m05."
+    assert sentences[3] == "Behind finetune (4): m04; m03; m02; m01."
+    assert concluded(compared, method="finetune")[1:4] == sentences[1:4]
+    assert "Equivalent within ±5 points to finetune (1): m05." in concluded(compared, margin=5)
 
 
 def test_the_end_of_an_interval_is_not_rounded_to_no_difference() -> None:

@@ -130,7 +130,7 @@ def compare(section: Section, asked: Asked) -> Comparisons:
     fine-tuning. Without fine-tuning against the best, corrected for all pairs: any could have been
     the best."""
     method, baseline = (_named(section, name)[:1] for name in (asked.method, asked.baseline))
-    known = {group.label: group for group in [*candidates(section), *method, *baseline]}
+    known = {id(group): group for group in [*candidates(section), *method, *baseline]}
     every = section.best_first(known.values())
     places = ranked(every)
     fine_tuning = [group for group in places if group.strategy == FINE_TUNING]

@@ -22,8 +22,7 @@ def conclusions(section: Section, compared: Comparisons, asked: Asked) -> list[s
         return ["No run is complete: there is nothing to conclude."]
     metric = section.metric
     tested = [one for one in compared.made if one.p is not None]
-    if compared.about_reference:
-        tested = [one.turned() for one in tested]
+    asked_for = [one.turned() for one in tested] if compared.about_reference else tested
     untested = [one for one in compared.made if one.p is None]
     few = len(tested) <= MOST_SENTENCES
     return [
@@ -31,8 +30,8 @@ def conclusions(section: Section, compared: Comparisons, asked: Asked) -> list[s
         *(f"Upper bound, not ranked: {_mean(group, metric)}." for group in compared.bounds),
         *([] if compared.made else ["There is nothing to compare it with."]),
         *_elsewhere(compared, asked),
-        *([_sentence(one, metric, asked.margin) for one in tested] if few else []),
-        *([] if few else _summary(tested, metric)),
+        *([_sentence(one, metric, asked.margin) for one in asked_for] if few else []),
+        *([] if few else _summary(tested, metric, asked.margin)),
         *(_untested(untested) if tested else _one_seed(untested)),
         *(_assumption(compared, tested, metric) if tested else []),
         *_selection(section),
@@ -83,18 +82,20 @@ def _seeds(one: Comparison) -> str:
     return counted(one.n, "shared seed" if shared else "seed")
 
 
-def _summary(tested: Sequence[Comparison], metric: Metric) -> list[str]:
+def _summary(tested: Sequence[Comparison], metric: Metric, margin: float | None) -> list[str]:
     """If there are too many comparisons for a sentence each."""
-    ahead = [one for one in tested if one.significant and metric.gain(one.mean or 0) > 0]
-    behind = [one for one in tested if one.significant and one not in ahead]
-    neither = [one for one in tested if not one.significant]
-    reference = tested[0].reference.label
-    sides = {
-        f"Ahead of {reference}": ahead,
-        f"Behind {reference}": behind,
-        f"Cannot be told apart from {reference}": neither,
-    }
-    return [f"{words} ({len(of)}): {_labels(of)}." for words, of in sides.items() if of]
+    unit, reference = metric.unit, tested[0].reference.label
+    limit = 0.0 if margin is None else reach(margin, unit)
+    within = "" if margin is None else f" within ±{margin_text(margin, unit)}"
+    sides: dict[str, list[Comparison]] = {}
+    for one in tested:
+        side = "Cannot be told apart from"
+        if one.significant:
+            side = "Ahead of" if metric.gain(one.mean or 0) > 0 else "Behind"
+        elif one.within(limit):
+            side = f"Equivalent{within} to"
+        sides.setdefault(f"{side} {reference}", []).append(one)
+    return [f"{words} ({len(of)}): {_labels(of)}." for words, of in sides.items()]
 
 
 def _untested(untested: Sequence[Comparison]) -> list[str]:

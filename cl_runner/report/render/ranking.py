@@ -30,7 +30,7 @@ def table(section: Section, compared: Comparisons) -> Table:
         f"{'ratio' if unit.logarithmic else 'difference'} to {reference}",
         "its interval",
         "effect size",
-        "p",
+        "p (t, Holm)",
         "p of signs",
         "least p of signs",
         "pairs",
