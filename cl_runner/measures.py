@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 
@@ -14,7 +15,9 @@ class Unit:
     factor: float  # from the number to what is shown
     digits: str  # the format of what is shown
     limit: float  # a number of a larger absolute value is damage
-    logarithmic: bool  # is drawn on a logarithmic axis
+    lowest: float  # a number cannot be below it, so no interval is
+    highest: float
+    logarithmic: bool  # is drawn on a logarithmic axis, and compared by ratios
 
     def text(self, value: float | None, plus: str = "") -> str:
         """The number as shown; a dash for None. plus: "+" shows the sign of positive numbers."""
@@ -22,9 +25,10 @@ class Unit:
 
 
 # A difference of accuracies may exceed 1 by rounding. The square of an error must be finite too.
-SHARE = Unit("%", "%", 100, ".1f", limit=2, logarithmic=False)
-ERROR = Unit("squared error", "", 1, ".3g", limit=1e80, logarithmic=True)
-RATIO = Unit("times", "", 1, ".3g", limit=1e80, logarithmic=True)
+SHARE = Unit("%", "%", 100, ".1f", limit=2, lowest=0, highest=1, logarithmic=False)
+CHANGE = replace(SHARE, lowest=-1)  # of a share
+ERROR = Unit("squared error", "", 1, ".3g", 1e80, lowest=0, highest=math.inf, logarithmic=True)
+RATIO = replace(ERROR, name="times")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
-from cl_runner.measures import ERROR, RATIO, SHARE, Quantity, Unit
+from cl_runner.measures import CHANGE, ERROR, RATIO, SHARE, Quantity, Unit
 
 Matrix = list[list[float | None]]
 Curve = Sequence[tuple[int, Sequence[float]]]
@@ -105,7 +105,7 @@ def learning_accuracy(R: Matrix) -> float:
     return fmean(_diagonal(R))
 
 
-@metric(SHARE, more_is_better=False)
+@metric(CHANGE, more_is_better=False)
 def forgetting(R: Matrix) -> float | None:
     """Mean over k < T of max over k ≤ t < T of R[t][k], minus R[T][k]; negative where tasks end
     better than they ever were (Chaudhry et al. 2018, whose max has the rows t < k too)."""
@@ -114,7 +114,7 @@ def forgetting(R: Matrix) -> float | None:
     return fmean(b - a for b, a in zip(best, last, strict=False)) if best else None
 
 
-@metric(SHARE, more_is_better=True)
+@metric(CHANGE, more_is_better=True)
 def backward_transfer(R: Matrix) -> float | None:
     """Mean over k < T of R[T][k] − R[k][k] (Lopez-Paz & Ranzato 2017). Minus the forgetting where
     no task was ever better than right after it was learned, else more than that."""
@@ -122,7 +122,7 @@ def backward_transfer(R: Matrix) -> float | None:
     return fmean(last - first for last, first in pairs) if pairs else None
 
 
-@metric(SHARE, more_is_better=True)
+@metric(CHANGE, more_is_better=True)
 def forward_transfer(before: Sequence[float | None], untrained: Sequence[float]) -> float | None:
     """Mean over k > 1 of the accuracy on task k just before it is learned, minus that of the
     network before the first task (Lopez-Paz & Ranzato 2017). Domain-incremental streams only."""
@@ -130,7 +130,7 @@ def forward_transfer(before: Sequence[float | None], untrained: Sequence[float])
     return fmean(b - u for b, u in pairs) if pairs else None
 
 
-@metric(SHARE, more_is_better=False)
+@metric(CHANGE, more_is_better=False)
 def intransigence(R: Matrix, reference: Matrix) -> float:
     """Mean over k of R[k][k] of the run named by `reference=`, minus ours: usually joint training
     on tasks 1 … k (Chaudhry et al. 2018, who give it for each k). Negative where ours is better."""
@@ -145,7 +145,7 @@ def min_accuracy(curve: Curve) -> float | None:
     return fmean(min(row[k] for t, row in curve if t > k) for k in earlier) if earlier else None
 
 
-@metric(SHARE, more_is_better=False)
+@metric(CHANGE, more_is_better=False)
 def stability_gap(R: Matrix, curve: Curve) -> float | None:
     """Mean over all pairs of tasks k < t of R[t−1][k] minus the lowest accuracy on task k while
     task t is learned, its end included: how deep it falls, whether or not it recovers, so lasting

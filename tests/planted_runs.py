@@ -24,9 +24,11 @@ def run_folder(
     state: str = "complete",
     dataset: str = "digits",
     memory: int = 0,
+    test: int = 10_000,
     **settings: Any,
 ) -> Path:
-    """The folder of a run of two tasks, with this last row of its matrix."""
+    """The folder of a run of two tasks with so many test samples, with this last row of its
+    matrix."""
     folder.mkdir(parents=True)
     old, new = accuracy
     config = {
@@ -47,6 +49,7 @@ def run_folder(
             dataset=dataset,
             seed=seed,
             conventions={"scenario": "class_incremental", "mixing": "additive"},
+            tasks=[{"name": "t", "classes": [0, 1], "train": 9, "test": test}] * 2,
             cost={**COST, "seconds": 2.0 + seed, "state_bytes": {"memory": memory}},
             **measured,
         )

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from cl_runner import terminal
 from cl_runner.report import best
+from cl_runner.report.compare.comparisons import Asked, compare
+from cl_runner.report.compare.conclusions import conclusions
 from cl_runner.report.compare.groups import Section
-from cl_runner.report.compare.ranking import rank
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
-from cl_runner.report.render import animation, drawings, figures, formats, tables
+from cl_runner.report.render import animation, drawings, figures, formats, ranking, tables
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
 from cl_runner.report.suites import OfSuite
@@ -37,20 +38,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="cl-report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="instead of FOLDER/report")
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="compare every strategy with this one (default: finetune, else the best)",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help="compare this strategy with every other, or only with the one of --baseline",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="smaller differences do not matter: say what is equivalent within ±POINTS (in "
+        "regression: percent of the error)",
+    )
     parser.add_argument(ALIAS, action="store_true", help="run cl-wandb instead")
     terminal.run(parser, _print_report)
 
 
 def _print_report(arguments: argparse.Namespace) -> None:
     folders = arguments.folders
-    lines, files = report(folders, arguments.output or folders[0] / "report")
+    asked = Asked(arguments.baseline, arguments.method, arguments.margin)
+    lines, files = report(folders, arguments.output or folders[0] / "report", asked)
     print(harmless("\n".join([*lines, *map(str, files)])))
 
 
-def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]]:
+def report(
+    folders: Sequence[Path], output: Path, asked: Asked | None = None
+) -> tuple[list[str], list[Path]]:
     """Write `report.html`, tables, figures and, if data was held out, `best/experiment/best.yaml`.
-    Returns lines for the terminal, and the files. Raises ConfigError if there is no run, and
-    StorageError if a symbolic link would lead the files elsewhere."""
+    Returns lines for the terminal, and the files. Raises ConfigError if there is no run or none
+    with a name that was asked for, and StorageError if a symbolic link would lead the files
+    elsewhere."""
+    asked = asked or Asked()
     runs = read(folders)
     suite, lines = None, list[str]()
     try:
@@ -58,15 +81,16 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     except Damaged as damaged:  # its runs are reported anyway
         lines = [str(damaged), ""]
     streams = sections(runs, suite.labels(runs) if suite else None)
+    asked.check(streams)
     refuse_links(output, *output.rglob("*"))
     make(output)
-    drawn = list(suite.drawings(runs)) if suite else []
-    files = _save(drawn, output)
+    of_suite = list(suite.drawings(runs)) if suite else []
+    files = _save(of_suite, output)
     chapters = []
     for number, section in enumerate(streams, start=1):
         where = output if len(streams) == 1 else output / f"stream_{number}"
-        compared = [] if suite else list(drawings.of_section(section))
-        chapter, written = _chapter(section, where, compared)
+        drawn = [] if suite else list(drawings.of_section(section))
+        chapter, written = _chapter(section, where, drawn, asked)
         brief = tables.results(section, brief=True)
         table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
         lines += [section.title, *chapter.sentences, "", table, ""]
@@ -75,7 +99,7 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
     states = ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in runs).items())
     counts = f"{counted(len(runs), 'run')}: {states}."
-    page = Page(title, counts, chapters, [suite.verdict] if suite else [], drawn)
+    page = Page(title, counts, chapters, [suite.verdict] if suite else [], of_suite)
     every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
     texts = {
         "report.html": page.render(),
@@ -90,10 +114,10 @@ def report(folders: Sequence[Path], output: Path) -> tuple[list[str], list[Path]
 
 
 def _chapter(
-    section: Section, output: Path, drawn: Sequence[Drawing]
+    section: Section, output: Path, drawn: Sequence[Drawing], asked: Asked
 ) -> tuple[Chapter, list[Path]]:
     """The chapter of a section, and the files of its figures and its best setting, now written."""
-    ranking = rank(section)
+    compared = compare(section, asked)
     files = _save(drawn, output)
     panels = drawings.moving(section)
     if panels:
@@ -101,15 +125,15 @@ def _chapter(
     choice, written = _choice(section, output)
     files += written
     open_tables = [tables.results(section)]
-    if len(ranking.places) > 1:
-        open_tables.append(tables.ranking(section, ranking))
+    if compared.made:
+        open_tables.append(ranking.table(section, compared))
     sensitivity = tables.sensitivity(section)
     if sensitivity.rows:
         open_tables.append(sensitivity)
     details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
     chapter = Chapter(
         title=section.title,
-        sentences=ranking.sentences,
+        sentences=conclusions(section, compared, asked),
         tables=open_tables,
         figures=drawn,
         details=[table(section) for table in details],

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,8 +19,9 @@ import yaml
 from planted_runs import PLANTED, run_folder
 
 from cl_runner.report import command
+from cl_runner.report.compare.comparisons import Asked, compare
+from cl_runner.report.compare.conclusions import conclusions
 from cl_runner.report.compare.groups import Section
-from cl_runner.report.compare.ranking import rank
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import formats
@@ -35,6 +35,10 @@ FORMULA = "=HYPERLINK(1)|$x_1$ & 50%"
 def section_of(folder: Path) -> Section:
     (section,) = sections(read([folder]))
     return section
+
+
+def sentences_of(section: Section) -> list[str]:
+    return conclusions(section, compare(section, Asked()), Asked())
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -168,10 +172,10 @@ def test_a_run_that_contradicts_its_double_is_named(tmp_path) -> None:
     """Same settings, same seed: only the first counts, and the report names the other."""
     run_folder(tmp_path / "a", "ewc", 0, (0.1, 0.2))
     run_folder(tmp_path / "b", "ewc", 0, (0.1, 0.2))
-    assert not any("Not counted" in sentence for sentence in rank(section_of(tmp_path)).sentences)
+    assert not any("Not counted" in sentence for sentence in sentences_of(section_of(tmp_path)))
     run_folder(tmp_path / "c", "ewc", 0, (0.3, 0.4))
     section = section_of(tmp_path)
-    (sentence,) = [s for s in rank(section).sentences if "Not counted" in s]
+    (sentence,) = [s for s in sentences_of(section) if "Not counted" in s]
     assert (
         sentence.startswith("Not counted: c. Another run")
         and section.groups[0].spread(section.metric).n == 1
@@ -214,8 +218,8 @@ def test_the_setting_is_chosen_on_validation_data(tmp_path) -> None:
     section = section_of(tmp_path)
     chosen = section.chosen(section.measured)
     assert chosen is not None and chosen.varied == {"strategy.alpha": 2}
-    sentences = rank(section).sentences
-    assert sentences[0].startswith("First is lwf, alpha 3")
+    sentences = sentences_of(section)
+    assert sentences[0].startswith("Best mean: lwf, alpha 3")
     assert sentences[-1].startswith("Chosen is lwf, alpha 2: of 2 settings")
     assert "because they have fewer seeds: lwf, alpha 3." in sentences[-1]
     _, files = command.report([tmp_path], tmp_path / "the page")
@@ -229,7 +233,7 @@ def test_without_validation_data_nothing_is_chosen(tmp_path) -> None:
         run_folder(tmp_path / f"{alpha}", "lwf", 0, (0.5, 0.5), alpha=alpha)
     section = section_of(tmp_path)
     assert section.chosen(section.measured) is None
-    assert "No data was held out" in rank(section).sentences[-1]
+    assert "No data was held out" in sentences_of(section)[-1]
     _, files = command.report([tmp_path], tmp_path / "out")
     assert not any(file.name == "best.yaml" for file in files)
 
@@ -274,41 +278,6 @@ def test_best_yaml_says_nothing_that_was_masked(tmp_path) -> None:
     settings = yaml.safe_load(best.read_text())
     assert "alpha" not in settings["strategy"] and "root" not in settings["dataset"]
     assert not {"extra", "hydra"} & set(settings) and "x" not in settings["defaults"]
-
-
-def seeds_of(folder: Path, strategy: str, values: Sequence[float]) -> None:
-    for seed, value in enumerate(values):
-        run_folder(folder / f"{strategy}{seed}", strategy, seed, (value, value))
-
-
-def test_a_few_seeds_conclude_nothing(tmp_path) -> None:
-    seeds_of(tmp_path, "ewc", [0.9, 0.91, 0.92])
-    seeds_of(tmp_path, "lwf", [0.1, 0.12, 0.11])
-    first, second = rank(section_of(tmp_path)).sentences
-    assert first.startswith("First is ewc: average accuracy 91.0 %")
-    assert "not a conclusion" in second and "0.25" in second and "takes 6 seeds" in second
-
-
-def test_enough_seeds_tell_strategies_apart(tmp_path) -> None:
-    seeds_of(tmp_path, "ewc", [0.9 + k / 1000 for k in range(8)])
-    seeds_of(tmp_path, "lwf", [0.7 - k / 1000 for k in range(8)])
-    seeds_of(tmp_path, "joint", [0.9 + k / 1000 + (-1) ** k / 2000 - 1e-5 for k in range(8)])
-    ranking = rank(section_of(tmp_path))
-    assert [place.group.strategy for place in ranking.places] == ["ewc", "joint", "lwf"]
-    _, ahead, level = ranking.sentences
-    assert ahead.startswith("It is ahead of lwf (p < 0.05")
-    assert level == "It can't be told apart from joint."
-    lwf = ranking.places[2]
-    assert lwf.p == pytest.approx(2 * 2 / 2**8)  # two comparisons, all eight on one side
-    assert lwf.behind is not None
-    assert lwf.behind.difference.mean == pytest.approx(-0.2 - 2 * 3.5 / 1000)
-
-
-def test_one_seed_has_no_interval(tmp_path) -> None:
-    seeds_of(tmp_path, "ewc", [0.9])
-    seeds_of(tmp_path, "lwf", [0.8])
-    sentences = rank(section_of(tmp_path)).sentences
-    assert "(1 seed)" in sentences[0] and "Run more seeds" in sentences[1]
 
 
 def test_sensitivity_comes_with_the_deviation_over_seeds(tmp_path) -> None:

@@ -15,6 +15,8 @@ from cl_runner.report.compare.significance import Spread, spread
 Settings = Mapping[str, Any]
 PARTS = ("strategy", "model", "optimizer")
 """What a run chooses by name. Each has settings of its own."""
+UPPER_BOUND = "joint"
+"""It sees all data at once: no method for learning one task after another, so it is not ranked."""
 
 
 @dataclass
@@ -41,6 +43,10 @@ class Group:
     @property
     def strategy(self) -> str:
         return self.options.get("strategy", "not known")
+
+    @property
+    def is_upper_bound(self) -> bool:
+        return self.strategy == UPPER_BOUND
 
     @cached_property
     def complete(self) -> list[Run]:
@@ -75,13 +81,20 @@ class Group:
 
     def spread(self, metric: Metric) -> Spread:
         if metric.name not in self._spreads:
-            self._spreads[metric.name] = spread(list(self.by_seed(metric).values()))
+            values = list(self.by_seed(metric).values())
+            unit = metric.unit
+            self._spreads[metric.name] = spread(values, unit.lowest, unit.highest)
         return self._spreads[metric.name]
 
     @cached_property
     def validation(self) -> Spread:
         values = [run.results.validation_mean for run in self.complete]
         return spread([value for value in values if value is not None])
+
+
+def ranked(groups: Sequence[Group]) -> list[Group]:
+    """The groups without upper bounds; all, if they are nothing else."""
+    return [group for group in groups if not group.is_upper_bound] or list(groups)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,15 @@ class Section:
         return METRICS[self.measure.headline[0]]
 
     @property
+    def step(self) -> float:
+        """By how much one test sample changes the average accuracy: a finer difference cannot be
+        measured. 0 for an error, which is no count."""
+        if self.metric.unit.logarithmic or not self.measured:
+            return 0.0
+        tasks = self.measured[0].complete[0].results.tasks
+        return 1 / (len(tasks) * min(task.test for task in tasks))
+
+    @property
     def metrics(self) -> list[Metric]:
         """The metrics that at least one run has."""
         return [
@@ -131,7 +153,8 @@ class Section:
         return sorted(groups, key=lambda g: (-gain(g.spread(self.metric).mean or 0), g.label))
 
     def eligible(self, groups: Sequence[Group]) -> list[Group]:
-        """The groups to choose from: those with validation data on the most seeds."""
+        """The groups to choose from: the ranked ones with validation data on the most seeds."""
+        groups = ranked(groups)
         most = max((group.validation.n for group in groups), default=0)
         return [group for group in groups if 0 < most == group.validation.n]
 

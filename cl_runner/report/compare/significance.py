@@ -1,21 +1,24 @@
-"""Statistics over a few seeds: intervals, paired tests, corrections for many comparisons."""
+"""Statistics over a few seeds: intervals, paired tests, Holm's correction for many comparisons."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit  # Student's t; scipy.stats takes seconds to import
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes seconds to import
 
 LEVEL = 0.05
 EXACT_UP_TO = 13
 """Up to this many seeds all 2¹³ sign changes are counted; above it, Wilcoxon's test is used."""
 NOISE = 1e-10
 """Differences that are equal on paper (0.9 − 0.8 and 0.8 − 0.7) differ in their last bits."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Spread:
     n: int
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """The spread of values over seeds. One value has no deviation and no interval."""
+def spread(values: Sequence[float], lowest: float = -math.inf, highest: float = math.inf) -> Spread:
+    """The spread of values over seeds. One value has no deviation and no interval.
+
+    lowest, highest: no value can be beyond them, so the interval ends there.
+    """
     n = len(values)
     mean = fmean(values) if n else None
     if mean is None or n < 2:
@@ -40,34 +46,85 @@ def spread(values: Sequence[float]) -> Spread:
     if deviation <= NOISE * max(map(abs, values)):
         deviation = 0.0
     half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * deviation / math.sqrt(n)
-    return Spread(mean, deviation, mean - half, mean + half, n)
+    return Spread(mean, deviation, max(mean - half, lowest), min(mean + half, highest), n)
 
 
 @dataclass(frozen=True)
-class Paired:
-    """The difference between two settings over the seeds that both have.
+class TTest:
+    """Student's t-test of each row of differences: their mean, its standard error, two-sided p.
+    Each is an array with one number a row. p is NaN where there is nothing to test."""
 
-    effect: mean / standard deviation of the differences (Cohen's d for pairs); None if it is
-    undefined. p: two-sided; None for fewer than two seeds.
+    mean: Floats
+    error: Floats
+    p: Floats
+
+
+def t_test(differences: ArrayLike, step: float = 0.0) -> TTest:
+    """Test whether differences [..., n] of n seeds have the mean 0.
+
+    step: the finest difference that can be measured, for values that are counted. Seeds that give
+    the same count have a standard deviation of 0, which proves nothing about the next seed. So it
+    is taken to be at least one step: counting hides a spread of that size. Without a step, a row
+    of equal differences other than 0 has no test.
+    """
+    rows = np.asarray(differences, dtype=float)
+    n = rows.shape[-1]
+    if n < 2:
+        nothing = np.full(rows.shape[:-1], math.nan)
+        return TTest(rows.mean(-1) if n else nothing, nothing, nothing)
+    rounding = NOISE * np.abs(rows).max(-1)
+    mean, deviation = rows.mean(-1), rows.std(-1, ddof=1)
+    mean = np.where(np.abs(mean) <= rounding, 0.0, mean)
+    deviation = np.maximum(np.where(deviation <= rounding, 0.0, deviation), step)
+    error = deviation / math.sqrt(n)
+    t = np.divide(mean, error, out=np.full(mean.shape, math.nan), where=error > 0)
+    p = 2 * stdtr(n - 1, -np.abs(t))
+    return TTest(mean, error, np.where(mean == 0, 1.0, p))
+
+
+def half_width(error: float, n: int, confidence: float) -> float:
+    """Half the width of Student's interval of a mean of n values with this standard error."""
+    return float(stdtrit(n - 1, (1 + confidence) / 2)) * error
+
+
+@dataclass(frozen=True)
+class Holm:
+    """Holm's correction (1979) of rows of p values, which bounds the chance of any false positive.
+
+    p: corrected. confidence: that of the interval which excludes 0 exactly where the corrected p is
+    below 0.05. It is 1 − 0.05/k, where k p values were left at this one's step; those that are not
+    significant share the step at which the procedure stopped. Each is at least 0.95.
     """
 
-    difference: Spread
-    effect: float | None
-    p: float | None
+    p: Floats
+    confidence: Floats
 
 
-def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
-    """first − second, seed by seed. The test flips the signs of the n differences in all 2ⁿ ways
-    and counts how many give a mean at least as far from 0. Above 13 seeds it is Wilcoxon's."""
-    differences = [first[seed] - second[seed] for seed in first if seed in second]
-    difference = spread(differences)
-    if difference.deviation is None or difference.mean is None:
-        return Paired(difference, None, None)
-    effect = difference.mean / difference.deviation if difference.deviation > 0 else None
-    return Paired(difference, effect, _p(differences))
+def holm(ps: ArrayLike) -> Holm:
+    """Correct each row of p values [..., m]. NaN is a comparison that could not be made, and is
+    not counted."""
+    given = np.asarray(ps, dtype=float)
+    order = np.argsort(given, axis=-1)  # NaN last
+    ordered = np.take_along_axis(given, order, -1)
+    made = np.sum(~np.isnan(given), axis=-1, keepdims=True)
+    rank = np.arange(given.shape[-1])
+    left = np.maximum(made - rank, 1)
+    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * left, axis=-1))
+    significant = np.sum(corrected < LEVEL, axis=-1, keepdims=True)
+    step = np.maximum(made - np.minimum(rank, significant), 1)
+    return Holm(_back(corrected, order), _back(1 - LEVEL / step, order))
 
 
-def _p(differences: Sequence[float]) -> float:
+def _back(ordered: Floats, order: NDArray[Any]) -> Floats:
+    """Undo a sorting along the last axis."""
+    given = np.empty_like(ordered)
+    np.put_along_axis(given, order, ordered, -1)
+    return given
+
+
+def p_of_signs(differences: Sequence[float]) -> float:
+    """Two-sided p of a test that only assumes symmetry: among all 2ⁿ changes of the differences'
+    signs, the share with a mean at least as far from 0. Above 13 seeds, Wilcoxon's signed ranks."""
     if not any(differences):
         return 1.0
     if len(differences) > EXACT_UP_TO:
@@ -80,24 +137,7 @@ def _p(differences: Sequence[float]) -> float:
     return float(np.mean(means >= abs(fmean(differences)) - NOISE * largest))
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm 1979), which bounds the chance of any false
-    positive. A comparison that could not be made (None) is not counted."""
-    made = sorted((p, number) for number, p in enumerate(ps) if p is not None)
-    corrected: list[float | None] = [None] * len(ps)
-    largest = 0.0
-    for rank, (p, number) in enumerate(made):
-        largest = max(largest, min(1.0, p * (len(made) - rank)))
-        corrected[number] = largest
-    return corrected
-
-
-def smallest_p(n: int) -> float:
-    """The smallest p that the sign test of means can give with n seeds: 2 of 2ⁿ, if all
-    differences have the same sign."""
+def smallest_p_of_signs(n: int) -> float:
+    """The smallest p that the test of signs can give with n seeds: 2 of 2ⁿ, if all differences have
+    the same sign."""
     return min(1.0, 2.0 ** (1 - n))
-
-
-def seeds_needed(comparisons: int) -> int:
-    """The fewest seeds with which one of this many comparisons can have p < 0.05 after Holm."""
-    return next(n for n in range(2, 64) if comparisons * smallest_p(n) < LEVEL)

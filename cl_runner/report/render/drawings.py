@@ -74,7 +74,8 @@ def of_several(section: Section) -> Iterator[Drawing]:
             yield Drawing("trade_off", f"{TRADE_OFF}{fewer_curves}", figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
         words = f"After each task. Lines are means over seeds, points are seeds.{left_out}"
-        yield Drawing("over_tasks", words, figures.over_tasks(lines))
+        bounds = [group.label for group in chosen if group.is_upper_bound]
+        yield Drawing("over_tasks", words, figures.over_tasks(lines, bounds))
     for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
         name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
         words = "The effect of a setting: mean over seeds and 95 % interval, on test data."

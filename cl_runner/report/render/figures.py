@@ -83,9 +83,9 @@ def _draw_over_training(axes: Axes, results: Results) -> None:
 
 
 @styled
-def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
+def over_tasks(runs: Mapping[str, Sequence[Results]], bounds: Sequence[str] = ()) -> Figure:
     """The accuracy after each task, on all tasks so far and on the first. Lines are means over
-    seeds, points are seeds."""
+    seeds, points are seeds. bounds: upper bounds, which are dotted."""
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, what in ((left, "all tasks so far"), (right, "the first task")):
@@ -95,6 +95,9 @@ def over_tasks(runs: Mapping[str, Sequence[Results]]) -> Figure:
                 so_far = [[a for a in row if a is not None] for row in results.matrix]
                 rows.append([100 * (fmean(r) if axes is left else r[0]) for r in so_far])
             tasks = np.arange(1, len(rows[0]) + 1)
+            if label in bounds:
+                style = {"color": "black", "linestyle": ":", "marker": ""}
+                label = f"{label} (upper bound)"
             axes.plot(tasks, np.mean(rows, axis=0), label=plain(label), **style)
             for row in rows:
                 axes.plot(tasks, row, color=style["color"], linestyle="", marker=".", alpha=0.5)

@@ -44,9 +44,8 @@ def sensitivity(section: Section, groups: Sequence[Group], key: str, *others: st
         x = [places[shown(group.varied.get(key))] for group in ordered]
         means = _means(section, ordered)
         factor = section.metric.unit.factor
-        reach = [
-            0 if s.high is None or s.mean is None else factor * (s.high - s.mean) for s in spreads
-        ]
+        ends = [[s.mean, s.mean] if s.low is None else [s.low, s.high] for s in spreads]
+        reach = np.abs(factor * np.array(ends, dtype=float).T - means)
         look = style if numeric else {**style, "linestyle": ""}  # there is nothing between names
         axes.errorbar(x, means, yerr=reach, capsize=2.5, elinewidth=0.9, label=plain(label), **look)
     axes.set(xlabel=plain(key), ylabel=section.metric.label, title=plain(groups[0].strategy))

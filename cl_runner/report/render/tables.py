@@ -1,4 +1,4 @@
-"""The tables of a section: results, ranking, sensitivity, costs, conventions, runs."""
+"""The tables of a section: results, sensitivity, costs, conventions, metrics, runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from statistics import fmean
 from cl_runner.config.overrides import last_part
 from cl_runner.measures import Unit
 from cl_runner.report.compare.groups import Group, Section
-from cl_runner.report.compare.ranking import Ranking
 from cl_runner.report.compare.significance import Spread
 from cl_runner.report.compare.values import is_number, shown
 from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_deviation, swept
@@ -16,15 +15,16 @@ from cl_runner.report.render.table import Cell, Table
 
 
 def results(section: Section, brief: bool = False) -> Table:
-    """One row per group, the best mean first: mean ± standard deviation over seeds of each metric,
-    95 % interval, number of seeds and of runs that are not complete. brief: only the most common
-    metrics, to fit a terminal."""
+    """One row per group, the best mean first, upper bounds last: mean ± standard deviation over
+    seeds of each metric, 95 % interval, number of seeds and of runs that are not complete. brief:
+    only the most common metrics, to fit a terminal."""
     first, keys = section.metric, section.varied
     common = section.measure.headline[:2]
     others = [m for m in section.metrics if m != first and (not brief or m.name in common)]
     rows = []
+    ordered = sorted(section.best_first(section.measured), key=lambda group: group.is_upper_bound)
     unmeasured = [group for group in section.groups if not group.complete]
-    for group in [*section.best_first(section.measured), *unmeasured]:
+    for group in [*ordered, *unmeasured]:
         spread = group.spread(first)
         rows.append(
             [
@@ -32,9 +32,9 @@ def results(section: Section, brief: bool = False) -> Table:
                 *(_setting(group, key) for key in keys),
                 Cell.number(spread.n),
                 Cell(_states(group), len(group.unfinished)),
-                _mean(spread, first.unit),
+                mean_cell(spread, first.unit),
                 _interval(spread, first.unit),
-                *(_mean(group.spread(metric), metric.unit) for metric in others),
+                *(mean_cell(group.spread(metric), metric.unit) for metric in others),
                 _measured(group.validation.mean, section.measure.unit),
             ]
         )
@@ -53,44 +53,6 @@ def results(section: Section, brief: bool = False) -> Table:
         "with the interval of the mean by Student's t."
     )
     return Table("Results", columns, rows, [note])
-
-
-def ranking(section: Section, ranked: Ranking) -> Table:
-    """One row per place, with its difference to the first."""
-    unit = section.metric.unit
-    rows = []
-    for number, place in enumerate(ranked.places, start=1):
-        mean = _mean(place.group.spread(section.metric), unit)
-        row = [Cell.number(number), Cell(place.group.label), mean]
-        if place.behind is None:
-            row += [Cell("–")] * 5
-        else:
-            difference = place.behind.difference
-            row += [
-                Cell(unit.text(difference.mean, plus="+"), difference.mean),
-                _interval(difference, unit),
-                Cell.number(place.behind.effect, ".1f"),
-                Cell(_p(place.p), place.p),
-                Cell.number(difference.n),
-            ]
-        rows.append(row)
-    columns = [
-        "place",
-        "strategy",
-        section.metric.title,
-        "difference to the first",
-        "its 95 % interval",
-        "effect size",
-        "p (Holm)",
-        "pairs",
-    ]
-    notes = [
-        "Differences are taken seed by seed. p is two-sided, from a permutation test of their "
-        "signs (Wilcoxon's test above 13 seeds), with Holm's correction. The effect size is their "
-        "mean divided by their standard deviation. Intervals are by Student's t and are not "
-        "corrected for their number. The first was picked on these same seeds, which favours it.",
-    ]
-    return Table("Ranking", columns, rows, notes)
 
 
 def sensitivity(section: Section) -> Table:
@@ -231,7 +193,8 @@ def _measured(value: float | None, unit: Unit) -> Cell:
     return Cell(unit.text(value), value)
 
 
-def _mean(spread: Spread, unit: Unit) -> Cell:
+def mean_cell(spread: Spread, unit: Unit) -> Cell:
+    """The mean ± its standard deviation over seeds."""
     deviation = "" if spread.deviation is None else f" ± {unit.text(spread.deviation)}"
     return Cell(f"{unit.text(spread.mean)}{deviation}", spread.mean)
 
@@ -240,7 +203,3 @@ def _interval(spread: Spread, unit: Unit) -> Cell:
     if spread.low is None:
         return Cell("–")
     return Cell(f"{unit.text(spread.low)} to {unit.text(spread.high)}", spread.low)
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
