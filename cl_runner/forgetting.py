@@ -135,21 +135,20 @@ def course(
     tasks = range(len(own))
     shares, classes, bias = [], [], []
     for t in tasks:
-        row, right_of, count_of = [], dict[int, float](), dict[int, int]()
+        row = []
+        of_class, right = np.zeros(own[-1].stop, dtype=int), np.zeros(own[-1].stop, dtype=int)
         called, belongs, samples = 0, 0, 0
         for k in tasks[: t + 1]:
             y, key = arrays[labels_of(k)], key_of(t, k)
             predicted = arrays[key + OWN] if named else arrays[key]
             row.append(_shares(arrays, key, y, predicted, own[k], own[t], apart))
-            for c in own[k]:
-                mine = y == c
-                right_of[c] = right_of.get(c, 0) + int((predicted[mine] == c).sum())
-                count_of[c] = count_of.get(c, 0) + int(mine.sum())
+            of_class += np.bincount(y, minlength=len(of_class))
+            right += np.bincount(y[predicted == y], minlength=len(right))
             called += int(_within(predicted, own[t]).sum())
             belongs += len(y) if k == t else 0
             samples += len(y)
         shares.append(row)
-        classes.append({c: right_of[c] / n for c, n in count_of.items() if n > 0})
+        classes.append({int(c): float(right[c] / of_class[c]) for c in np.flatnonzero(of_class)})
         bias.append((called - belongs) / samples)
     return Course(shares, classes, None if apart else bias)
 

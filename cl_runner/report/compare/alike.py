@@ -41,11 +41,9 @@ def _fine_tuning(section: Section, group: Group) -> Group | None:
     """Fine-tuning with the same settings and at least two of the same seeds."""
     if group.strategy == FINE_TUNING:
         return None
-    for other in section.measured:
-        alike = _settings(other) == _settings(group)
-        if other.strategy == FINE_TUNING and alike and len(_pairs(group, other)) > 1:
-            return other
-    return None
+    plain = [other for other in section.measured if other.strategy == FINE_TUNING]
+    alike = (other for other in plain if _settings(other) == _settings(group))
+    return next((other for other in alike if len(_pairs(group, other)) > 1), None)
 
 
 def _settings(group: Group) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def why(section: Section) -> Why:
         alike(section),
         said,
         [what_was_lost(explained), what_samples_are_called(explained)],
-        [drawing(explained)],
+        drawings_of(explained),
         [task_by_task(explained), class_by_class(explained)],
         list(rows(section, explained)),
     )
@@ -167,13 +167,13 @@ def _shown(explained: Sequence[Reason]) -> tuple[Sequence[Reason], str]:
     return explained[:MOST_LINES], few * (len(explained) > MOST_LINES)
 
 
-def drawing(explained: Sequence[Reason]) -> Drawing:
+def drawings_of(explained: Sequence[Reason]) -> list[Drawing]:
     shown, few = _shown(explained)
     caption = (
         "What earlier tasks have lost at the end, in parts that add up to the loss (black line); "
         f"means over those tasks and seeds. What was gained is left of 0.{few}"
     )
-    return Drawing("why", caption, bars(shown))
+    return [Drawing("why", caption, bars(shown))]
 
 
 @styled
