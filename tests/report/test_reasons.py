@@ -109,6 +109,13 @@ def test_without_a_refitted_head_it_is_silent_on_features(tmp_path) -> None:
     )
     section = section_of(tmp_path)
     assert any("diagnose=probe" in line for line in limits(section, reasons(section)))
+    lost = why(section).tables[0]
+    row = dict(zip(lost.columns, [cell.text for cell in lost.rows[0]], strict=True))
+    assert (row["by features and head"], row["hidden"]) == ("1.0", "63.0")
+    assert not {"by features", "by head", "told apart by refitted head"} & set(lost.columns)
+    (legend,) = bars(reasons(section)).legends
+    assert [text.get_text().partition(":")[0] for text in legend.get_texts()] == [
+        "features and head", "hidden"]  # fmt: skip
 
 
 def test_what_was_kept_needs_no_reason(tmp_path) -> None:
@@ -211,7 +218,7 @@ def test_the_files_of_a_report_hold_it(tmp_path) -> None:
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "forgetting.csv").read_text())))
     assert [(row["after_task"], row["on_task"]) for row in rows] == [
         ("1", "1"), ("2", "1"), ("2", "2")]  # fmt: skip
-    parts = [float(rows[1][key]) for key in ("lost_by_features", "lost_by_head", "hidden")]
+    parts = [float(rows[1][key]) for key in ("features", "head", "hidden")]
     assert parts == pytest.approx([0.04, -0.03, 0.93]) and float(rows[1]["lost"]) == 0.94
 
 

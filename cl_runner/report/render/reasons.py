@@ -21,10 +21,10 @@ from cl_runner.report.render.table import Cell, Table
 PARTS = {
     "features": ("#0072B2", "features: no linear head tells the classes apart"),
     "head": ("#E69F00", "head: its own head does not tell them apart"),
+    "both": ("#56B4E9", "features and head: the classes are not told apart"),
     "hidden": ("#D55E00", "hidden: told apart, but behind other tasks' classes"),
 }
 """Colour and meaning of each part."""
-BOTH = "features and head: its classes are not told apart"
 MOST_TASKS = 10
 """The table task by task has all rows up to this number of tasks, else only the last ones."""
 
@@ -32,9 +32,10 @@ MOST_TASKS = 10
 Column = tuple[str, Callable[[Parts, Shares], float | None]]
 LOSS: list[Column] = [
     ("lost", lambda lost, now: lost.loss),
-    ("by features", lambda lost, now: lost.features),
-    ("by head", lambda lost, now: lost.head),
-    ("hidden", lambda lost, now: lost.hidden),
+    ("by features", lambda lost, now: pieces(lost)["features"]),
+    ("by head", lambda lost, now: pieces(lost)["head"]),
+    ("by features and head", lambda lost, now: pieces(lost)["both"]),
+    ("hidden", lambda lost, now: pieces(lost)["hidden"]),
     ("told apart by head", lambda lost, now: now.right_among_own),
     ("told apart by refitted head", lambda lost, now: now.right_by_probe),
     ("refitted head, all classes", lambda lost, now: now.probe_among_all),
@@ -73,6 +74,13 @@ def why(section: Section) -> Why:
         [task_by_task(explained), class_by_class(explained)],
         list(rows(section, explained)),
     )
+
+
+def pieces(lost: Parts) -> dict[str, float | None]:
+    """The parts under the names of PARTS. Without a refitted head, features and head are one."""
+    if lost.features is None:
+        return {"features": None, "head": None, "both": lost.head, "hidden": lost.hidden}
+    return {"features": lost.features, "head": lost.head, "both": None, "hidden": lost.hidden}
 
 
 def what_was_lost(explained: Sequence[Reason]) -> Table:
@@ -116,7 +124,8 @@ def _values(columns: Sequence[Column], lost: Parts, now: Shares) -> list[float |
 
 
 def _cell(value: float | None) -> Cell:
-    return Cell(SHARE.text(value), value)
+    """A share as text; no minus before what rounds to 0."""
+    return Cell(SHARE.text(None if value is None else round(value, 3) + 0.0), value)
 
 
 def _without_empty(table: Table) -> Table:
@@ -190,11 +199,10 @@ def bars(explained: Sequence[Reason]) -> Figure:
     axes.set_xlim(max(low, -100), min(max(high, low + 5), 108))
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("accuracy lost on earlier tasks, in points")
-    meanings = dict(PARTS)
-    if not any(reason.probed for reason in explained):
-        meanings = {"head": (PARTS["head"][0], BOTH), "hidden": PARTS["hidden"]}
-    for colour, meaning in meanings.values():
-        axes.barh(0, 0, color=colour, label=meaning)
+    shown = [pieces(reason.lost) for reason in explained]
+    for name, (colour, meaning) in PARTS.items():
+        if any(parts[name] is not None for parts in shown):
+            axes.barh(0, 0, color=colour, label=meaning)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=1)
     return figure
 
@@ -202,7 +210,7 @@ def bars(explained: Sequence[Reason]) -> Figure:
 def _bar(axes: Axes, height: int, lost: Parts) -> None:
     ends = {1: 0.0, -1: 0.0}
     for name, (colour, _) in PARTS.items():
-        size = 100 * (getattr(lost, name) or 0.0)
+        size = 100 * (pieces(lost)[name] or 0.0)
         side = 1 if size > 0 else -1
         axes.barh(height, size, 0.62, left=ends[side], color=colour, linewidth=0)
         ends[side] += size
@@ -224,6 +232,5 @@ def rows(section: Section, explained: Sequence[Reason]) -> Iterator[dict[str, An
                         "stream": section.title, "run": run.name, "strategy": reason.group.label,
                         "seed": run.seed, "samples": "validation" if reason.probed else "test",
                         "after_task": after + 1, "on_task": task + 1, **vars(shares),
-                        "lost": lost.loss, "lost_by_features": lost.features,
-                        "lost_by_head": lost.head, "hidden": lost.hidden,
+                        "lost": lost.loss, **pieces(lost),
                     }  # fmt: skip
