@@ -34,13 +34,14 @@ from cl_runner.jobs.job import Job, table
 from cl_runner.jobs.ledger import write_ledger
 from cl_runner.measures import MEASURES
 from cl_runner.report import command
-from cl_runner.report.render import drawings
+from cl_runner.report.render import drawings, reasons
 from cl_runner.report.suites import OfSuite
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.verdict import as_json, judge
+from cl_runner.run_folder import read
 from cl_runner.run_folder.checkpoint import loaded, packed, unpacked
 from cl_runner.run_folder.files import is_locked
-from cl_runner.run_folder.read import state_of
+from cl_runner.run_folder.read import PREDICTIONS, PROBE, state_of
 from cl_runner.run_folder.resume import with_its_own_settings
 from cl_runner.search import space
 from cl_runner.search.search import Search
@@ -53,7 +54,7 @@ from cl_runner.training.run import run
 
 TINY = ("threads=1", "batch_size=400", "model.widths=[8]", "epochs=1")
 OF_CLASSES = (*TINY, "dataset.tasks=2", "dataset.validation_fraction=0.1", "strategy=rehearsal_kd",
-              "strategy.buffer_size=40")  # fmt: skip
+              "strategy.buffer_size=40", "diagnose=probe")  # fmt: skip
 OF_REGRESSION = (*TINY, "experiment=regression", "dataset.samples=20")
 SEARCHED = ("strategy.weight=choice(1,2)", "dataset.validation_fraction=0.1")
 PARTS = ("dataset", "model", "strategy", "optimizer", "scheduler", "tracker", "experiment", "group")
@@ -93,6 +94,7 @@ def report(root: Path) -> object:
     """Without figures, which are slow and show the same numbers as the tables."""
     with (
         mock.patch.object(drawings, "of_section", lambda section: []),
+        mock.patch.object(reasons, "drawings_of", lambda explained: []),
         mock.patch.object(OfSuite, "drawings", lambda suite, runs: []),
     ):
         lines, _ = command.report([root], root / "report")
@@ -126,6 +128,12 @@ def compared(root: Path) -> object:
     return reference.matrix_of(replace(settings, reference=str(root / CLASSES)), stream)
 
 
+def courses(root: Path) -> object:
+    """What a report reads off the predictions of classes."""
+    results = read.results(root / CLASSES)
+    return [read.course_of(root / CLASSES, results, name) for name in (PREDICTIONS, PROBE)]
+
+
 def search(root: Path) -> object:
     with kept_in(root):
         searched = space.read(SEARCHED)
@@ -143,6 +151,8 @@ WAYS: dict[str, dict[str, Way]] = {
     },
     f"{CLASSES}/metrics.jsonl": {"resume": resume},
     f"{CLASSES}/checkpoint": {"resume": resume},
+    f"{CLASSES}/{PREDICTIONS}": {"course": courses},
+    f"{CLASSES}/{PROBE}": {"course": courses},
     f"{LINES}/predictions.npz": {"report": report},
     f"{LINES}/results.json": {"report": report},
     "sweep.json": {"report": report, "plan": planned},

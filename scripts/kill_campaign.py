@@ -5,8 +5,8 @@ file in its folder, half-way through each write, and before and after each optim
 the strategy, Fisher estimate, memory update, evaluation and composition of the results. The short
 form kills at three points of each run; at all other points of two runs it copies the folder as a
 kill would leave it. After every kill the run is continued. In the end weights, buffers, teacher,
-Fisher information, memory, optimizer, metrics.jsonl, predictions.npz and results.json (without its
-seconds and peak memory) must have the bytes of a run that was never killed.
+Fisher information, memory, optimizer, metrics.jsonl, predictions.npz, probe.npz and results.json
+(without its seconds and peak memory) must have the bytes of a run that was never killed.
 
     python scripts/kill_campaign.py                # the short form, which is part of the tests
     python scripts/kill_campaign.py --long         # larger runs, every point, and random times
@@ -53,7 +53,12 @@ OWN = {
     "bic": ["strategy.buffer_size=120"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
-    "finetune": ["early_stopping=1", "epochs=3", "dataset.validation_fraction=0.2"],
+    "finetune": [
+        "early_stopping=1",
+        "epochs=3",
+        "dataset.validation_fraction=0.2",
+        "diagnose=probe",
+    ],
     "lwf": ["precision=bf16", "optimizer.head_lr=0.1"],
     "gss": ["strategy.iterations=1", "strategy.gradients=2"],  # two steps on each batch
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],

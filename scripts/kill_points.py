@@ -26,6 +26,7 @@ from torch.optim.optimizer import (
 )
 
 from cl_runner.evaluation.accuracy import Accuracy
+from cl_runner.evaluation.probe import Probe
 from cl_runner.run_folder import read as reading
 from cl_runner.run_folder.checkpoint import Checkpoints, unpacked
 from cl_runner.strategies import ewc
@@ -41,9 +42,9 @@ Patch = Callable[[], None]
 HOOKS = [name for name, value in vars(Strategy).items() if isfunction(value) and name[0] != "_"]
 """The contract between the loop and a strategy, whose state changes only in these."""
 STATE: list[tuple[Any, str]] = [
-    (Accuracy, "after_task"), (Accuracy, "within_task"), (ewc, "fisher_diagonal"),
-    (Memory, "learn"), (Memory, "insert"), (memory, "balanced_quotas"), (results, "compose"),
-    (Checkpoints, "load"), (Checkpoints, "prune"),
+    (Accuracy, "after_task"), (Accuracy, "within_task"), (Probe, "after_task"),
+    (ewc, "fisher_diagonal"), (Memory, "learn"), (Memory, "insert"), (memory, "balanced_quotas"),
+    (results, "compose"), (Checkpoints, "load"), (Checkpoints, "prune"),
 ]  # fmt: skip
 """What else changes the state of a run, or takes long enough to be interrupted."""
 
@@ -174,7 +175,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
         **{f"strategy.{key}": value for key, value in state.pop("strategy").items()},
         **state,
         "metrics.jsonl": (folder / "metrics.jsonl").read_bytes(),
-        "predictions.npz": (folder / "predictions.npz").read_bytes(),
+        **{file.name: file.read_bytes() for file in folder.glob("*.npz")},
         "results.json": summary,
         "status": reading.status(folder).status,
         "files": sorted(p.name for p in folder.rglob("*")),

@@ -48,12 +48,14 @@ STRATEGY_ITEMS: dict[str, Callable[[str], bool]] = {
     "anchor": lambda k: k == "fisher.anchor",
     "offset of the penalty": lambda k: k == "fisher.offset",
 }
-ITEMS = ["position", "optimizer", "generators", "watch", "means", "evaluator", "cost", "alarms"]
+ITEMS = ["position", "optimizer", "generators", "watch", "means", "evaluator", "probe", "cost",
+         "alarms"]  # fmt: skip
 
 
 def sabotage(folder: Path, common: list[str]) -> bool:
     """Print one line per item left out; whether the comparison noticed every one."""
-    memory = ["strategy=rehearsal_kd", "strategy.buffer_size=30", "strategy.replay_batch_size=10"]
+    memory = ["strategy=rehearsal_kd", "strategy.buffer_size=30", "strategy.replay_batch_size=10",
+              "diagnose=probe", "dataset.validation_fraction=0.1"]  # fmt: skip
     kd = prepared("planted", [*common, *memory])
     planted = replace(kd.settings.strategy, target=Planted)
     kd = replace(kd, settings=replace(kd.settings, strategy=planted))

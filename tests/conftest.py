@@ -53,10 +53,11 @@ def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that only read a report's words: drawing takes a second."""
-    from cl_runner.report.render import drawings  # and matplotlib, which most tests do without
+    from cl_runner.report.render import drawings, reasons  # and matplotlib: most do without
     from cl_runner.report.suites import OfSuite
 
     monkeypatch.setattr(drawings, "of_section", lambda section: [])
+    monkeypatch.setattr(reasons, "drawings_of", lambda explained: [])
     monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs: [])
 
 

@@ -19,6 +19,7 @@ from cl_runner.report.compare.sorting import sections
 from cl_runner.report.render import animation, drawings, figures, formats, ranking, tables
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
+from cl_runner.report.render.reasons import why
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 from cl_runner.run_folder.plain import Damaged
@@ -108,6 +109,8 @@ def report(
         "results.csv": formats.results_csv(streams),
         "runs.csv": formats.runs_csv(streams),
     }
+    if forgetting := formats.forgetting_csv(chapters):
+        texts["forgetting.csv"] = forgetting
     for name, text in texts.items():
         write(output / name, text)
     return lines, [*(output / name for name in texts), *files]
@@ -122,6 +125,8 @@ def _chapter(
     panels = drawings.moving(section)
     if panels:
         files += animation.save(panels, output / "figures")
+    reasons = why(section)
+    files += _save(reasons.figures, output)
     choice, written = _choice(section, output)
     files += written
     open_tables = [tables.results(section)]
@@ -136,9 +141,10 @@ def _chapter(
         sentences=conclusions(section, compared, asked),
         tables=open_tables,
         figures=drawn,
-        details=[table(section) for table in details],
+        details=[*reasons.details, *(table(section) for table in details)],
         frames=data_urls(output / "figures" / animation.NAME) if panels else (),
         choice=choice,
+        why=reasons,
     )
     return chapter, files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from statistics import fmean
 from typing import Annotated, Any
 
@@ -120,6 +121,27 @@ class Results(Strict):
         """The matrix that metrics are computed from: row t after task t, a column for each task."""
         matrix: Matrix = getattr(self, self.metrics_are_of)
         return matrix
+
+    @property
+    def class_ranges(self) -> list[range]:
+        """The classes of each task as the stream numbers them: one after another, unless tasks
+        share them. Raises ValueError if a task has no classes, as in regression."""
+        sizes = [len(task.classes or ()) for task in self.tasks]
+        if 0 in sizes:
+            raise ValueError("a task has no classes")
+        if self.shares_classes:
+            return [range(size) for size in sizes]
+        return [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether all tasks have the same classes."""
+        return bool(self.conventions["scenario"] == "domain_incremental")
+
+    @property
+    def names_task(self) -> bool:
+        """Whether the task is given at test time, so that only its own classes compete."""
+        return self.metrics_are_of == "accuracy_task_il"
 
     @property
     def validation(self) -> Matrix | None:

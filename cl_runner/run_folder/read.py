@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
+from cl_runner.forgetting import Course, course, labels_of
 from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.outcome import Results
@@ -20,6 +21,8 @@ from cl_runner.run_folder.plain import Damaged, Missing, content, decoding, of_j
 from cl_runner.run_folder.schemas import Judgement, Ledger, Status, settings
 
 DONE, DAMAGED = "complete", "damaged"
+PREDICTIONS, PROBE = "predictions.npz", "probe.npz"
+"""The classes predicted for test samples, and with `diagnose=probe` for validation samples."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 Decoder = Callable[[bytes], Any]
 T = TypeVar("T")
@@ -101,9 +104,10 @@ def events_of(lines: Any) -> list[Event]:
     return _EVENTS.validate_python(lines)
 
 
-def predictions(folder: Path) -> Arrays:
-    """The arrays of `predictions.npz`. All sizes are checked before any array is read."""
-    file = folder / "predictions.npz"
+def predictions(folder: Path, name: str = PREDICTIONS) -> Arrays:
+    """The arrays of `predictions.npz` or `probe.npz`. All sizes are checked before any array is
+    read."""
+    file = folder / name
     data = io.BytesIO(content(file, ARRAYS))
     with decoding(file), zipfile.ZipFile(data) as archive:
         names = archive.namelist()
@@ -120,7 +124,7 @@ def predictions(folder: Path) -> Arrays:
 def fits(folder: Path, tasks: int) -> Arrays:
     """The predictions of a regression run: data, and fits [evaluations, N] at inputs [N]."""
     arrays = predictions(folder)
-    with decoding(folder / "predictions.npz"):
+    with decoding(folder / PREDICTIONS):
         evaluations, test = arrays["fits"].shape
         shapes: dict[str, tuple[int, ...]] = {"fits_in_task": (evaluations,)}
         for name in ("inputs", "targets", "tasks"):
@@ -134,6 +138,23 @@ def fits(folder: Path, tasks: int) -> Arrays:
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("it holds numbers that are not finite")
     return arrays
+
+
+def course_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Course:
+    """What became of each task of a run of classes, from one of its files of predictions. Raises
+    Missing if there is no such file."""
+    arrays = predictions(folder, name)
+    with decoding(folder / name):
+        own = measured.class_ranges
+        for key, classes in arrays.items():
+            task = int(key.removesuffix("_task_il").removesuffix("_probe").rpartition("_")[2])
+            shape = arrays[labels_of(task - 1)].shape
+            if classes.dtype.kind not in "iu" or classes.ndim != 1 or classes.shape != shape:
+                raise ValueError(f"{key} does not have a class for each sample of the task")
+            known = own[task - 1] if key == labels_of(task - 1) else range(own[-1].stop)
+            if len(classes) == 0 or classes.min() < known.start or classes.max() >= known.stop:
+                raise ValueError(f"{key} has a class that the task does not have")
+        return course(arrays, own, measured.shares_classes, measured.names_task)
 
 
 def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:

@@ -59,6 +59,10 @@ class _Regression(Strict):
     fits: list[Tensor]
 
 
+class _Probe(Strict):
+    predictions: dict[str, Tensor]
+
+
 class _EarlyStopping(Strict):
     best: float | None
     since: Count
@@ -81,6 +85,7 @@ class PlainState(Strict):
     environment: _Environment
     generators: dict[str, Tensor]
     evaluator: _Classification | _Regression
+    probe: _Probe
     early_stopping: _EarlyStopping
 
     @model_validator(mode="after")

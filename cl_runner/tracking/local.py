@@ -82,11 +82,11 @@ class LocalFiles(Tracker):
         size = 0 if self.metrics is None else sync(self.metrics, file)
         return {"metrics_size": size, "metrics_sha256": self.digest.hexdigest()}
 
-    def save_predictions(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Write predictions.npz."""
+    def save_arrays(self, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Write predictions.npz or probe.npz."""
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-        write(self.folder / "predictions.npz", content.getvalue())
+        write(self.folder / name, content.getvalue())
 
     def end(self, results: Results | None, error: BaseException | None) -> None:
         if self.handler is None or self.metrics is None:

@@ -19,6 +19,7 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
 from cl_runner.evaluation.choice import evaluator_of
+from cl_runner.evaluation.probe import Probe
 from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
 from cl_runner.run_folder.events import Alarm, Evaluation, Logged, Step
@@ -59,6 +60,7 @@ class Training:
         self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
         self.evaluator = evaluator_of(stream)
+        self.probe = Probe(settings.diagnose, stream)
         self.early_stopping = EarlyStopping(settings.early_stopping, strategy, self.evaluator)
         self.cost = Cost(strategy)
         self.means, self.logged = Means(), Means()
@@ -84,6 +86,7 @@ class Training:
         self._log_own_numbers(task)
         self._raise_alarms(task)
         self._evaluate(task)
+        self.probe.after_task(self.strategy, task)
         self.position = Position(task.index + 1)
         if self.saver is not None:
             self.saver.save(self.state)

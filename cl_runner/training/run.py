@@ -92,7 +92,9 @@ def run(
                     done = training.cost.steps
                     log.info("attempt %d: going on after step %d", attempt.number, done)
                 training.to_the_end()
-                files.save_predictions(training.evaluator.arrays())
+                files.save_arrays(read.PREDICTIONS, training.evaluator.arrays())
+                if probed := training.probe.arrays():
+                    files.save_arrays(read.PROBE, probed)
                 checkpoints.prune(1)  # the final state stays: it contains the trained network
                 trackers.results = measured = results.compose(training, names, compared)
             signals.obey(folder)

@@ -30,8 +30,10 @@ from cl_runner.config.setting_types import (
 )
 from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import MISSING, ConfigError
+from cl_runner.evaluation.probe import Diagnose
 from cl_runner.models.network import MemoryFormat, Network, Precision
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
@@ -105,6 +107,7 @@ class Settings:
     ce_scope: Scope
     reset_optimizer: bool
     evaluate_every: Annotated[PositiveInt | Literal["epoch"] | None, Traits(takes_time=True)]
+    diagnose: Annotated[Diagnose | None, LATER | Traits(compared=False, takes_time=True)]
     log_every: PositiveInt
     reference: Annotated[str | None, PLACE | LATER | Traits(compared=False)]
     checkpoint: Annotated[Schedule, NO_RESULT]
@@ -163,6 +166,7 @@ def _refuse_contradictions(settings: Settings) -> None:
     _min_lr_above_lr(settings)
     _one_budget(settings)
     _early_stopping_without(settings, outline)
+    _diagnose_without(settings, outline)
 
 
 def _values_without_a_task(
@@ -209,3 +213,14 @@ def _early_stopping_without(settings: Settings, outline: Outline) -> None:
             allowed = f"ends tasks, and {name} says how long each phase takes"
             hint = f"early_stopping=null, or {name}=null"
             raise ConfigError.of("early_stopping", settings.early_stopping, allowed, hint)
+
+
+def _diagnose_without(settings: Settings, outline: Outline) -> None:
+    if settings.diagnose is None:
+        return
+    if not isinstance(outline.likelihood, Categorical):
+        allowed = "asks which classes are told apart, and regression has no classes"
+        raise ConfigError.of("diagnose", settings.diagnose, allowed, "diagnose=null")
+    if not outline.validation_fraction > 0:
+        allowed, hint = "needs held-out samples", "dataset.validation_fraction=0.1"
+        raise ConfigError.of("diagnose", settings.diagnose, allowed, hint)

@@ -16,7 +16,8 @@ from cl_runner.run_folder.states import PlainState
 from cl_runner.strategies.strategy import Strategy
 
 PARTS = (
-    "strategy", "optimizer", "watch", "means", "logged", "evaluator", "early_stopping", "cost",
+    "strategy", "optimizer", "watch", "means", "logged", "evaluator", "probe", "early_stopping",
+    "cost",
 )  # fmt: skip
 """The parts of a run that have a `state_dict`."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}

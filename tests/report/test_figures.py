@@ -190,7 +190,8 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
-    assert [file.name for file in drawn] == ["trade_off.svg", "trade_off.pdf"]
+    named = ["trade_off.svg", "trade_off.pdf", "why.svg", "why.pdf"]
+    assert [file.name for file in drawn] == named
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
     page = (tmp_path / "out" / "report.html").read_text()
     assert "too low" in page and "89.50" in page and "EWC 1e3" in page

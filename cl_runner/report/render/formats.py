@@ -10,7 +10,7 @@ from typing import Any
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.values import is_number, shown
-from cl_runner.report.render.page import Page
+from cl_runner.report.render.page import Chapter, Page
 from cl_runner.report.render.table import Table
 
 MARKDOWN = str.maketrans(
@@ -44,6 +44,9 @@ def markdown_page(page: Page) -> str:
     for chapter in page.chapters:
         texts.append(f"## {_escaped(chapter.title)}")
         texts.append("\n".join(f"- {_escaped(sentence)}" for sentence in chapter.sentences))
+        if chapter.why and (said := [*chapter.why.alarms, *chapter.why.sentences]):
+            lines = [f"- {_escaped(sentence)}" for sentence in said]
+            texts += ["### Why it forgot", "\n".join(lines), *map(markdown, chapter.why.tables)]
         texts += map(markdown, [*chapter.tables, *chapter.details])
         texts += [_escaped(chapter.choice.why)] if chapter.choice else []
     return "\n\n".join(text.rstrip() for text in texts) + "\n"
@@ -96,6 +99,13 @@ def runs_csv(sections: Sequence[Section]) -> str:
                 row |= {"state_bytes": done and sum(done.cost.state_bytes.values())}
                 rows.append(row | {"alarms": "; ".join(done.alarms if done else [])})
     return _csv(rows)
+
+
+def forgetting_csv(chapters: Sequence[Chapter]) -> str | None:
+    """One row per run and pair of tasks: what became of one after the other. None if no run has
+    predictions."""
+    rows = [row for chapter in chapters if chapter.why for row in chapter.why.rows]
+    return _csv(rows) if rows else None
 
 
 def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:

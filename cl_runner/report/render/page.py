@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from cl_runner import __version__
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.figures import STYLE
+from cl_runner.report.render.reasons import Why
 from cl_runner.report.render.table import Table
 
 HERE = Path(__file__).parent
@@ -41,6 +42,7 @@ class Chapter:
     details: Sequence[Table] = ()
     frames: Sequence[str] = ()  # of an animation, as data URLs
     choice: Choice | None = None
+    why: Why | None = None
 
 
 @dataclass(frozen=True)
