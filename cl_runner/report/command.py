@@ -16,6 +16,7 @@ from cl_runner.report.compare.conclusions import conclusions
 from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
+from cl_runner.report.paper import command as paper
 from cl_runner.report.render import animation, drawings, figures, formats, ranking, tables
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
@@ -57,11 +58,17 @@ def main() -> None:
         "regression: percent of the error)",
     )
     parser.add_argument(ALIAS, action="store_true", help="run cl-wandb instead")
+    paper.add_options(parser)
     terminal.run(parser, _print_report)
 
 
 def _print_report(arguments: argparse.Namespace) -> None:
     folders = arguments.folders
+    wanted = paper.Wanted.of(arguments)
+    if wanted is not None:
+        text, files = paper.table(folders, arguments.output or folders[0] / "report", wanted)
+        print(harmless("\n".join([text, *map(str, files)])))
+        return
     asked = Asked(arguments.baseline, arguments.method, arguments.margin)
     lines, files = report(folders, arguments.output or folders[0] / "report", asked)
     print(harmless("\n".join([*lines, *map(str, files)])))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from cl_runner.errors import ConfigError, nearest
+from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section, ranked
 from cl_runner.report.compare.significance import (
     LEVEL,
@@ -139,13 +140,13 @@ def compare(section: Section, asked: Asked) -> Comparisons:
     others = method if method and baseline else [g for g in places if g not in reference]
     pairs = [(group, one) for one in reference for group in others]
     family = [*pairs, *(() if given else combinations(others, 2))]
-    differences = [_differences(section, *pair) for pair in family]
-    tests = [t_test(each, section.step) for each in differences]
+    by_seed = [differences(section.metric, *pair) for pair in family]
+    tests = [t_test(each, section.step) for each in by_seed]
     corrected = holm([float(test.p) for test in tests])
     made = [
         _comparison(section, pair, *found)
         for pair, *found in zip(
-            pairs, differences, tests, corrected.p, corrected.confidence, strict=False
+            pairs, by_seed, tests, corrected.p, corrected.confidence, strict=False
         )
     ]
     return Comparisons(
@@ -162,12 +163,12 @@ def compare(section: Section, asked: Asked) -> Comparisons:
 def _comparison(
     section: Section,
     pair: tuple[Group, Group],
-    differences: list[float],
+    by_seed: list[float],
     test: TTest,
     p: float,
     confidence: float,
 ) -> Comparison:
-    n, mean = len(differences), float(test.mean)
+    n, mean = len(by_seed), float(test.mean)
     if math.isnan(p):
         return Comparison(*pair, n, mean if n else None)
     unit = section.metric.unit
@@ -181,14 +182,13 @@ def _comparison(
         high=min(mean + half, most),
         effect=mean / (float(test.error) * math.sqrt(n)) if test.error > 0 else None,
         p=float(p),
-        p_of_signs=p_of_signs(differences),
-        equal=not any(differences),
+        p_of_signs=p_of_signs(by_seed),
+        equal=not any(by_seed),
     )
 
 
-def _differences(section: Section, group: Group, reference: Group) -> list[float]:
+def differences(metric: Metric, group: Group, reference: Group) -> list[float]:
     """Seed by seed. An error of exactly 0 has no logarithm, and its seed is left out."""
-    metric = section.metric
     first, second = group.by_seed(metric), reference.by_seed(metric)
     pairs = [(first[seed], second[seed]) for seed in first if seed in second]
     if metric.unit.logarithmic:

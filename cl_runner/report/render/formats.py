@@ -31,24 +31,28 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def markdown(table: Table) -> str:
     """The table with its heading and notes."""
     lines = [[c.text for c in row] for row in table.rows]
-    cells = [[_escaped(text) for text in row] for row in [table.columns, *lines]]
+    cells = [[markdown_text(text) for text in row] for row in [table.columns, *lines]]
     cells.insert(1, ["---"] * len(table.columns))
     rows = ["| " + " | ".join(row) + " |" for row in cells]
-    notes = [f"\n{_escaped(note)}" for note in table.notes]
-    return "\n".join([f"### {_escaped(table.title)}", "", *rows, *notes, ""])
+    notes = [f"\n{markdown_text(note)}" for note in table.notes]
+    return "\n".join([f"### {markdown_text(table.title)}", "", *rows, *notes, ""])
 
 
 def markdown_page(page: Page) -> str:
     """The page without its figures."""
-    texts = [f"# {_escaped(page.title)}", _escaped(page.counts), *map(markdown, page.verdict)]
+    texts = [
+        f"# {markdown_text(page.title)}",
+        markdown_text(page.counts),
+        *map(markdown, page.verdict),
+    ]
     for chapter in page.chapters:
-        texts.append(f"## {_escaped(chapter.title)}")
-        texts.append("\n".join(f"- {_escaped(sentence)}" for sentence in chapter.sentences))
+        texts.append(f"## {markdown_text(chapter.title)}")
+        texts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in chapter.sentences))
         if chapter.why and (said := [*chapter.why.alarms, *chapter.why.sentences]):
-            lines = [f"- {_escaped(sentence)}" for sentence in said]
+            lines = [f"- {markdown_text(sentence)}" for sentence in said]
             texts += ["### Why it forgot", "\n".join(lines), *map(markdown, chapter.why.tables)]
         texts += map(markdown, [*chapter.tables, *chapter.details])
-        texts += [_escaped(chapter.choice.why)] if chapter.choice else []
+        texts += [markdown_text(chapter.choice.why)] if chapter.choice else []
     return "\n\n".join(text.rstrip() for text in texts) + "\n"
 
 
@@ -56,7 +60,7 @@ def latex(table: Table) -> str:
     """A `tabular` for the package booktabs: text on the left, numbers on the right."""
     align = "".join("r" if number else "l" for number in table.numeric)
     lines = [table.columns, *([c.text for c in row] for row in table.rows)]
-    head, *body = [" & ".join(_line(t).translate(LATEX) for t in row) + r" \\" for row in lines]
+    head, *body = [" & ".join(latex_text(t) for t in row) + r" \\" for row in lines]
     title = f"% {_line(table.title)}; needs \\usepackage{{booktabs}}"
     top = [title, rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
     return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", ""])
@@ -77,7 +81,7 @@ def results_csv(sections: Sequence[Section]) -> str:
                 ends = {"": s.mean, "_sd": s.deviation, "_low": s.low, "_high": s.high}
                 row |= {f"{metric.name}{end}": value for end, value in ends.items()}
             rows.append(row | {"validation": group.validation.mean})
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def runs_csv(sections: Sequence[Section]) -> str:
@@ -98,14 +102,14 @@ def runs_csv(sections: Sequence[Section]) -> str:
                 row |= {name: done and getattr(done.cost, name) for name in costs}
                 row |= {"state_bytes": done and sum(done.cost.state_bytes.values())}
                 rows.append(row | {"alarms": "; ".join(done.alarms if done else [])})
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def forgetting_csv(chapters: Sequence[Chapter]) -> str | None:
     """One row per run and pair of tasks: what became of one after the other. None if no run has
     predictions."""
     rows = [row for chapter in chapters if chapter.why for row in chapter.why.rows]
-    return _csv(rows) if rows else None
+    return csv_text(rows) if rows else None
 
 
 def _of_any(sections: Sequence[Section]) -> tuple[list[Metric], list[str]]:
@@ -120,7 +124,7 @@ def _setting(group: Group, key: str) -> Any:
     return value if is_number(value) else shown(value)
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     """Columns are named by the keys, which all rows share."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
@@ -140,8 +144,14 @@ def _harmless(text: str) -> str:
     return text
 
 
-def _escaped(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Text as Markdown shows it."""
     return _line(text).translate(MARKDOWN)
+
+
+def latex_text(text: str) -> str:
+    """Text as LaTeX shows it."""
+    return _line(text).translate(LATEX)
 
 
 def _line(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The table of a paper: methods × data sets, scenarios or settings."""

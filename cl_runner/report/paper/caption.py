@@ -1,0 +1,150 @@
+"""The caption of a table, and the notes below it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cl_runner.metrics import Metric
+from cl_runner.report.compare.groups import Group, Section
+from cl_runner.report.compare.significance import LEVEL
+from cl_runner.report.paper.cells import Grid, varying
+from cl_runner.report.paper.keys import DATASET, SCENARIO, STRATEGY, value_of, values_of
+from cl_runner.report.paper.marks import At, Mark, within
+from cl_runner.report.paper.names import Labels
+
+ERRORS = {"sd": "s.d.", "sem": "standard error"}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a reader of the table has to know."""
+
+    grid: Grid
+    metrics: Sequence[Metric]
+    labels: Labels
+    error: str
+    marks: Mapping[str, Mapping[At, Mark]]
+    empty: bool  # whether a cell shows nothing
+
+    def text(self, close: str) -> str:
+        """close: how the table marks what is not significantly worse, such as `underlined`."""
+        return " ".join([self._what(), *self._direction(), *self._marks(close), *self._rest()])
+
+    def _what(self) -> str:
+        signs = {metric.unit.sign for metric in self.metrics}
+        names = [self.labels.metric(metric.name) for metric in self.metrics]
+        names = [name if n == 0 else _lower(name) for n, name in enumerate(names)]
+        if len(signs) > 1:
+            units = [m.unit.sign for m in self.metrics]
+            names = [f"{n} in {u}" if u else n for n, u in zip(names, units, strict=True)]
+        title = _listed(names)
+        if len(signs) == 1 and "" not in signs:
+            title += f" in {signs.pop()}"
+        keys = self.grid.keys
+        facts = []
+        for key in (DATASET, SCENARIO):
+            values = values_of(self.grid.shown, key)
+            if key not in keys and len(values) == 1:
+                facts.append(self.labels.value(key, values[0]))
+        for level, column_key in enumerate(self.grid.column_keys):
+            if self.grid.is_constant(level):
+                facts.append(self.labels.both(column_key.name, self.grid.columns[0][level]))
+        on = f" on {', '.join(facts)}" if facts else ""
+        return f"{title}{on}: {self._seeds()}."
+
+    def _seeds(self) -> str:
+        counts = [group.spread(m).n for group in self.grid.shown for m in self.metrics]
+        least, most = min((n for n in counts if n), default=0), max(counts, default=0)
+        if most < 2:
+            return "one seed"
+        seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+        alone = ", without ± where there is one" if least == 1 else ""
+        return f"mean ± {ERRORS[self.error]} over {seeds}{alone}"
+
+    def _direction(self) -> list[str]:
+        less = [m for m in self.metrics if not m.more_is_better]
+        if not less or len(less) == len(self.metrics):
+            return ["Lower is better."] if less else []
+        return [
+            f"Lower is better for {_listed([_lower(self.labels.metric(m.name)) for m in less])}."
+        ]
+
+    def _marks(self, close: str) -> list[str]:
+        every = [mark for of_metric in self.marks.values() for mark in of_metric.values()]
+        if not every:
+            return []
+        place = within(self.grid)
+        best = f"Bold: best of its {place}"
+        if all(mark.p is None for mark in every):
+            return [f"{best}; too few seeds for a test."]
+        return [
+            f"{best}; {close}: not significantly worse (p ≥ {LEVEL:g}, two-sided paired t-test by "
+            f"seed, Holm's correction over all pairs of a {place})."
+        ]
+
+    def _rest(self) -> list[str]:
+        sentences = []
+        bounds = [g for g in self.grid.shown if id(g) in self.grid.bounds]
+        if bounds:
+            names = _listed(self._strategies(bounds))
+            sentences.append(f"{names}: upper bound, trained on all data at once and not compared.")
+        chosen: dict[str, list[str]] = {}
+        for strategy, key in dict.fromkeys(self.grid.chosen):
+            name = self.labels.value(STRATEGY, strategy)
+            chosen.setdefault(self.labels.key(key), []).append(name)
+        if chosen:
+            what = "; ".join(f"{key} of {_listed(names)}" for key, names in chosen.items())
+            sentences.append(f"Chosen on validation data: {what}.")
+        return [*sentences, *(["–: no complete run."] if self.empty else [])]
+
+    def _strategies(self, groups: Sequence[Group]) -> list[str]:
+        return [self.labels.value(STRATEGY, name) for name in values_of(groups, STRATEGY)]
+
+    def notes(self, sections: Sequence[Section]) -> list[str]:
+        """For the author: runs that are missing, and settings that differ within a method."""
+        return [*self._missing(sections), *self._differing(), *self._few()]
+
+    def _few(self) -> list[str]:
+        groups = [g for g in self.grid.shown if id(g) not in self.grid.bounds]
+        if len(groups) < 2:
+            return []
+        few = [group for group in groups if group.spread(self.metrics[0]).n == 2]
+        names = _listed(self._strategies(few))
+        return [f"With 2 seeds ({names}) hardly any difference is significant."] if few else []
+
+    def _missing(self, sections: Sequence[Section]) -> list[str]:
+        states = Counter(
+            (group.strategy, run.state)
+            for section in sections
+            for group in section.groups
+            for run in group.unfinished
+        )
+        listed = [
+            f"{self.labels.value(STRATEGY, s)} {n} {state}" for (s, state), n in states.items()
+        ]
+        return (
+            [f"Runs that are not complete, so not counted: {', '.join(listed)}."] if listed else []
+        )
+
+    def _differing(self) -> list[str]:
+        found: dict[str, list[str]] = {}
+        for strategy in values_of(self.grid.shown, STRATEGY):
+            groups = [g for g in self.grid.shown if value_of(g, STRATEGY) == strategy]
+            for key in varying(groups):
+                if key not in self.grid.keys and not key.startswith(DATASET):
+                    found.setdefault(key, []).append(self.labels.value(STRATEGY, strategy))
+        if not found:
+            return []
+        listed = "; ".join(f"{key} of {_listed(names)}" for key, names in found.items())
+        return [f"Not the same in all cells of a method (see settings in table.csv): {listed}."]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _lower(name: str) -> str:
+    """In the middle of a sentence: `average accuracy`, but `BWT`."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
