@@ -10,7 +10,7 @@ from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.significance import LEVEL
 from cl_runner.report.paper.cells import Grid, varying
-from cl_runner.report.paper.keys import DATASET, SCENARIO, STRATEGY, value_of, values_of
+from cl_runner.report.paper.keys import DATASET, NAMED, SCENARIO, STRATEGY, value_of, values_of
 from cl_runner.report.paper.marks import At, Mark, within
 from cl_runner.report.paper.names import Labels
 
@@ -42,15 +42,15 @@ class Caption:
         title = _listed(names)
         if len(signs) == 1 and "" not in signs:
             title += f" in {signs.pop()}"
-        keys = self.grid.keys
         facts = []
         for key in (DATASET, SCENARIO):
             values = values_of(self.grid.shown, key)
-            if key not in keys and len(values) == 1:
+            if key not in self.grid.keys and len(values) == 1:
                 facts.append(self.labels.value(key, values[0]))
         for level, column_key in enumerate(self.grid.column_keys):
             if self.grid.is_constant(level):
-                facts.append(self.labels.both(column_key.name, self.grid.columns[0][level]))
+                value = self.labels.both(column_key.name, self.grid.columns[0][level])
+                facts.append(value if column_key.name in NAMED else _lower(value))
         on = f" on {', '.join(facts)}" if facts else ""
         return f"{title}{on}: {self._seeds()}."
 
@@ -75,13 +75,15 @@ class Caption:
         every = [mark for of_metric in self.marks.values() for mark in of_metric.values()]
         if not every:
             return []
-        place = within(self.grid)
-        best = f"Bold: best of its {place}"
+        place, equal = within(self.grid)
+        with_equal = [_lower(self.labels.key(key)) for key in equal]
+        same = f" with the same {_listed(with_equal)}" if equal else ""
+        best = f"Bold: best of its {place}{same}"
         if all(mark.p is None for mark in every):
             return [f"{best}; too few seeds for a test."]
         return [
-            f"{best}; {close}: not significantly worse (p ≥ {LEVEL:g}, two-sided paired t-test by "
-            f"seed, Holm's correction over all pairs of a {place})."
+            f"{best}; {close}: not significantly worse (p ≥ {LEVEL:g}, two-sided t-test paired by "
+            "seed, Holm's correction over all pairs compared there)."
         ]
 
     def _rest(self) -> list[str]:

@@ -96,20 +96,19 @@ def grid(
     groups = [group for section in sections for group in section.groups if _is_known(group)]
     if not any(group.complete for group in groups):
         raise ConfigError.of("FOLDER", "the runs", "none is complete, so there is no table")
-    if row_keys is None:
-        row_keys = [] if any(k.name == STRATEGY for k in column_keys or ()) else [Key(STRATEGY)]
-    check("--rows", row_keys, groups)
+    check("--rows", row_keys or (), groups)
     check("--columns", column_keys or (), groups)
-    keys = [*row_keys, *(column_keys or ())]
+    keys = [*(row_keys or ()), *(column_keys or ())]
     twice = [key.name for key in keys if [one.name for one in keys].count(key.name) > 1]
     if twice:
         raise ConfigError.of("--columns", twice[0], "is given twice")
     groups = [group for group in groups if asked(group, keys)]
     of_group = {id(group): section for section in sections for group in section.groups}
+    if row_keys is None and STRATEGY in {key.name for key in keys}:
+        row_keys = _what_varies(groups, keys) or [Key(DATASET)]
+    row_keys = row_keys or [Key(STRATEGY)]
     if column_keys is None:
         column_keys = _what_varies(groups, row_keys)
-    if not row_keys:
-        row_keys = [Key(DATASET)]
     made = _filled(groups, row_keys, column_keys, of_group)
     _choose(made, labels)
     return made
@@ -163,18 +162,24 @@ def _what_varies(groups: list[Group], rows: list[Key]) -> list[Key]:
 def _filled(
     groups: list[Group], row_keys: list[Key], column_keys: list[Key], of: dict[int, Section]
 ) -> Grid:
-    places = [place_of(group, column_keys) for group in groups]
-    whole = [place for place in places if None not in place]
-    alone = [p for p in places if None in p and not any(covers(p, other) for other in whole)]
-    columns = ordered([*whole, *alone], column_keys, ORDER)
-    rows = ordered([place_of(group, row_keys) for group in groups], row_keys, ORDER)
-    made = Grid(row_keys, column_keys, rows, columns, {}, [], of)
-    for group, place in zip(groups, places, strict=True):
-        row = place_of(group, row_keys)
-        for column in columns:
-            if place == column or covers(place, column):
+    rows = [place_of(group, row_keys) for group in groups]
+    columns = [place_of(group, column_keys) for group in groups]
+    made = Grid(
+        row_keys, column_keys, _places(rows, row_keys), _places(columns, column_keys), {}, [], of
+    )
+    for group, mine, its in zip(groups, rows, columns, strict=True):
+        for row in [row for row in made.rows if covers(mine, row)]:
+            for column in [column for column in made.columns if covers(its, column)]:
                 made.cells.setdefault((row, column), Cell()).candidates.append(group)
     return made
+
+
+def _places(places: list[Place], keys: list[Key]) -> list[Place]:
+    """The rows or columns, in order. Runs that lack a setting have no place of their own if they
+    can stand in those of others."""
+    whole = [place for place in places if None not in place]
+    alone = [p for p in places if None in p and not any(covers(p, other) for other in whole)]
+    return ordered([*whole, *alone], keys, ORDER)
 
 
 def _choose(made: Grid, labels: Labels) -> None:

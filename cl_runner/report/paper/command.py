@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_runner.errors import ConfigError, nearest
+from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS, Metric
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
@@ -40,8 +40,9 @@ class Wanted:
         if arguments.table:
             return wanted
         for name in OPTIONS:
-            if getattr(wanted, name) is not None:
-                raise ConfigError.of(f"--{name}", getattr(wanted, name), "is for --table")
+            if (given := getattr(wanted, name)) is not None:
+                value = " ".join(given) if isinstance(given, list) else given
+                raise ConfigError.of(f"--{name}", value, "is for a table", "add --table")
         return None
 
 
@@ -53,9 +54,9 @@ def add_options(parser: ArgumentParser) -> None:
         group.add_argument(
             f"--{name}",
             action="append",
-            metavar="KEY[,KEY] or KEY=VALUE,VALUE",
-            help=f"settings, as strategy, dataset.scenario, strategy.buffer_size; with values only "
-            f"these, in this order; may be repeated (default: {default})",
+            metavar="KEYS",
+            help=f"KEY,KEY: settings such as strategy, dataset.scenario, strategy.buffer_size; "
+            f"KEY=VALUE,VALUE: only these values; can be repeated (default: {default})",
         )
     group.add_argument(
         "--metrics", metavar="NAME[,NAME]", help="as in results.json (default: average_accuracy)"
@@ -64,7 +65,9 @@ def add_options(parser: ArgumentParser) -> None:
         "--labels", type=Path, metavar="FILE", help="YAML with lines `name: text in the table`"
     )
     group.add_argument(
-        "--spread", choices=sorted(ERRORS), help="after the ±: deviation or its standard error"
+        "--spread",
+        choices=sorted(ERRORS),
+        help="after the ±: the standard deviation (default), or the standard error of the mean",
     )
 
 
@@ -97,7 +100,9 @@ def _named(names: str | None) -> list[Metric]:
     found = []
     for name in dict.fromkeys((names or "").split(",") if names is not None else ()):
         if name not in METRICS:
-            raise ConfigError.of("--metrics", name, "is no metric", nearest(name, list(METRICS)))
+            raise ConfigError.of(
+                "--metrics", name, "is no metric", f"known are {', '.join(METRICS)}"
+            )
         found.append(METRICS[name])
     return found
 

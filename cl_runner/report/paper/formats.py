@@ -15,8 +15,10 @@ from cl_runner.report.paper.layout import Entry, Layout, Line, error_of
 from cl_runner.report.paper.marks import At, Mark
 from cl_runner.report.render.formats import csv_text, latex_text, markdown_text
 
-SIZES = ((5, r"\footnotesize", 3), (4, r"\small", 4))
-"""With more columns than this: the size of type, and the points between columns."""
+SIZES = (("", 1.0, 6), (r"\small", 0.9, 4), (r"\footnotesize", 0.8, 3), (r"\scriptsize", 0.7, 2))
+"""Of type, with its factor and the points beside each column; the first that fits is taken."""
+TEXT_WIDTH, CHARACTER = 345, 5.2
+"""Points: the width of a text in LaTeX's class `article`, and about that of a character."""
 
 
 def latex(table: Layout, notes: Sequence[str] = ()) -> str:
@@ -26,8 +28,7 @@ def latex(table: Layout, notes: Sequence[str] = ()) -> str:
     for line in table.lines:
         body += {"rule": [r"\midrule"], "space": [r"\addlinespace"], "": []}[line.gap]
         body.append(_row([*map(latex_text, line.stubs), *_entries(line)]))
-    fitting = next(((size, gap) for n, size, gap in SIZES if columns > n), None)
-    small = [f"  {fitting[0]}", rf"  \setlength{{\tabcolsep}}{{{fitting[1]}pt}}"] if fitting else []
+    small = _size(table)
     align = f"@{{}}{'l' * stubs}{'c' * columns}@{{}}"
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -111,6 +112,22 @@ def _settings(grid: Grid, row: Place, column: Place) -> str:
     return "; ".join(f"{key}={value}" for key in keys if (value := value_of(group, key)))
 
 
+def _size(table: Layout) -> list[str]:
+    """The size of type that makes the table about as wide as the text."""
+    stubs = [[line.stubs[i] for line in table.lines] for i in range(len(table.stubs))]
+    columns = zip(
+        table.levels[-1], zip(*(line.entries for line in table.lines), strict=True), strict=True
+    )
+    texts = [*stubs, *([head, *(entry.text for entry in entries)] for head, entries in columns)]
+    characters = sum(max(map(len, column)) for column in texts)
+    wide = [
+        characters * CHARACTER * factor + 2 * gap * (len(texts) - 1) for _, factor, gap in SIZES
+    ]
+    fitting = next((i for i, width in enumerate(wide) if width <= TEXT_WIDTH), -1)
+    size, _, gap = SIZES[fitting]
+    return [f"  {size}", rf"  \setlength{{\tabcolsep}}{{{gap}pt}}"] if size else []
+
+
 def _head(table: Layout) -> list[str]:
     """The headings: a line for each level, with rules below those that span columns."""
     stubs, lines = len(table.stubs), []
@@ -145,10 +162,12 @@ def _entries(line: Line) -> list[str]:
 
 
 def _set(entry: Entry) -> str:
-    text = latex_text(entry.text)
+    mean, spread = latex_text(entry.mean), latex_text(entry.spread)
     if entry.mark.best:
-        return rf"\textbf{{{text}}}"
-    return rf"\underline{{{text}}}" if entry.mark.close else text
+        mean = rf"\textbf{{{mean}}}"
+    elif entry.mark.close:
+        mean = rf"\underline{{{mean}}}"
+    return f"{mean} {spread}".rstrip()
 
 
 def _spanning(text: str, span: int) -> str:
@@ -160,7 +179,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _marked(entry: Entry) -> str:
-    text = markdown_text(entry.text)
-    if entry.mark.best:
-        return f"**{text}**"
-    return f"*{text}*" if entry.mark.close else text
+    sign = "**" if entry.mark.best else "*" if entry.mark.close else ""
+    return f"{sign}{markdown_text(entry.mean)}{sign} {markdown_text(entry.spread)}".rstrip()

@@ -13,6 +13,8 @@ STRATEGY, DATASET, SCENARIO = "strategy", "dataset", "dataset.scenario"
 BUFFER_SIZE = "strategy.buffer_size"
 BY_NAME = (DATASET, *PARTS)
 """What a run chooses by name."""
+NAMED = (*BY_NAME, SCENARIO)
+"""Settings whose values speak for themselves."""
 Place = tuple[str | None, ...]
 """A value for each key of the rows or of the columns. None: the runs do not have that setting."""
 

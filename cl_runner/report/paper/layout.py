@@ -22,10 +22,15 @@ DASH = "–"
 class Entry:
     """A number with its spread, as text. Neighbours that are equal show the same runs."""
 
-    text: str
+    mean: str
+    spread: str  # with its ±; empty if there is none
     mark: Mark
     group: int | None  # the id of the group of runs
     metric: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.mean}{self.spread}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Layout:
 def layout(grid: Grid, metrics: Sequence[Metric], labels: Labels, error: str, name: str) -> Layout:
     """error: `sd` or `sem`, what follows the ±."""
     marked = {metric.name: marks(grid, metric) for metric in metrics}
-    digits = {metric.name: _digits(grid.shown, metric, error) for metric in metrics}
+    digits = {metric.name: _digits(grid.shown, metric, metrics, error) for metric in metrics}
     columns = [(place, metric) for place in grid.columns for metric in metrics]
     lines: list[Line] = []
     last: tuple[bool, Place] | None = None
@@ -62,7 +67,7 @@ def layout(grid: Grid, metrics: Sequence[Metric], labels: Labels, error: str, na
             spread = group.spread(metric) if group else Spread(None, None, None, None, 0)
             text = number(spread, metric, digits[metric.name], error)
             mark = marked[metric.name].get((row, place), Mark())
-            entries.append(Entry(text, mark, id(group) if group else None, metric.name))
+            entries.append(Entry(*text, mark, id(group) if group else None, metric.name))
         here = _is_bound(grid, row), row[:-1]
         gap = "" if last is None or last == here else "rule" if last[0] != here[0] else "space"
         stubs = [labels.value(k.name, value) for k, value in zip(grid.row_keys, row, strict=True)]
@@ -80,13 +85,13 @@ def layout(grid: Grid, metrics: Sequence[Metric], labels: Labels, error: str, na
     return Layout(stubs, levels, lines, Caption(grid, metrics, labels, error, marked, empty), name)
 
 
-def number(spread: Spread, metric: Metric, digits: str, error: str) -> str:
-    """`91.3 ± 0.4`. One seed has no ±; a dash without any."""
+def number(spread: Spread, metric: Metric, digits: str, error: str) -> tuple[str, str]:
+    """`91.3` and ` ± 0.4`. One seed has no ±; a dash without any."""
     if spread.mean is None:
-        return DASH
+        return DASH, ""
     factor, of = metric.unit.factor, error_of(spread, error)
     mean = f"{factor * spread.mean:{digits}}".replace("-", "−")
-    return mean if of is None else f"{mean} ± {factor * of:{digits}}"
+    return mean, "" if of is None else f" ± {factor * of:{digits}}"
 
 
 def error_of(spread: Spread, error: str) -> float | None:
@@ -96,12 +101,14 @@ def error_of(spread: Spread, error: str) -> float | None:
     return spread.deviation / math.sqrt(spread.n) if error == "sem" else spread.deviation
 
 
-def _digits(groups: Sequence[Group], metric: Metric, error: str) -> str:
-    """The format of a metric's numbers: of a share one decimal, two if a spread would be 0.0."""
+def _digits(groups: Sequence[Group], metric: Metric, metrics: Sequence[Metric], error: str) -> str:
+    """The format of a metric's numbers. Shares have one decimal in the whole table, or two if a
+    spread would be 0.0."""
     digits = metric.unit.digits
-    if not digits.endswith("f"):
+    if metric.unit.logarithmic:
         return digits
-    errors = [error_of(group.spread(metric), error) for group in groups]
+    shares = [one for one in metrics if not one.unit.logarithmic]
+    errors = [error_of(group.spread(one), error) for group in groups for one in shares]
     shown = [metric.unit.factor * one for one in errors if one]
     return ".2f" if any(float(f"{one:{digits}}") == 0 for one in shown) else digits
 

@@ -15,7 +15,6 @@ from cl_runner.report.compare.significance import LEVEL, NOISE, holm, t_test
 from cl_runner.report.paper.cells import Grid, is_of_method, varying
 from cl_runner.report.paper.keys import Place, covers
 
-TEST = "Student's t-test, paired by seed, Holm's correction"
 At = tuple[Place, Place]
 """A row and a column."""
 
@@ -49,14 +48,13 @@ def marks(grid: Grid, metric: Metric) -> dict[At, Mark]:
     return found
 
 
-def within(grid: Grid) -> str:
-    """Where cells are compared with each other, as a caption says it."""
+def within(grid: Grid) -> tuple[str, list[str]]:
+    """Where cells are compared with each other: `column` or `row`, and the settings that have to be
+    equal in it."""
     rows, columns = _shared(grid)
-    if grid.methods_in_rows and not rows:
-        return "column"
-    if not grid.methods_in_rows and not columns:
-        return "row"
-    return "group"
+    if grid.methods_in_rows:
+        return "column", [grid.row_keys[i].name for i in rows]
+    return "row", [grid.column_keys[i].name for i in columns]
 
 
 def _of_one(groups: Mapping[At, Group], metric: Metric, section: Section) -> dict[At, Mark]:

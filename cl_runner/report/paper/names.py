@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS
-from cl_runner.report.paper.keys import BUFFER_SIZE, BY_NAME, DATASET, SCENARIO, STRATEGY
+from cl_runner.report.paper.keys import BUFFER_SIZE, DATASET, NAMED, SCENARIO, STRATEGY
 from cl_runner.run_folder.plain import Damaged, content, decoding, of_yaml
 
 STRATEGIES = {
@@ -99,12 +99,12 @@ class Labels:
         """The value of a setting; a dash for None."""
         if value is None:
             return "–"
-        known = NAMES.get(value, value) if key in (*BY_NAME, SCENARIO) else value
+        known = NAMES.get(value, value) if key in NAMED else value
         return self.own.get(f"{key}={value}") or self.own.get(value) or known
 
     def both(self, key: str, value: str | None) -> str:
         """The value, with its key unless it is a name: `Buffer 200`, `Class-IL`."""
-        named = key in (*BY_NAME, SCENARIO)
+        named = key in NAMED
         if named or (value and (f"{key}={value}" in self.own or value in self.own)):
             return self.value(key, value)
         return f"{self.key(key)} {self.value(key, value)}"
