@@ -278,13 +278,13 @@ def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
     }))  # fmt: skip
     monkeypatch.setattr(suite, "SUITES", tmp_path)
     monkeypatch.chdir(tmp_path)
-    for told in (" s\n", "already complete\n"):
+    for told, times in ((" %, forgetting ", 2), ("already complete: 2 of 4 runs\n", 1)):
         monkeypatch.setattr(sys, "argv", ["cl-reproduce", "tiny", "--jobs", "2"])
         with pytest.raises(SystemExit) as stop:
             command.main()
         assert stop.value.code == 1
         printed = capsys.readouterr().out
-        assert printed.count(told) == 2
+        assert printed.count(told) == times
         assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 2
         assert "too high" in printed and "failed (2 of 2 runs)" in printed
     folder = tmp_path / "outputs" / "reproduce" / "tiny"
