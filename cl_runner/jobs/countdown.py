@@ -82,7 +82,7 @@ class Countdown:
             now = self.clock()
             begun = self.running.pop(key, self.last)
             self.last = now
-            if complete and key not in self.before:
+            if complete:
                 self.seconds.append(now - begun)
             left = f", {self.left}" if complete and self.left else ""
             self.say(f"{self.ended_so_far}/{self.total} {label}: {text}{left}")

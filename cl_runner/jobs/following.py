@@ -37,7 +37,8 @@ class Following:
         self.open = {job.folder: job for job in jobs}
         self.stamps = {job.folder: job.stamp() for job in jobs}
         self.logged = {job.folder: _size(job.folder / "log.txt") for job in jobs}
-        self.warned = set[str]()  # kinds of warnings
+        self.kinds = set[str]()  # of warnings
+        self.warned = 0  # jobs with warnings
         self.next = 0.0
 
     def __call__(self) -> None:
@@ -72,12 +73,16 @@ class Following:
         for folder, job in self.open.items():
             if job.state != "missing":
                 self.countdown.ended(folder, self.label(job), job.state, complete=False)
+        if self.warned > 1:
+            self.countdown.say(f"{self.warned} jobs have warnings in their log.txt")
 
     def _warn(self, folder: Path) -> None:
-        for text in warnings_in(folder, self.logged[folder]):
+        texts = warnings_in(folder, self.logged[folder])
+        self.warned += bool(texts)
+        for text in texts:
             kind = _NUMBER.sub("#", text)
-            if kind not in self.warned:
-                self.warned.add(kind)
+            if kind not in self.kinds:
+                self.kinds.add(kind)
                 self.countdown.say(f"  warning: {text}")
 
 

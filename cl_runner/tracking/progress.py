@@ -91,5 +91,5 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         if record.levelno < logging.ERROR:  # errors are printed once, when the run has ended
-            text = getattr(record, "brief", record.getMessage())
+            text = getattr(record, "brief", None) or record.getMessage()
             self.say(masked(prefix + text, self.masks))

@@ -382,7 +382,7 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
     assert verdict["good"]
-    (report,) = re.findall(r"figures: (cl-report \S+)", done.stdout)
+    (report,) = re.findall(r"page: (cl-report \S+)", done.stdout)
     words = [sys.executable, "-m", "cl_runner.report.command", *report.split()[1:]]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

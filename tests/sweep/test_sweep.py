@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import yaml
@@ -43,6 +46,35 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = (folder / "stdout").read_text()
     assert states(said) == {"complete": 4}
     return sweep_folder(folder)
+
+
+def test_a_sweep_prints_a_line_a_job_then_the_means_and_how_to_see_more(once: Path) -> None:
+    """And nothing else: its jobs are silent. The means are those of `results.json`."""
+    told = [(once.parents[2] / name).read_text() for name in ("stdout", "stderr")]
+    assert told[1] == ""
+    ended, means, last = (part.splitlines() for part in told[0].split("\n\n"))
+    found = defaultdict(list)
+    lines = set()
+    for job in once.glob("0*"):
+        config = yaml.safe_load((job / "config.yaml").read_text())
+        measured = json.loads((job / "results.json").read_text())
+        point = f"{config['strategy']['alpha']:g}", config["seed"]
+        numbers = [100 * measured[name] for name in ("average_accuracy", "forgetting")]
+        found[point[0]].append(numbers)
+        lines.add("alpha={} seed={}: {:.1f} %, forgetting {:.1f}, ".format(*point, *numbers))
+    assert {re.sub(r"^\d/4 |\d+ s(, about .* left)?$", "", line) for line in ended} == lines
+    assert [line[:4] for line in ended] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
+    assert means[0] == "digits, class-incremental, 5 tasks: mean ± standard deviation over seeds"
+    assert re.split("  +", means[1]) == [
+        "strategy", "alpha", "seeds", "average accuracy in %", "forgetting in %",
+    ]  # fmt: skip
+    rows = {row[1]: row for row in (re.split("  +", line) for line in means[2:])}
+    for alpha, runs in found.items():
+        expected = [f"{fmean(v):.1f} ± {stdev(v):.1f}" for v in zip(*runs, strict=True)]
+        assert rows[alpha] == ["lwf", alpha, "2", *expected]
+    first, second = (float(row[3].split()[0]) for row in rows.values())
+    assert first >= second
+    assert last == ["4 jobs: 4 complete", f"sweep folder: {once}", f"page: cl-report {once}"]
 
 
 @pytest.fixture
