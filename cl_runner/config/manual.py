@@ -1,5 +1,5 @@
-"""What each setting means: default and comment from the YAML file, allowed values and docstring from
-the code. `cl-train --help strategy=ewc`, `--cfg job` and the site show it."""
+"""What each setting means: default and comment from the YAML file, allowed values and docstring
+from the code. `cl-train --help strategy=ewc`, `--cfg job` and the site show it."""
 
 from __future__ import annotations
 
