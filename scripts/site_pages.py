@@ -130,6 +130,8 @@ def _of_group(group: str) -> str:
         blocks += [f"## {option.name}", markdown.text(option.title)]
         for node in option.nodes:
             if node.doc and node.doc not in first:
+                is_whole = node is option.nodes[0]
+                blocks += [] if is_whole else [f"`{node.key}`:"]
                 blocks.append(markdown.text(node.doc))
             elif node.doc and node.settings and node.key == group:
                 blocks.append(

@@ -27,6 +27,8 @@ PAGES = [*(DOCS / f"{name}.md" for name in ("index", "tutorial", "pitfalls", "co
          *sorted((DOCS / "how_to").glob("*.md"))]  # fmt: skip
 SETUP = {"python3 -m venv .venv", ". .venv/bin/activate", "pip install '.[local,search]'"}
 SMALL = ("epochs=1", "batch_size=128", "model.widths=[8]")
+MADE = r"\]\((/(?!strategies/|settings/|python/)[^)]*)\)"
+"""A link to a page that is made for the site, where there is a file to link to."""
 FILE = re.compile(r"`((?:my|options/)\S+)`[^`]*:\n\n```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -102,6 +104,11 @@ def test_the_sweeps_of_the_other_pages_compose() -> None:
     assert len(found) >= 8 and len(settings) >= 4
     for words in settings:
         composed(*of_lists(list(words), "last"))
+
+
+def test_a_link_to_a_file_of_the_repository_also_leads_there_on_github() -> None:
+    for page in DOCS.rglob("*.md"):
+        assert not re.findall(MADE, page.read_text()), page
 
 
 def test_every_page_with_commands_is_read() -> None:
