@@ -57,8 +57,8 @@ class Engine:
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
-            # A launcher would print the whole command line of each job.
-            OmegaConf.update(self.master, "hydra.hydra_logging.root.level", "WARNING")
+            if printing := self.master.hydra.hydra_logging.get("root"):
+                printing.level = "WARNING"  # a launcher would print each job's whole command line
         with _usable(settings):
             self.launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.context,

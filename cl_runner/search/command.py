@@ -102,8 +102,8 @@ def search(arguments: argparse.Namespace) -> int:
         place = shlex.quote(str(best.write_best(run, folder)))
         trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
         words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
-        print(f"again: cl-train --config-dir {place} {' '.join(words)}")
         print(f"page: cl-report {shlex.quote(str(folder))}")
+        print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())
     return int(failed or running.unfinished > 0)
 

@@ -28,7 +28,7 @@ from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.space import Space
 from cl_runner.search.study import Study, Trial
-from cl_runner.search.table import shown
+from cl_runner.search.table import short, shown
 from cl_runner.text import duration
 
 ENDED_TRIALS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -72,8 +72,8 @@ class Search:
 
     def show(self, trial: Trial, outcome: str, countdown: Countdown) -> None:
         """Print how a trial ended."""
-        words = self.space.words(trial.params).items()
-        point = " ".join(f"{last_part(key)}={word}" for key, word in words)
+        params = trial.params.items()
+        point = " ".join(f"{last_part(key)}={short(value)}" for key, value in params)
         trained = self.study.trials(TrialState.COMPLETE, TrialState.PRUNED)
         complete = any(other.number == trial.number for other in trained)
         label = f"trial {trial.number} {point}"
