@@ -60,11 +60,14 @@ class Option:
 def option(group: str, name: str) -> Option | None:
     """The option with this name, ours or of the folder given with --config-dir; None if there is
     none."""
-    text = _read(group, name)
-    if text is None:
+    try:
+        text = _read(group, name)
+        if text is None:
+            return None
+        nodes = list(_nodes(text, group.replace("/", "."))) if _is_part(text) else []
+        return Option(group, name, yaml_comments.head(text), nodes)
+    except (yaml.YAMLError, ValueError):  # not YAML, or not UTF-8: Hydra names the line
         return None
-    nodes = list(_nodes(text, group.replace("/", "."))) if _is_part(text) else []
-    return Option(group, name, yaml_comments.head(text), nodes)
 
 
 def of_run() -> Option:
@@ -141,8 +144,9 @@ def _nodes(text: str, key: str, target: str = "") -> Iterator[Node]:
         key, inside, node, target = waiting.pop(0)
         if not isinstance(node, yaml.MappingNode):
             continue
-        given = {name.value: value for name, value in node.value}
-        target = given[TARGET].value if TARGET in given else target
+        given = {str(name.value): value for name, value in node.value}
+        if isinstance(given.get(TARGET), yaml.ScalarNode):
+            target = given[TARGET].value
         declared = signature(target)
         settings = []
         for name, value in given.items():

@@ -115,3 +115,19 @@ def test_cfg_job_keeps_the_comments(cl_train_here) -> None:
     part = cl_train_here("--cfg", "job", "--package", "strategy", "strategy=lwf").stdout
     assert "T: 2.0                 # temperature of the distillation" in part.splitlines()
     assert yaml.safe_load(part)["T"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("_target_: mine.Method\nalpha: 1.0  # its weight\n", "its weight"),
+        ("_target_: cl_runner.nothing.Method\nalpha: 1.0\n", "strategy.alpha=1.0"),
+        ("_target_: {a: 1}\n? [alpha]\n: 1\n", "=1"),
+        ("a: [1\n", "line 2 is not YAML"),
+    ],
+)
+def test_help_with_an_option_of_the_users_own(content, words, cl_train_here, tmp_path) -> None:
+    (tmp_path / "strategy").mkdir()
+    (tmp_path / "strategy" / "mine.yaml").write_text(content)
+    done = cl_train_here("--config-dir", str(tmp_path), "--help", "strategy=mine")
+    assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
