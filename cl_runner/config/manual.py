@@ -159,7 +159,7 @@ def _nodes(text: str, key: str, target: str = "") -> Iterator[Node]:
         yield Node(key, declared.doc if declared else "", settings)
 
 
-def _given(node: yaml.Node) -> dict[str, yaml.Node]:
+def _given(node: yaml.Node | None) -> dict[str, yaml.Node]:
     """The keys and values of a mapping; of anything else, none."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     found = {str(name.value): value for name, value in pairs}
