@@ -21,6 +21,7 @@ from cl_runner.data import prepare
 from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
+from cl_runner.search import space
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = [*(DOCS / f"{name}.md" for name in ("index", "tutorial", "pitfalls", "coming_from")),
@@ -96,14 +97,22 @@ def test_the_commands_of_a_page_run(
             assert name == "cl-reproduce" and words[0] in suites.names()
 
 
-def test_the_sweeps_of_the_other_pages_compose() -> None:
-    """Those on clusters and with W&B, without their launchers, which tests/jobs/ has."""
-    pages = [DOCS / f"{name}.md" for name in ("launchers", "wandb")]
-    found = [words for page in pages for words in commands(page) if words[0] == "cl-train"]
-    settings = {tuple(w for w in words if "=" in w and "hydra" not in w) for words in found}
-    assert len(found) >= 8 and len(settings) >= 4
-    for words in settings:
-        composed(*of_lists(list(words), "last"))
+def test_the_commands_of_the_other_pages_are_understood() -> None:
+    """Sweeps on clusters and with W&B, and searches, without their launchers, which tests/jobs/
+    has."""
+    pages = [DOCS / f"{name}.md" for name in ("launchers", "wandb", "search")]
+    found = [words for page in pages for words in commands(page)]
+    settings = {
+        (words[0], *(w for w in words if re.match(r"[\w.]+=", w) and "hydra" not in w))
+        for words in found
+    }
+    sweeps = [words for name, *words in settings if name == "cl-train"]
+    searches = [words for name, *words in settings if name == "cl-search"]
+    assert len(found) >= 12 and len(sweeps) >= 4 and len(searches) >= 4
+    for words in sweeps:
+        composed(*of_lists(words, "last"))
+    for words in searches:
+        assert space.read(words).searched
 
 
 def test_a_link_to_a_file_of_the_repository_also_leads_there_on_github() -> None:

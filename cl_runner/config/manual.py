@@ -60,11 +60,14 @@ class Option:
 def option(group: str, name: str) -> Option | None:
     """The option with this name, ours or of the folder given with --config-dir; None if there is
     none."""
-    text = _read(group, name)
-    if text is None:
+    try:
+        text = _read(group, name)
+        if text is None:
+            return None
+        nodes = list(_nodes(text, group.replace("/", "."))) if _is_part(text) else []
+        return Option(group, name, yaml_comments.head(text), nodes)
+    except (yaml.YAMLError, ValueError):  # not YAML, or not UTF-8: Hydra names the line
         return None
-    nodes = list(_nodes(text, group.replace("/", "."))) if _is_part(text) else []
-    return Option(group, name, yaml_comments.head(text), nodes)
 
 
 def of_run() -> Option:
@@ -134,29 +137,45 @@ def shown(what: Option) -> str:
 
 
 def _nodes(text: str, key: str, target: str = "") -> Iterator[Node]:
-    """The node of the whole file, then those below it."""
+    """The node of the whole file, then those below it that build something."""
     comments = yaml_comments.comments(text)
     waiting = [(key, "", yaml.compose(text), target)]
     while waiting:
         key, inside, node, target = waiting.pop(0)
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        given = {name.value: value for name, value in node.value}
-        target = given[TARGET].value if TARGET in given else target
-        declared = signature(target)
+        given = _given(node)
+        declared = signature(given[TARGET].value if TARGET in given else target)
         settings = []
-        for name, value in given.items():
-            if name == TARGET or (not key and name in ("defaults", "hydra")):
+        for name, value in _leaves(given):
+            at, within = f"{key}.{name}".lstrip("."), f"{inside}.{name}".lstrip(".")
+            if not key and name.partition(".")[0] in ("defaults", "hydra"):
                 continue
             hint = allowed(declared.hints[name]) if declared and name in declared.hints else ""
-            at, within = f"{key}.{name}".lstrip("."), f"{inside}.{name}".lstrip(".")
-            default = _text(text, value)
-            if isinstance(value, yaml.MappingNode) and value.value:
+            default, below = _text(text, value), _given(value)
+            if TARGET in below:
                 waiting.append((at, within, value, ""))
-                default = next((v.value for n, v in value.value if n.value == TARGET), "{…}")
+                default = below[TARGET].value
             comment = "\n".join(comments.get(within, []))
             settings.append(Setting(at, default, hint, comment))
         yield Node(key, declared.doc if declared else "", settings)
+
+
+def _given(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    """The keys and values of a mapping; of anything else, none."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    found = {str(name.value): value for name, value in pairs}
+    if not isinstance(found.get(TARGET), yaml.ScalarNode):
+        found.pop(TARGET, None)
+    return found
+
+
+def _leaves(given: Mapping[str, yaml.Node]) -> Iterator[tuple[str, yaml.Node]]:
+    """The settings of a node. Those of a mapping that builds nothing are its own, too."""
+    for name, value in given.items():
+        below = _given(value)
+        if below and TARGET not in below:
+            yield from ((f"{name}.{deeper}", leaf) for deeper, leaf in _leaves(below))
+        elif name != TARGET:
+            yield name, value
 
 
 def _text(text: str, value: yaml.Node) -> str:

@@ -33,9 +33,12 @@ class Signature:
 def signature(path: str) -> Signature | None:
     """Of the target at this dotted path; None if it is not ours or not there."""
     module, _, name = path.rpartition(".")
-    if not module.startswith(f"{HERE.name}.") or find_spec(module) is None:
+    if not module.startswith(f"{HERE.name}."):
         return None
-    names = _names(module)
+    try:
+        names = _names(module)
+    except ModuleNotFoundError:
+        return None
     node = names.declared.get(name)
     if not isinstance(node, ast.ClassDef | ast.FunctionDef):
         return None
@@ -68,7 +71,8 @@ class _Names(dict[str, Any]):
 
     def __init__(self, module: str) -> None:
         spec = find_spec(module)
-        assert spec is not None and spec.origin is not None
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(module)
         self.module, self.declared = module, dict[str, ast.stmt]()
         for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
             if isinstance(node, ast.Import | ast.ImportFrom):

@@ -18,8 +18,14 @@ from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.config.signatures import signature
 from cl_runner.config.traits import targets_below
 
-FILES = [file for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
-TARGETS = {t for f in FILES for _, t in targets_below("", yaml.safe_load(f.read_text()))}
+SHOWN = (*GROUPS, "hydra/launcher")
+FILES = [file for group in SHOWN for file in sorted((CONF / group).glob("*.yaml"))]
+TARGETS = {
+    t
+    for f in FILES
+    if f.parent.name in GROUPS
+    for _, t in targets_below("", yaml.safe_load(f.read_text()))
+}
 TEXT = """\
 # About the file,
 # in two lines.
@@ -52,11 +58,12 @@ def test_the_source_of_a_target_says_what_the_target_says(path: str) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}={file.stem}")
 def test_every_setting_has_a_meaning(file) -> None:
     """A comment in the file, or a place in the docstring of what it builds."""
-    option = manual.option(file.parent.name, file.stem)
+    group = str(file.parent.relative_to(CONF))
+    option = manual.option(group, file.stem)
     assert option is not None and option.title
     for node in option.nodes:
         for setting in node.settings:
-            assert setting.allowed, setting.key
+            assert setting.allowed or group == "hydra/launcher", setting.key  # classes of others
             name = setting.key.rpartition(".")[2]
             assert setting.comment or f"`{name}`" in node.doc, setting.key
 
@@ -115,3 +122,19 @@ def test_cfg_job_keeps_the_comments(cl_train_here) -> None:
     part = cl_train_here("--cfg", "job", "--package", "strategy", "strategy=lwf").stdout
     assert "T: 2.0                 # temperature of the distillation" in part.splitlines()
     assert yaml.safe_load(part)["T"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("_target_: mine.Method\nalpha: 1.0  # its weight\n", "its weight"),
+        ("_target_: cl_runner.nothing.Method\nalpha: 1.0\n", "strategy.alpha=1.0"),
+        ("_target_: {a: 1}\n? [alpha]\n: 1\n", "=1"),
+        ("a: [1\n", "line 2 is not YAML"),
+    ],
+)
+def test_help_with_an_option_of_the_users_own(content, words, cl_train_here, tmp_path) -> None:
+    (tmp_path / "strategy").mkdir()
+    (tmp_path / "strategy" / "mine.yaml").write_text(content)
+    done = cl_train_here("--config-dir", str(tmp_path), "--help", "strategy=mine")
+    assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
