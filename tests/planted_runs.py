@@ -23,6 +23,7 @@ def run_folder(
     validation: tuple[float, float] | None = None,
     state: str = "complete",
     dataset: str = "digits",
+    scenario: str = "class_incremental",
     memory: int = 0,
     test: int = 10_000,
     **settings: Any,
@@ -32,7 +33,11 @@ def run_folder(
     folder.mkdir(parents=True)
     old, new = accuracy
     config = {
-        "dataset": {"source": {"_target_": dataset}, "validation_fraction": 0.1},
+        "dataset": {
+            "source": {"_target_": dataset},
+            "scenario": scenario,
+            "validation_fraction": 0.1,
+        },
         "strategy": {"_target_": f"cl_runner.{strategy}", **settings},
         "seed": seed,
         "device": "cpu",
@@ -48,7 +53,7 @@ def run_folder(
             strategy=strategy,
             dataset=dataset,
             seed=seed,
-            conventions={"scenario": "class_incremental", "mixing": "additive"},
+            conventions={"scenario": scenario, "mixing": "additive"},
             tasks=[{"name": "t", "classes": [0, 1], "train": 9, "test": test}] * 2,
             cost={**COST, "seconds": 2.0 + seed, "state_bytes": {"memory": memory}},
             **measured,

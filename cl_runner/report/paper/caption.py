@@ -42,15 +42,18 @@ class Caption:
         title = _listed(names)
         if len(signs) == 1 and "" not in signs:
             title += f" in {signs.pop()}"
+        columns = [key.name for key in self.grid.column_keys]
         facts = []
-        for key in (DATASET, SCENARIO):
+        for key in dict.fromkeys((DATASET, SCENARIO, *columns)):
             values = values_of(self.grid.shown, key)
-            if key not in self.grid.keys and len(values) == 1:
-                facts.append(self.labels.value(key, values[0]))
-        for level, column_key in enumerate(self.grid.column_keys):
-            if self.grid.is_constant(level):
-                value = self.labels.both(column_key.name, self.grid.columns[0][level])
-                facts.append(value if column_key.name in NAMED else _lower(value))
+            if key in columns and self.grid.is_constant(columns.index(key)):
+                value = self.grid.columns[0][columns.index(key)]
+                values = [] if value is None else [value]
+            elif key in self.grid.keys:
+                continue
+            if len(values) == 1:
+                fact = self.labels.both(key, values[0])
+                facts.append(fact if key in NAMED else _lower(fact))
         on = f" on {', '.join(facts)}" if facts else ""
         return f"{title}{on}: {self._seeds()}."
 
@@ -92,12 +95,15 @@ class Caption:
         if bounds:
             names = _listed(self._strategies(bounds))
             sentences.append(f"{names}: upper bound, trained on all data at once and not compared.")
-        chosen: dict[str, list[str]] = {}
-        for strategy, key in dict.fromkeys(self.grid.chosen):
-            name = self.labels.value(STRATEGY, strategy)
-            chosen.setdefault(self.labels.key(key), []).append(name)
+        chosen: dict[tuple[str, str], list[str]] = {}
+        for strategy, key, value in dict.fromkeys(self.grid.chosen):
+            chosen.setdefault((strategy, key), []).append(self.labels.value(key, value))
         if chosen:
-            what = "; ".join(f"{key} of {_listed(names)}" for key, names in chosen.items())
+            what = "; ".join(
+                f"{self.labels.key(key)} of {self.labels.value(STRATEGY, strategy)} "
+                f"({', '.join(values)})"
+                for (strategy, key), values in chosen.items()
+            )
             sentences.append(f"Chosen on validation data: {what}.")
         return [*sentences, *(["–: no complete run."] if self.empty else [])]
 
@@ -131,15 +137,20 @@ class Caption:
         )
 
     def _differing(self) -> list[str]:
+        strategies = values_of(self.grid.shown, STRATEGY)
         found: dict[str, list[str]] = {}
-        for strategy in values_of(self.grid.shown, STRATEGY):
+        for strategy in strategies:
             groups = [g for g in self.grid.shown if value_of(g, STRATEGY) == strategy]
             for key in varying(groups):
                 if key not in self.grid.keys and not key.startswith(DATASET):
-                    found.setdefault(key, []).append(self.labels.value(STRATEGY, strategy))
-        if not found:
+                    found.setdefault(key, []).append(strategy)
+        keys: dict[str, list[str]] = {}
+        for key, of in found.items():
+            names = _listed([self.labels.value(STRATEGY, name) for name in of])
+            keys.setdefault("every method" if of == strategies else names, []).append(key)
+        if not keys:
             return []
-        listed = "; ".join(f"{key} of {_listed(names)}" for key, names in found.items())
+        listed = "; ".join(f"{_listed(names)} of {of}" for of, names in keys.items())
         return [f"Not the same in all cells of a method (see settings in table.csv): {listed}."]
 
 

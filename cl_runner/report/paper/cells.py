@@ -49,7 +49,7 @@ class Grid:
     rows: list[Place]
     columns: list[Place]
     cells: dict[tuple[Place, Place], Cell]
-    chosen: list[tuple[str, str]]  # strategy and setting that were chosen on validation data
+    chosen: list[tuple[str, str, str]]  # strategy, setting and the value chosen on validation data
     sections: dict[int, Section]  # of each group, by its id
 
     @cached_property
@@ -59,8 +59,10 @@ class Grid:
 
     @cached_property
     def shown(self) -> list[Group]:
-        """Every group that stands in a cell."""
-        found = {id(cell.group): cell.group for cell in self.cells.values() if cell.group}
+        """Every group that stands in a cell, in the order of the rows."""
+        places = [(row, column) for row in self.rows for column in self.columns]
+        groups = [group for place in places if (group := self.group(*place))]
+        found = {id(group): group for group in groups}
         return list(found.values())
 
     @cached_property
@@ -94,8 +96,6 @@ def grid(
     validation data to choose on."""
     row_keys, column_keys = parsed("--rows", rows), parsed("--columns", columns)
     groups = [group for section in sections for group in section.groups if _is_known(group)]
-    if not any(group.complete for group in groups):
-        raise ConfigError.of("FOLDER", "the runs", "none is complete, so there is no table")
     check("--rows", row_keys or (), groups)
     check("--columns", column_keys or (), groups)
     keys = [*(row_keys or ()), *(column_keys or ())]
@@ -138,24 +138,34 @@ def _is_known(group: Group) -> bool:
     return bool(group.settings)
 
 
-def _what_varies(groups: list[Group], rows: list[Key]) -> list[Key]:
-    """The fewest settings that leave one stream of tasks in a column and one setting in a cell.
-    Among settings that a method may choose there may be one, if nothing was held out."""
+def _what_varies(groups: list[Group], other: list[Key]) -> list[Key]:
+    """The fewest settings that leave one stream of tasks in each place and one setting in each
+    cell. What a method may choose is added only if it is a single setting and nothing was held out
+    to choose on."""
     measured = [group for group in groups if group.complete]
-    keys: list[Key] = []
-    taken = {STRATEGY, *(key.name for key in rows)}
-    for name in [key for key in varying(groups) if key not in taken]:
-        if is_tuned(name) and (
-            any(group.validation.n for group in measured) or any(is_tuned(k.name) for k in keys)
-        ):
-            continue
-        of_data = name.partition(".")[0] == DATASET
-        within = [key for key in rows if not (of_data and is_of_method(key.name))]
+    taken = {STRATEGY, *(key.name for key in other)}
+    names = [name for name in varying(groups) if name not in taken]
+    data = [name for name in names if name.partition(".")[0] == DATASET]
+    of_place = [key for key in other if not is_of_method(key.name)]
+    keys = _telling_apart(groups, data, of_place, [])
+    given = [name for name in names if name not in data and not is_tuned(name)]
+    keys = _telling_apart(measured, given, other, keys)
+    if any(group.validation.n for group in measured):
+        return keys
+    with_tuned = _telling_apart(measured, [name for name in names if is_tuned(name)], other, keys)
+    return with_tuned if len(with_tuned) == len(keys) + 1 else keys
+
+
+def _telling_apart(
+    groups: list[Group], names: list[str], other: list[Key], keys: list[Key]
+) -> list[Key]:
+    """The keys, and those of the names that tell apart groups with the same place."""
+    for name in names:
         together: dict[Place, list[Group]] = {}
-        for group in groups if of_data else measured:
-            together.setdefault(place_of(group, [*within, *keys]), []).append(group)
+        for group in groups:
+            together.setdefault(place_of(group, [*other, *keys]), []).append(group)
         if any(len(values_of(alike, name)) > 1 for alike in together.values()):
-            keys.append(Key(name))
+            keys = [*keys, Key(name)]
     return keys
 
 
@@ -195,7 +205,9 @@ def _choose(made: Grid, labels: Labels) -> None:
             cell.group = section.chosen(measured) if can else None
             if cell.group is None:
                 raise _several(made, row, column, measured, labels)
-            made.chosen.extend((cell.group.strategy, key) for key in differ)
+            for key in differ:
+                value = value_of(cell.group, key)
+                made.chosen.append((cell.group.strategy, key, "–" if value is None else value))
 
 
 def _several(

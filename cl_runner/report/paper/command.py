@@ -77,6 +77,8 @@ def table(folders: Sequence[Path], output: Path, wanted: Wanted) -> tuple[str, l
     labels = Labels() if wanted.labels is None else labels_of(wanted.labels)
     asked = _named(wanted.metrics)
     streams = sections(read(folders))
+    if not any(section.measured for section in streams):
+        raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no complete run")
     made = grid(streams, wanted.rows, wanted.columns, labels)
     metrics = asked or [made.section(made.shown[0]).metric]
     _check(metrics, made)

@@ -103,13 +103,16 @@ def _numbers(grid: Grid, row: Place, column: Place, metric: Metric, mark: Mark) 
 
 
 def _settings(grid: Grid, row: Place, column: Place) -> str:
-    """What differs between the cells of its method, but for the keys of the table."""
+    """What differs between the cells of its method or was chosen, but for the keys of the table."""
     group = grid.group(row, column)
     if group is None:
         return ""
-    alike = [g for g in grid.shown if value_of(g, STRATEGY) == value_of(group, STRATEGY)]
-    keys = [k for k in varying(alike) if k not in grid.keys and not k.startswith(DATASET)]
-    return "; ".join(f"{key}={value}" for key in keys if (value := value_of(group, key)))
+    strategy = value_of(group, STRATEGY)
+    differ = varying(g for g in grid.shown if value_of(g, STRATEGY) == strategy)
+    keys = [key for key in differ if key not in grid.keys and not key.startswith(DATASET)]
+    keys += [key for name, key, _ in grid.chosen if name == strategy]
+    values = {key: value_of(group, key) for key in keys}
+    return "; ".join(f"{key}={value}" for key, value in values.items() if value is not None)
 
 
 def _size(table: Layout) -> list[str]:

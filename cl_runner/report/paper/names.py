@@ -116,7 +116,8 @@ def read(file: Path) -> Labels:
         with decoding(file):
             node = of_yaml(content(file, LIMIT))
     except Damaged as damaged:
-        hint = "put a name that is a number in quotes" if "not text" in damaged.reason else ""
+        number = "not text" in damaged.reason
+        hint = "put a name that is a number in quotes" if number else "write lines as name: text"
         raise ConfigError.of("--labels", file, damaged.reason, hint) from None
     if not isinstance(node, dict):
         raise ConfigError.of("--labels", file, "must hold lines of the form name: text")
