@@ -13,15 +13,22 @@ import pytest
 import torch
 from processes import fork, run_and_exit
 
+from cl_runner.config import hydra_loader
 from cl_runner.train import main
 
 torch.set_num_threads(1)
+hydra_loader.install()  # also for tests that compose without a command
 pytest_plugins = ["skipped"]
 
 
+LONGEST = ("kill_campaign", "documents", "secrets", "search_launchers", "suite_launchers")
+"""The files of the longest tests, or of a long fixture that their tests share."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no worker has to wait in the end for one that started it late."""
-    items.sort(key=lambda item: "test_kill_campaign" not in item.nodeid)
+    """The longest first, so that no worker has to wait in the end for one that started it late, and
+    none of a file's tests is taken by the other worker, which would need the fixture again."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
 
 
 @pytest.fixture(autouse=True)

@@ -98,18 +98,6 @@ class Called:
         self.printed[name] = "".join(texts)
 
 
-class Forked:
-    """A child of `cl-search` or `cl-reproduce`, forked from here, where torch is imported."""
-
-    def __init__(self, words: list[str], printed: Path) -> None:
-        self.number = fork()
-        if self.number == 0:
-            run_and_exit(printed, ["cl-train", *words])
-
-    def wait(self, seconds: float | None = None) -> int:
-        return exit_code(self.number)
-
-
 def _searching() -> None:
     from cl_runner.search import command
 

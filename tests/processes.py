@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import invalidate_caches
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from cl_runner import train
+from cl_runner.jobs import launch
 
 
 def fork() -> int:
@@ -49,21 +52,46 @@ def run_and_exit(
         os._exit(code)
 
 
-def code_of(folder: Path, command: list[str], main: Callable[[], object]) -> int:
-    """Run a command in this folder, in a process of its own, with its output in files there.
+class Forked:
+    """A child of `cl-search` or `cl-reproduce`, forked from here, where torch is imported."""
 
-    It is forked, which saves the import of torch, unless it starts children by `--jobs`: those are
-    multiprocessing's, which does not survive a fork of a process that has used it."""
-    if "--jobs" not in command:
-        child = fork()
-        if child == 0:
-            os.environ["OMP_NUM_THREADS"] = "1"
-            run_and_exit(folder, command, main)
-        return exit_code(child)
-    program = [sys.executable, "-m", main.__module__, *command[1:]]
-    with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.call(program, cwd=folder, stdout=out, stderr=err, env=environment)
+    def __init__(self, words: Sequence[str], printed: Path) -> None:
+        self.number = fork()
+        if self.number == 0:
+            run_and_exit(Path(), ["cl-train", *words], printed=printed)
+
+    def wait(self, seconds: float | None = None) -> int:
+        return exit_code(self.number)
+
+
+def imported_again(place: Path, optimize: int = 0) -> None:
+    """In a forked process: import the package anew, from this place if it is there. It saves the
+    seconds that a new process would need to import torch. optimize: 1 leaves out asserts."""
+    read = SourceFileLoader.get_code
+
+    def code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        path = loader.get_filename(name)
+        if "site-packages" in path:
+            return read(loader, name)
+        return compile(loader.get_data(path), path, "exec", dont_inherit=True, optimize=optimize)
+
+    SourceFileLoader.get_code = code  # type: ignore[method-assign]
+    sys.path.insert(0, str(place))
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("cl_runner", "faulty"):
+            del sys.modules[name]
+    invalidate_caches()
+
+
+def code_of(folder: Path, command: list[str], main: Callable[[], object]) -> int:
+    """Run a command in this folder, in a forked process, with its output in files there. With
+    `--jobs` it forks its children, too; what starts them else is tested with each command."""
+    child = fork()
+    if child == 0:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        launch.Child = Forked  # type: ignore[misc, assignment]
+        run_and_exit(folder, command, main)
+    return exit_code(child)
 
 
 def exit_code(child: int) -> int:

@@ -13,9 +13,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from processes import code_of, exit_code, fork, imported_again, run_and_exit
 
 from cl_runner.report import command as report
+from cl_runner.report.render import animation
 from cl_runner.reproduce import suite
+from cl_runner.wandb_mirror import command as wandb
 
 ROOT = Path(__file__).parent.parent
 BIN = str(Path(sys.executable).parent)
@@ -50,6 +53,7 @@ def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) ->
     shell."""
     commands = readme_commands()
     assert len(commands) >= 9 and any("-m" in c for c in commands)
+    monkeypatch.setattr(animation, "FRAMES", 5)
     for command in commands:
         name, *arguments = shlex.split(command)
         if name == "cl-train":
@@ -58,6 +62,8 @@ def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) ->
         elif name == "cl-report":
             monkeypatch.setattr(sys, "argv", [name, *arguments])
             report.main()
+        elif name == "cl-wandb":
+            assert code_of(tmp_path, [name, *arguments], wandb.main) == 0, command
         else:
             done = shell(command, tmp_path, OMP_NUM_THREADS="1")
             assert done.returncode == 0, f"{command}\n{done.stderr}"
@@ -110,16 +116,8 @@ def test_the_additions_of_contributing_work(tmp_path: Path) -> None:
     for name, content in examples:
         assert not (ROOT / name).exists() or (ROOT / name).read_text() == content, name
         (tmp_path / name).write_text(content)
-    driver = (
-        "import sys; from cl_runner.train import main\n"
-        "for added in ('strategy=l2', 'model=linear', 'dataset=wine'):\n"
-        "    sys.argv[1:] = [added, 'epochs=1', 'threads=1']\n"
-        "    main()\n"
-    )
-    (tmp_path / "all_three.py").write_text(driver)
-    done = shell(f"{sys.executable} all_three.py", tmp_path, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("run folder: ") == 3 and "ALARM" not in done.stdout
+    printed = trained_from(tmp_path, tmp_path, ["strategy=l2"], ["model=linear"], ["dataset=wine"])
+    assert printed.count("run folder: ") == 3 and "ALARM" not in printed
     lint = shell("ruff check --config pyproject.toml .", ROOT)
     assert lint.returncode == 0, lint.stdout
 
@@ -134,11 +132,26 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     shutil.unpack_archive(wheel, site, "zip")
     elsewhere.mkdir()
     assert (site / "cl_runner" / "conf" / "config.yaml").exists()
-    program = "import cl_runner.train as t; assert 'site/' in t.__file__; t.main()"
-    command = f'{sys.executable} -c "{program}" epochs=1 threads=1'
-    done = shell(command, elsewhere, PYTHONPATH=f"{site}/")
-    assert done.returncode == 0, done.stderr
-    assert "run folder" in done.stdout
+    assert "run folder" in trained_from(site, elsewhere, [])
+
+
+def trained_from(place: Path, folder: Path, *runs: list[str]) -> str:
+    """What `cl-train` prints in a folder with the package of this place, once a run."""
+
+    def train() -> None:
+        imported_again(place)
+        module = importlib.import_module("cl_runner.train")
+        assert Path(module.__file__ or "").is_relative_to(place)
+        for words in runs:
+            sys.argv = ["cl-train", *words, "epochs=1", "threads=1"]
+            module.main()
+
+    child = fork()
+    if child == 0:
+        run_and_exit(folder, [], train)
+    code, *printed = exit_code(child), *((folder / n).read_text() for n in ("stdout", "stderr"))
+    assert code == 0, printed[1]
+    return printed[0]
 
 
 def test_every_fault_is_held_by_a_test_that_is_there() -> None:

@@ -5,11 +5,10 @@ Each test is a row of docs/faults.md; `faulty.py` holds the planted faults.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
-import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from messages import check_problem, only_line, problem_of
 from optimizer_steps import optimizer_steps
+from processes import exit_code, fork, imported_again, run_and_exit
 from running import TINY, final_state, run_here
 
 from cl_runner.training.checks import rounded_down
@@ -274,7 +274,7 @@ def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_checks_hold_where_python_drops_asserts(tmp_path: Path) -> None:
-    """`python -O`: a wrong label, a wrong alpha, and a loss that is NaN."""
+    """As with `python -O`: a wrong label, a wrong alpha, and a loss that is NaN."""
     planted = [
         [
             *TRUST,
@@ -285,20 +285,22 @@ def test_checks_hold_where_python_drops_asserts(tmp_path: Path) -> None:
         ["strategy=kd", "strategy.alpha=1.5"],
         [*TRUST, "strategy._target_=faulty.Failing", "+strategy.fault=loss NaN"],
     ]
-    driver = (
-        "import json, sys; from cl_runner.train import main\n"
-        "if __debug__: sys.exit('asserts are on')\n"
-        "for arguments in json.loads(sys.argv.pop()):\n"
-        "    sys.argv[1:] = arguments\n"
-        "    try: main()\n"
-        "    except SystemExit as stop: print(stop.code)\n"
-    )
-    commands = json.dumps([[*TINY, "threads=1", *arguments] for arguments in planted])
-    done = subprocess.run(
-        [sys.executable, "-O", "-c", driver, commands],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == ["4", "2", "3"], done.stderr
+    (tmp_path / "asserting.py").write_text("assert False")
+
+    def without_asserts() -> None:
+        imported_again(tmp_path, optimize=1)
+        importlib.import_module("asserting")
+        main = importlib.import_module("cl_runner.train").main
+        for arguments in planted:
+            sys.argv = ["cl-train", *TINY, "threads=1", *arguments]
+            try:
+                main()
+            except SystemExit as stop:
+                print(f"code {stop.code}")
+
+    child = fork()
+    if child == 0:
+        run_and_exit(tmp_path, [], without_asserts)
+    assert exit_code(child) == 0, (tmp_path / "stderr").read_text()
+    assert re.findall("^code .*", (tmp_path / "stdout").read_text(), re.M) == [
+        "code 4", "code 2", "code 3"]  # fmt: skip

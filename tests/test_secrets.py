@@ -32,10 +32,10 @@ from every_command import (
     SWEPT,
     TYPED,
     Called,
-    Forked,
     all_commands,
 )
 from omegaconf import OmegaConf
+from processes import Forked
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError

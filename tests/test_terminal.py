@@ -20,6 +20,7 @@ from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.search import command as search
 from cl_runner.train import main as train
+from cl_runner.training import run
 
 TINY = ("epochs=1", "model.widths=[4]", "threads=1", "log_every=1000")
 COMMANDS = {"cl-train": train, "cl-report": report.main, "cl-reproduce": reproduce.main,
@@ -194,21 +195,21 @@ def test_an_error_ends_a_command_in_one_line(
     assert (stop.value.code, capfd.readouterr().err) == (code, line)
 
 
-def test_no_file_of_ours_gets_the_number_of_a_closed_stream(cl_train_here, tmp_path: Path) -> None:
-    """The real command, as a shell starts it with all three closed: they lead to /dev/null, and
-    the files of the run do not change."""
-    look = (
-        "import os, sys; from cl_runner import train; from cl_runner.training import run\n"
-        "inner = run.run\n"
-        "def seen(*given, **named):\n"
-        "    led = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
-        "    open('led', 'w').write(' '.join(led))\n"
-        "    return inner(*given, **named)\n"
-        "run.run = seen; train.main()"
-    )
-    command = [sys.executable, "-c", look, *TINY, "name=bare"]
-    bare = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=tmp_path)
-    assert (bare.returncode, cl_train_here(*TINY, "name=plain").returncode) == (0, 0)
+def test_no_file_of_ours_gets_the_number_of_a_closed_stream(
+    end_of, cl_train_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all three are closed they lead to /dev/null, and the files of the run do not change."""
+    inner = run.run
+
+    def seen(*given: object, **named: object) -> object:
+        led = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
+        (tmp_path / "led").write_text(" ".join(led))
+        return inner(*given, **named)
+
+    monkeypatch.setattr(run, "run", seen)
+    assert end_of("all closed", "cl-train", *TINY, "name=bare") == 0
+    monkeypatch.setattr(run, "run", inner)
+    assert cl_train_here(*TINY, "name=plain").returncode == 0
     assert (tmp_path / "led").read_text() == "/dev/null /dev/null /dev/null"
     one, other = (tmp_path / "outputs" / name / "metrics.jsonl" for name in ("plain", "bare"))
     assert one.read_bytes() == other.read_bytes() != b""

@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.config_loader_impl as hydras_loader
 import hydra._internal.hydra as hydra_itself
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
@@ -22,6 +23,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import MarkedYAMLError
 
+from cl_runner.config import chosen_files
 from cl_runner.config.overrides import parsed, refuse_no_option
 from cl_runner.config.paths import CONF
 from cl_runner.errors import MISSING, ConfigError
@@ -35,6 +37,8 @@ _HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
 def install() -> None:
     """Make Hydra use this loader."""
     hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+    hydras_loader.create_defaults_list = chosen_files.list_of  # type: ignore[attr-defined, assignment]
+    chosen_files.share_the_store()
     # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
 
@@ -54,6 +58,11 @@ class Loader(ConfigLoaderImpl):
             _refuse_files(config.hydra)
             _refuse_unusable(config.hydra)
         return config
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        return chosen_files.merged(defaults, repo, super()._compose_config_from_defaults_list)
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         result = super()._load_single_config(default, repo)

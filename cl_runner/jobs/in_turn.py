@@ -32,12 +32,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from cl_runner.errors import EXIT_CODES, Interrupted, RunError, first_line
-from cl_runner.jobs.child import end_with
+from cl_runner.jobs.child import NEEDED, end_with
 from cl_runner.training.signals import Signals
 
 log = logging.getLogger(__name__)
-NEEDED = ("cl_runner.training.run", "torch._dynamo")
-"""Slow imports that every job needs (the second comes with its optimizer); done once, here."""
 _VALUE = Struct("?d")
 """What a job returns: whether that is a number, and which."""
 

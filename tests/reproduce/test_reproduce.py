@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import code_of
 from running import composed
 
 from cl_runner.errors import ConfigError
+from cl_runner.report import command as report
 from cl_runner.reproduce import command, overview, runs, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
@@ -376,16 +377,12 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
     for name, text in OWN.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    words = [sys.executable, "-m", "cl_runner.reproduce.command", "mine.yaml",
-               "--config-dir", "conf", "trusted_targets=[mine]"]  # fmt: skip
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["cl-reproduce", "mine.yaml", "--config-dir", "conf", "trusted_targets=[mine]"]
+    assert code_of(tmp_path, words, command.main) == 0, (tmp_path / "stderr").read_text()
     verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
     assert verdict["good"]
-    (report,) = re.findall(r"page: (cl-report \S+)", done.stdout)
-    words = [sys.executable, "-m", "cl_runner.report.command", *report.split()[1:]]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    (line,) = re.findall(r"page: (cl-report \S+)", (tmp_path / "stdout").read_text())
+    assert code_of(tmp_path, line.split(), report.main) == 0, (tmp_path / "stderr").read_text()
     assert "Mine" in (tmp_path / "outputs/reproduce/mine/report/report.html").read_text()
 
 

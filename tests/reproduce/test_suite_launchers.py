@@ -57,7 +57,14 @@ def basic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("plugin", "launcher"),
     [
         ("", ["hydra/launcher=in_turn"]),
-        ("joblib", ["hydra/launcher=local", "hydra.launcher.n_jobs=2"]),
+        (
+            "joblib",
+            [
+                "hydra/launcher=local",
+                "hydra.launcher.n_jobs=2",
+                "hydra.launcher.backend=multiprocessing",
+            ],
+        ),  # which need not import torch again
         ("submitit", ["hydra/launcher=submitit_local"]),
         ("ray", ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]),
     ],

@@ -6,13 +6,11 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
-from processes import code_of, until
+from processes import code_of, exit_code, fork, run_and_exit, until
 
 from cl_runner.jobs import engine, launchers
 from cl_runner.jobs.in_turn import InTurn
@@ -27,7 +25,11 @@ from cl_runner.search.points import all_checked  # noqa: E402
 TINY = ("epochs=1", "batch_size=256", "model.widths=[8]", "dataset.tasks=2",
         "dataset.validation_fraction=0.2")  # fmt: skip
 SEARCHED = ("optimizer.lr=tag(log,interval(1e-4,1e-2))", "strategy=ewc,finetune")
-LOCAL = ("hydra/launcher=local", "hydra.launcher.n_jobs=2")
+LOCAL = (
+    "hydra/launcher=local",
+    "hydra.launcher.n_jobs=2",
+    "hydra.launcher.backend=multiprocessing",
+)  # whose workers need not import torch again
 IN_TURN = "hydra/launcher=in_turn"
 
 
@@ -135,12 +137,13 @@ def test_runs_that_end_without_a_value(tmp_path: Path) -> None:
 
 
 def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None:
-    words = (*TINY[1:], "epochs=60", SEARCHED[0], "--trials", "1")
-    program = [sys.executable, "-m", "cl_runner.search.command", *words, "--name", "mine", IN_TURN]
-    searching = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    until(lambda: list(tmp_path.glob("outputs/searches/*/0*/checkpoint/*")), searching.pid)
-    searching.kill()
-    assert searching.wait() == -signal.SIGKILL
+    words = (*TINY[1:], "epochs=30", SEARCHED[0], "--trials", "1")
+    searching = fork()
+    if searching == 0:
+        run_and_exit(tmp_path, ["cl-search", *words, "--name", "mine", IN_TURN], command.main)
+    until(lambda: list(tmp_path.glob("outputs/searches/*/0*/checkpoint/*")), searching)
+    os.kill(searching, signal.SIGKILL)
+    assert exit_code(searching) == -signal.SIGKILL
     (left,) = trials(tmp_path)
     searched(tmp_path, *words, IN_TURN)
     (trial,) = trials(tmp_path)

@@ -1,0 +1,77 @@
+"""What the chosen files of `conf/` make up, read and merged once in each process.
+
+Hydra does both again for every composition, which takes most of its tenth of a second, and a sweep,
+a search or a suite composes many runs of the same files. Values of the command line come later.
+Only our own files are remembered: those of a user's folder may change meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from copy import deepcopy
+from dataclasses import astuple, replace
+from typing import Any
+
+from hydra._internal import defaults_list
+from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from cl_runner.config.paths import CONF
+
+Merge = Callable[[list[ResultDefault], IConfigRepository], DictConfig]
+_lists: dict[Hashable, DefaultsList] = {}
+_merged: dict[Hashable, DictConfig] = {}
+
+
+def share_the_store() -> None:
+    """Keep Hydra from copying all its schemas for each composition. It copies each one it uses."""
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
+
+
+def list_of(
+    repo: IConfigRepository, config_name: str | None, overrides_list: list[Override], **how: bool
+) -> DefaultsList:
+    """Hydra's `create_defaults_list`: which files make up the configuration, and the overrides
+    that set a value in it."""
+    values = [o for o in overrides_list if not o.is_sweep_override() and _is_value(o, repo)]
+    chosen = [o for o in overrides_list if o not in values]
+    words = tuple(override.input_line for override in chosen)
+    key = (_sources(repo), config_name, words, *sorted(how.items()))
+    found = _lists.get(key)
+    if found is None:
+        found = defaults_list.create_defaults_list(repo, config_name, chosen, **how)
+        if _all_ours(found.defaults, repo):
+            _lists[key] = found
+    return replace(found, config_overrides=values)
+
+
+def merged(defaults: Sequence[ResultDefault], repo: IConfigRepository, merge: Merge) -> DictConfig:
+    """What `merge` makes of these files."""
+    if not _all_ours(defaults, repo):
+        return merge(list(defaults), repo)
+    key = (_sources(repo), tuple(map(astuple, defaults)))
+    if key not in _merged:
+        _merged[key] = merge(list(defaults), repo)
+    return deepcopy(_merged[key])
+
+
+def _is_value(override: Override, repo: IConfigRepository) -> bool:
+    """Whether it sets a value rather than choosing a file, decided as Hydra does."""
+    return isinstance(override.value(), dict) or not repo.group_exists(override.key_or_group)
+
+
+def _sources(repo: IConfigRepository) -> tuple[Any, ...]:
+    return tuple((source.scheme(), source.path) for source in repo.get_sources())
+
+
+def _all_ours(defaults: Sequence[ResultDefault], repo: IConfigRepository) -> bool:
+    """Whether all are files of `conf/` or part of an installed package."""
+    if any(scheme == "file" and path != str(CONF) for scheme, path in _sources(repo)):
+        return False
+    places = (os.path.normpath(CONF / str(default.config_path)) for default in defaults)
+    return all(place.startswith(f"{CONF}{os.sep}") for place in places)
