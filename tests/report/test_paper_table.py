@@ -139,8 +139,24 @@ def test_methods_without_a_memory_stand_in_every_size_of_it(tmp_path, made) -> N
     assert rows["EWC"] == {
         "Buffer 50": "**75.0** ± 0.7", "Buffer 200": "75.0 ± 0.7", "Buffer 1000": "75.0 ± 0.7",
     }  # fmt: skip
+    latex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"EWC & \textbf{75.0} $\pm$ 0.7 & \multicolumn{2}{c}{75.0 $\pm$ 0.7} \\" in latex
     down = made(rows=["strategy,strategy.buffer_size"])
     assert list(down) == ["Fine-tuning", "EWC", "ER"] and down["EWC"]["Buffer"] == "–"
+
+
+def test_what_is_compared_twice_is_best_only_if_it_is_both_times(tmp_path, made) -> None:
+    """Below each other: EWC is better than the smaller memory, worse than the larger one."""
+    for strategy, more in (("rehearsal", 0.0), ("derpp", 0.02)):
+        for size in (50, 200):
+            values = [value + more + size / 1000 for value in ER]
+            plant(tmp_path / "runs", strategy, values, buffer_size=size)
+    plant(tmp_path / "runs", "ewc", [0.85, 0.86, 0.85, 0.85, 0.84])
+    made(rows=["strategy.buffer_size,strategy"], columns=["dataset"])
+    best = [(line["strategy.buffer_size"], line["strategy"])
+            for line in lines_of(tmp_path / "out") if line["best"]]  # fmt: skip
+    assert best == [("200", "derpp")]
+    assert "best of its column with the same buffer;" in (tmp_path / "out/table.md").read_text()
 
 
 def test_columns_are_what_else_varies_and_methods_may_be_columns(tmp_path, made) -> None:
