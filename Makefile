@@ -1,9 +1,10 @@
-# `make run` and `make test` each do all the set-up they need: Python 3.11 with venv is enough.
+# `make run`, `make test` and `make docs` each do all the set-up they need: Python 3.11 with venv is
+# enough.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test clean
+.PHONY: run test docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python scripts/first_look.py
@@ -13,6 +14,14 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "the site: build/site/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+FEW = 10
+"""The most tasks whose values are all shown on a terminal."""
+
 
 @dataclass(frozen=True)
 class Unit:

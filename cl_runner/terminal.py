@@ -8,11 +8,17 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cl_runner.errors import RunError, StorageError
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+MINUTE = 60.0
+"""Seconds between two lines of progress where no terminal shows a bar."""
 _PAIRS = (
     "→ ->  ← <-  − -  – -  — -  … ...  ± +-  × x  · .  ≥ >=  ≤ <=  ≠ !=  ∞ inf  ² ^2  Σ sum  ‖ |  "
     "λ lambda  α alpha  β beta  δ delta  θ theta  π pi  σ sigma  ω omega"
@@ -63,6 +69,34 @@ def never_fail() -> None:
     sys.stdin = sys.stdin or io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout = _that_never_fails(sys.stdout, 1)
     sys.stderr = _that_never_fails(sys.stderr, 2)
+
+
+def bar(total: int, done: int, form: str, title: str = "") -> tqdm[Any]:
+    """A bar on stderr that vanishes when it is closed; disabled where that is no terminal."""
+    from tqdm import tqdm
+
+    # Forked processes share tqdm's own lock. If one is killed while it holds the lock, or a
+    # thread held it at the fork, all others would wait for ever.
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(RLock())
+    return tqdm(
+        desc=title,
+        total=total,
+        initial=done,
+        disable=None,
+        bar_format=form,
+        dynamic_ncols=True,
+        leave=False,
+    )
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Inside, whatever Python code prints is dropped. The descriptors stay as they are, so the last
+    words of a process that crashes are still seen."""
+    never_fail()
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 class _Descriptor(io.FileIO):

@@ -1,4 +1,4 @@
-"""Text from elsewhere, made safe for a terminal or a log: control characters are escaped."""
+"""Text for people: made safe for a terminal or a log, aligned in tables, counted."""
 
 from __future__ import annotations
 
@@ -39,3 +39,14 @@ def _padded(column: Sequence[str], may_be_numbers: bool) -> list[str]:
 def counted(count: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Rounded as one would say it: `12 s`, `3 min`, `5.2 h`, `2.1 days`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 36 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

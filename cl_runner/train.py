@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import terminal
-from cl_runner.config import command_line, masking
+from cl_runner.config import command_line, manual, masking
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
@@ -38,10 +38,14 @@ def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
+        if command_line.ASKS_FOR_HELP & {*flags} and (text := manual.asked_for(overrides)):
+            print(text, end="")
+            return
         with masking.hiding_secrets_of(overrides):
             sys.argv[1:] = [*flags, *resume.with_its_own_settings(overrides)]
             try:
-                _hydra_main()
+                with manual.comments_in_cfg():
+                    _hydra_main()
             except (HydraException, OmegaConfBaseException) as error:
                 raise from_hydra(error) from None
 

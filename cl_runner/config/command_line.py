@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config.overrides import parsed
 from cl_runner.errors import ConfigError
 
+ASKS_FOR_HELP = {"--help", "-h"}
 _COMPLETION = re.compile("(install|uninstall|query)=(bash|zsh|fish)")
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 

@@ -45,7 +45,7 @@ class Engine:
         self.composition = Composition(context.config_loader, master)
         self.launcher: Launcher
         self.connected = False
-        self.at_a_time: int  # how many jobs run at a time; known once it is connected
+        self.at_a_time = 1  # how many jobs run at a time; known once it is connected
 
     def prepare(self, folder: Path, jobs: Iterable[Job], idle: bool = False) -> None:
         """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
@@ -57,6 +57,8 @@ class Engine:
         OmegaConf.set_readonly(self.master.hydra, False)
         with open_dict(self.master):
             self.master.hydra.sweep.dir = literal(str(folder))
+            if printing := self.master.hydra.hydra_logging.get("root"):
+                printing.level = "WARNING"  # a launcher would print each job's whole command line
         with _usable(settings):
             self.launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.context,

@@ -17,7 +17,7 @@ from cl_runner.config.traits import Config
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
-from cl_runner.text import aligned
+from cl_runner.text import aligned, counted
 
 FIRST_TASKS = "first_tasks"
 """The folder, next to the jobs, that keeps first tasks for the jobs that share them."""
@@ -116,17 +116,20 @@ def plain_name(title: str) -> str:
 
 
 def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
-    """One line per job: folder, settings, state, error. Then how many jobs are in each state."""
+    """One line for each job that is not complete: folder, settings, state, error. Then how many
+    jobs are in each state. skipped: those that were complete before."""
     done_before = {job.folder for job in skipped}
     rows, counts = [], Counter[str]()
     for job in jobs:
-        state = "skipped" if job.folder in done_before else job.state
-        word = "done" if state == DONE else state
-        counts[word] += 1
-        rows.append([job.folder.name, *job.varied.values(), word, _complaint(job.folder, state)])
+        state = job.state
+        counts["already complete" if job.folder in done_before else state] += 1
+        if state != DONE:
+            name, error = job.folder.name, _complaint(job.folder, state)
+            rows.append([name, *job.varied.values(), state, error])
     keys = [last_part(key) for key in jobs[0].varied]
-    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{aligned(['job', *keys, 'state', 'error'], rows)}\n{summary}"
+    lines = [aligned(["job", *keys, "state", "error"], rows)] if rows else []
+    states = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return "\n".join([*lines, f"{counted(len(jobs), 'job')}: {states}"])
 
 
 def _complaint(folder: Path, state: str) -> str:

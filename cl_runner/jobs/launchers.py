@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
 from typing import Any
 
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from cl_runner import terminal
 from cl_runner.config.identity import flat
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import is_secret, names_one, word_for
 from cl_runner.jobs import ray_cluster
+from cl_runner.run_folder import read
+from cl_runner.run_folder.plain import Damaged
 
 EXTRAS = {"joblib": "local", "submitit": "slurm", "ray": "ray"}
 
@@ -84,7 +89,9 @@ def places(launcher: DictConfig) -> int:
 @dataclass(frozen=True)
 class Here:
     """Runs a job in the folder where the sweep was started, with the sweep's `CL_DATA`: a cluster's
-    worker has the folder and variables of the shell that started the cluster."""
+    worker has the folder and variables of the shell that started the cluster.
+
+    The job prints nothing: the command has a line for each, and the rest is in the job's folder."""
 
     job: TaskFunction
     folder: str = field(default_factory=os.getcwd)
@@ -94,7 +101,21 @@ class Here:
         os.chdir(self.folder)
         if self.data is not None:
             os.environ["CL_DATA"] = self.data
-        return self.job(config)
+        try:
+            with terminal.silent():
+                return self.job(config)
+        except RunError as error:
+            if not _tells(Path(config.output_root) / config.name, error):
+                print(error, file=sys.stderr)
+            raise
+
+
+def _tells(folder: Path, error: RunError) -> bool:
+    """Whether the job's folder says how it failed: not if another process works in it."""
+    try:
+        return read.status(folder).error == str(error)
+    except Damaged:
+        return False
 
 
 def _installed(module: str) -> bool:

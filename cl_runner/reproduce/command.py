@@ -18,6 +18,7 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
 from cl_runner.errors import ConfigError
 from cl_runner.jobs import engine
+from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
 from cl_runner.reproduce import page, runs
 from cl_runner.reproduce import suite as suites
@@ -104,23 +105,27 @@ def reproduce(arguments: argparse.Namespace) -> int:
         folder = folder / digest_of(changes)
     config_dir = search_path.checked(arguments.config_dir)
     jobs = runs.jobs_of(suite, folder, given)
-    with engine.chosen(launching, config_dir, arguments.jobs) as chosen:
+    at_a_time = arguments.jobs or os.cpu_count() or 1
+    with (
+        engine.chosen(launching, config_dir, arguments.jobs) as chosen,
+        Countdown(len(jobs), at_a_time, "run") as countdown,
+    ):
         if chosen is None:
-            at_a_time = arguments.jobs or os.cpu_count() or 1
-            ended = runs.here(jobs, at_a_time, search_path.words(config_dir))
+            ended = runs.here(jobs, countdown, search_path.words(config_dir))
         else:
-            ended = runs.on_launcher(chosen, jobs, folder)
-        results = _reported(ended, len(jobs))
+            ended = runs.on_launcher(chosen, jobs, folder, countdown)
+        results = _reported(ended, countdown)
     documents = {run: None if r is None else r.document() for run, r in results.items()}
     verdicts = judge(suite, documents, wanted)
-    print(plain(verdicts, everything=arguments.all))
+    print(f"\n{plain(verdicts, everything=arguments.all)}\n")
     complete = [result for result in results.values() if result is not None]
     storage.make(folder)
     if suite.file is not None:  # `cl-report` takes names and figures from it
         storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
     storage.write(folder / "verdict.md", page.markdown(suite, typed, verdicts, complete))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
-    print(f"written to {folder}/verdict.md and verdict.json; figures: cl-report {folder}")
+    print(f"written to {folder}/verdict.md and verdict.json")
+    print(f"page: cl-report {shlex.quote(str(folder))}")
     if arguments.page is not None:
         print(f"page: {_page(arguments.page, suite, typed, verdicts, complete)}")
     return int(not good(verdicts))
@@ -153,17 +158,19 @@ def _page(
 
 
 def _reported(
-    ended: Iterator[tuple[Job, runs.Ended]], many: int
+    ended: Iterator[tuple[Job, runs.Ended]], countdown: Countdown
 ) -> dict[tuple[str, int], Results | None]:
-    """The results of each run with each seed. Prints one line per run. Raises RunError for a
-    mistake that all runs share."""
+    """The results of each run with each seed. Prints a line for each that is new. Raises RunError
+    for a mistake that all runs share."""
     results: dict[tuple[str, int], Results | None] = {}
     outcomes = []
     for job, (result, outcome) in ended:
         run, seed = job.varied["run"], job.varied["seed"]
         results[run, int(seed)] = result
         outcomes.append(outcome)
-        print(f"[{len(results)}/{many}] {run}, seed {seed}: {outcome}", flush=True)
+        if outcome != runs.COMPLETE_BEFORE or job.folder not in countdown.before:
+            complete = result is not None
+            countdown.ended(job.folder, runs.label(job), outcome, complete=complete)
     runs.refuse_a_shared_mistake(outcomes)
     return results
 

@@ -24,6 +24,7 @@ class Line:
 
     row: str
     published: str
+    ours: str
     verdict: str
 
     @property
@@ -78,7 +79,7 @@ def lines_of(page: str) -> Iterator[Line]:
             inside = True
         elif inside and set(cells) != {"---"}:
             line = dict(zip(HEADER, cells, strict=True))
-            yield Line(line["row"], line["published"], line["verdict"])
+            yield Line(line["row"], line["published"], line["ours"], line["verdict"])
 
 
 def verdicts(lines: list[Line], kind: str) -> list[str]:

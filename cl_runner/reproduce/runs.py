@@ -14,9 +14,12 @@ from cl_runner.config.command_line import quoted
 from cl_runner.config.compose import from_hydra
 from cl_runner.config.identity import settings_digest
 from cl_runner.errors import ConfigError, DataError, RunError, StorageError
+from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.engine import Engine
+from cl_runner.jobs.following import Following, measured
 from cl_runner.jobs.job import FIRST_TASKS, Job, command
 from cl_runner.jobs.launch import Children, side_by_side
+from cl_runner.jobs.looking import looking
 from cl_runner.reproduce.suite import Suite
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import make
@@ -42,12 +45,25 @@ def job_of(suite: Suite, folder: Path, overrides: Sequence[str], run: str, seed:
     return Job(folder / suite.folder_name(run, seed), {"run": run, "seed": str(seed)}, words)
 
 
+def label(job: Job) -> str:
+    """Its run and its seed, for people."""
+    return f"{job.varied['run']}, seed {job.varied['seed']}"
+
+
 def here(
-    jobs: Sequence[Job], at_a_time: int, flags: Sequence[str] = ()
+    jobs: Sequence[Job], countdown: Countdown, flags: Sequence[str] = ()
 ) -> Iterator[tuple[Job, Ended]]:
     """Run those that are not complete in child processes; yield each as it ends. flags: of
     `cl-train`. Raises RunError for an error that every run would meet, such as a full disk."""
-    yield from side_by_side(iter(jobs), run_one, at_a_time, flags)
+    countdown.already(job.folder for job in jobs if job.state == DONE)
+
+    def begun() -> Iterator[Job]:
+        for job in jobs:
+            countdown.begun(job.folder)
+            yield job
+
+    with looking(countdown.tick):
+        yield from side_by_side(begun(), run_one, countdown.at_a_time, flags)
 
 
 def run_one(job: Job, children: Children) -> Ended:
@@ -61,7 +77,9 @@ def run_one(job: Job, children: Children) -> Ended:
     return _read(folder, before=ended.printed.startswith(COMPLETE_BEFORE))
 
 
-def on_launcher(engine: Engine, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Ended]]:
+def on_launcher(
+    engine: Engine, jobs: Sequence[Job], folder: Path, countdown: Countdown
+) -> Iterator[tuple[Job, Ended]]:
     """The same on the engine's launcher; of runs with equal settings one is run for all. folder: of
     the suite. Raises ConfigError for a launcher that cannot be used."""
     alike: dict[str, list[Job]] = {}
@@ -77,9 +95,13 @@ def on_launcher(engine: Engine, jobs: Sequence[Job], folder: Path) -> Iterator[t
         run_of |= {job.folder: chosen for job in same}
     to_do = list({run.folder: run for run in run_of.values() if run.state != DONE}.values())
     engine.prepare(folder.absolute(), to_do, idle=not to_do)
+    countdown.at_a_time = engine.at_a_time
+    countdown.already(place for place, run in run_of.items() if run not in to_do)
     if to_do:
         make(folder)
-        engine.run(to_do, lambda job: command(job, {}))
+        following = Following(to_do, countdown, label)
+        engine.run(to_do, lambda job: command(job, {}), following)
+        following.finish()
     for job in jobs:
         if job.folder in wrong:
             yield job, _failed(ConfigError.exit_code, str(wrong[job.folder]))
@@ -116,7 +138,7 @@ def _read(folder: Path, before: bool) -> Ended:
         results = read.results(folder)
     except Damaged as damaged:
         return None, str(damaged)
-    return results, COMPLETE_BEFORE if before else f"{results.cost.seconds:.0f} s"
+    return results, COMPLETE_BEFORE if before else measured(results)
 
 
 def _failed(code: int, complaint: str) -> Ended:

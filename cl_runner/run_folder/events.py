@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cl_runner.measures import MEASURES, Measure
+from cl_runner.measures import FEW, MEASURES, Measure
 from cl_runner.run_folder.schemas import Count, Error, Share, Strict
 
 Shares = Annotated[list[Share], Field(min_length=1)]
@@ -55,6 +56,16 @@ class Evaluation(_Line):
     def text(self) -> str:
         """For people, such as `accuracy 91.2 88.0`."""
         return " ".join([self.measure.logged, *map(self.measure.unit.text, self.row)])
+
+    @property
+    def brief(self) -> str:
+        """The same on one line of a terminal: of more tasks than fit, the mean, the first and the
+        last."""
+        row, text = self.row, self.measure.unit.text
+        if len(row) <= FEW:
+            return self.text
+        ends = f"first {text(row[0])}, last {text(row[-1])}"
+        return f"{self.measure.logged} {text(fmean(row))} on average ({ends})"
 
     @property
     def validation(self) -> list[float] | None:

@@ -16,6 +16,7 @@ from cl_runner.hidden import masked
 from cl_runner.jobs.engine import Engine
 from cl_runner.jobs.job import Job
 from cl_runner.jobs.ledger import write_ledger
+from cl_runner.jobs.looking import Look
 from cl_runner.jobs.stopping import ask_to_stop, withdraw
 from cl_runner.run_folder import read
 from cl_runner.run_folder.read import DONE
@@ -43,19 +44,21 @@ def run_on(engine: Engine, search: Search, budget: int) -> None:
     if not search.study.is_open(budget):
         return
     engine.connect()
-    trials = iter(lambda: search.study.next(budget), None)
-    while batch := list(islice(trials, engine.at_a_time)):
-        errors: list[RunError] = []
-        for trial, outcome in _batch(engine, search, batch, errors):
-            search.show(trial, outcome, budget)
-        for error in errors:
-            raise error
+    with search.counting(budget, engine.at_a_time) as countdown:
+        trials = search.next_ones(budget, countdown)
+        while batch := list(islice(trials, engine.at_a_time)):
+            errors: list[RunError] = []
+            for trial, outcome in _batch(engine, search, batch, errors, countdown.tick):
+                search.show(trial, outcome, countdown)
+            for error in errors:
+                raise error
 
 
 def _batch(
-    engine: Engine, search: Search, batch: Sequence[Trial], errors: list[RunError]
+    engine: Engine, search: Search, batch: Sequence[Trial], errors: list[RunError], tick: Look
 ) -> Iterator[tuple[Trial, str]]:
-    """Train the trials together, and yield how each ended. errors: those of all runs are added."""
+    """Train the trials together, and yield how each ended. errors: those of all runs are added.
+    tick: called often meanwhile."""
     members: list[Member] = []
     alike: dict[str, Job] = {}  # of each settings, the job for all trials with them
     for trial in batch:
@@ -69,7 +72,7 @@ def _batch(
         members.append(Member(trial, job, point))
     write_ledger(search.folder, search.jobs())
     to_do = [member for member in members if member.job.state != DONE]
-    pruned = _run(engine, search, to_do)
+    pruned = _run(engine, search, to_do, tick)
     trained = {member.job.folder for member in to_do}
     for member in members:
         try:
@@ -78,13 +81,14 @@ def _batch(
             errors.append(error)
 
 
-def _run(engine: Engine, search: Search, members: Sequence[Member]) -> set[int]:
+def _run(engine: Engine, search: Search, members: Sequence[Member], tick: Look) -> set[int]:
     """Train the members. Returns the numbers of the trials that were to be stopped, because the
     complete trials of earlier batches were better after the same task."""
     jobs = {member.job.folder: member.job for member in members}
     pruned: set[int] = set()
 
     def judge() -> None:
+        tick()
         for member in members:
             if member.trial.number in pruned:
                 continue

@@ -92,7 +92,7 @@ def search(arguments: argparse.Namespace) -> int:
             else:
                 run_on(chosen, running, arguments.trials)
         finally:
-            print(table.table(study.trials(), list(searched.searched), first.measure))
+            print("\n" + table.table(study.trials(), list(searched.searched), first.measure))
             print(f"search folder: {folder}", flush=True)
         chosen = table.best(study.trials())
         if chosen is None:
@@ -102,6 +102,7 @@ def search(arguments: argparse.Namespace) -> int:
         place = shlex.quote(str(best.write_best(run, folder)))
         trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
         words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
+        print(f"page: cl-report {shlex.quote(str(folder))}")
         print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())
     return int(failed or running.unfinished > 0)

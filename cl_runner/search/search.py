@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from optuna.trial import TrialState
+
 from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
+from cl_runner.config.overrides import last_part
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
 from cl_runner.jobs.child import Child
+from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, composed_command
 from cl_runner.jobs.launch import POLL, Children, Ended, side_by_side
 from cl_runner.jobs.ledger import write_ledger
+from cl_runner.jobs.looking import looking
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import DONE
@@ -22,8 +28,10 @@ from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.space import Space
 from cl_runner.search.study import Study, Trial
-from cl_runner.search.table import shown
+from cl_runner.search.table import short, shown
+from cl_runner.text import duration
 
+ENDED_TRIALS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 OF_ALL_RUNS = (DataError.exit_code, StorageError.exit_code)
 """Errors that every run would meet, such as a full disk: the search stops."""
 ENDED = (130, 143)
@@ -43,16 +51,33 @@ class Search:
         """Run trials, `jobs` at a time, until there are `budget`, including those of earlier calls.
 
         Raises RunError for an error that every run would meet; running trials end first."""
-        trials = iter(lambda: self.study.next(budget), None)
         flags = search_path.words(self.space.config_dir)
-        for trial, outcome in side_by_side(trials, self._one, jobs, flags):
-            self.show(trial, outcome, budget)
+        with self.counting(budget, jobs) as countdown, looking(countdown.tick):
+            trials = self.next_ones(budget, countdown)
+            for trial, outcome in side_by_side(trials, self._one, jobs, flags):
+                self.show(trial, outcome, countdown)
 
-    def show(self, trial: Trial, outcome: str, budget: int) -> None:
+    def counting(self, budget: int, jobs: int) -> Countdown:
+        """Counts the trials, those of earlier calls included."""
+        ended = [trial.number for trial in self.study.trials(*ENDED_TRIALS)]
+        countdown = Countdown(max(budget, len(ended)), jobs, "trial")
+        countdown.already(ended, "ended")
+        return countdown
+
+    def next_ones(self, budget: int, countdown: Countdown) -> Iterator[Trial]:
+        """Trials until there are as many as the budget."""
+        while (trial := self.study.next(budget)) is not None:
+            countdown.begun(trial.number)
+            yield trial
+
+    def show(self, trial: Trial, outcome: str, countdown: Countdown) -> None:
         """Print how a trial ended."""
-        words = self.space.words(trial.params).items()
-        point = ", ".join(f"{key}={word}" for key, word in words)
-        print(f"[{trial.number + 1}/{budget}] {point}: {outcome}", flush=True)
+        params = trial.params.items()
+        point = " ".join(f"{last_part(key)}={short(value)}" for key, value in params)
+        trained = self.study.trials(TrialState.COMPLETE, TrialState.PRUNED)
+        complete = any(other.number == trial.number for other in trained)
+        label = f"trial {trial.number} {point}"
+        countdown.ended(trial.number, label, outcome, complete=complete)
 
     def _one(self, trial: Trial, children: Children) -> str:
         """Work on one trial to its end. Returns how it ended."""
@@ -71,7 +96,7 @@ class Search:
             start = time.monotonic()
             ended, pruned = self._train(trial, job, point, children)
             if ended.code == 0:
-                return f"{self.complete(trial, job, point)}, {time.monotonic() - start:.0f} s"
+                return f"{self.complete(trial, job, point)}, {duration(time.monotonic() - start)}"
             if pruned:
                 return self.prune(trial, point)
             return self.without_value(trial, ended.code, masked(ended.complaint, self.masks))

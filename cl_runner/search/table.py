@@ -39,7 +39,7 @@ def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) 
         rows.append(
             [
                 f"{trial.number}{' (best)' if trial is chosen else ''}",
-                *(_short(trial.params.get(key, "")) for key in keys),
+                *(short(trial.params.get(key, "")) for key in keys),
                 state(trial),
                 measure.unit.text(measure.gain(trial.values[0]) if done else None),
                 trial.user_attrs.get("folder", ""),
@@ -72,5 +72,6 @@ def shown(value: float, measure: Measure) -> str:
     return f"{measure.unit.text(measure.gain(value))} {measure.unit.name} on validation"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A searched value with four digits, for a table or a line."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

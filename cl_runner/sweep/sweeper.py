@@ -8,6 +8,7 @@ results do not depend on the launcher.
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -21,14 +22,17 @@ from omegaconf import DictConfig, OmegaConf
 from cl_runner.config import masking, overrides
 from cl_runner.config.compose import trust
 from cl_runner.config.identity import settings_digest
-from cl_runner.config.overrides import key_of
+from cl_runner.config.overrides import key_of, last_part
 from cl_runner.config.traits import Config, of_one_call, traits
 from cl_runner.errors import ConfigError, RunError
+from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.engine import Engine
-from cl_runner.jobs.job import composed_command, digest_of, jobs_of, plain_name, table
+from cl_runner.jobs.following import Following
+from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_name, table
 from cl_runner.jobs.ledger import write_ledger
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
+from cl_runner.sweep.means import means
 from cl_runner.sweep.plan import plan
 from cl_runner.sweep.shared import first_tasks, interleaved
 from cl_runner.training import settings
@@ -69,16 +73,13 @@ class Sweep(Sweeper):
         engine.prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
         write_ledger(folder, jobs)
-        to_do = [job for job in interleaved(jobs) if job not in skipped]
-        keys = first_tasks(to_do)
-        counts = Counter(keys)
-        shared = {job.folder for job, key in zip(to_do, keys, strict=True) if counts[key] > 1}
         try:
-            engine.run(to_do, lambda job: composed_command(job, job.folder in shared))
+            _run(engine, jobs, skipped)
         finally:
             engine.close()
-            print(table(jobs, skipped))
-            print(f"sweep folder: {folder}", flush=True)
+            print("\n".join(["", *means(folder, jobs), table(jobs, skipped)]))
+            print(f"sweep folder: {folder}")
+            print(f"page: cl-report {shlex.quote(str(folder))}", flush=True)
         if first.tracker:
             from cl_runner.wandb_mirror.sweep_summary import mirror_sweep
 
@@ -141,6 +142,25 @@ class Sweep(Sweeper):
         digest = digest_of({settings_digest(config) for config in configs})
         name = own["name"] if "name" in given else f"{plain_name(about)}_{digest}"
         return Path(own["output_root"]).absolute() / "sweeps" / name, title
+
+
+def _run(engine: Engine, jobs: Sequence[Job], skipped: Sequence[Job]) -> None:
+    """Run the jobs that are not skipped, with a line for each when it ends."""
+    to_do = [job for job in interleaved(jobs) if job not in skipped]
+    keys = first_tasks(to_do)
+    counts = Counter(keys)
+    shared = {job.folder for job, key in zip(to_do, keys, strict=True) if counts[key] > 1}
+    with Countdown(len(jobs), engine.at_a_time) as countdown:
+        countdown.already(job.folder for job in skipped)
+        following = Following(to_do, countdown, _label)
+        engine.run(to_do, lambda job: composed_command(job, job.folder in shared), following)
+        following.finish()
+
+
+def _label(job: Job) -> str:
+    """What tells it from the other jobs: `alpha=0.5 T=2 seed=1`."""
+    words = (f"{last_part(key)}={value}" for key, value in job.varied.items())
+    return " ".join(words) or job.folder.name
 
 
 def _refuse_if_none_can_run(composed: Sequence[DictConfig]) -> None:

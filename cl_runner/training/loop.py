@@ -209,8 +209,8 @@ class Training:
         validation = self.evaluator.validation
         held_out = validation[-1][: task.index + 1] if validation else None
         measured = self._log_measured("evaluation", task, row, held_out)
-        place = f"{task.index + 1}/{len(self.stream.tasks)}"
-        log.info("task %s (%s): %s", place, task.name, measured.text)
+        place = f"task {task.index + 1}/{len(self.stream.tasks)} ({task.name}): "
+        log.info("%s%s", place, measured.text, extra={"brief": place + measured.brief})
 
     def _log_measured(
         self,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
+from cl_runner.measures import FEW
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder.outcome import Results, Task
 from cl_runner.text import aligned, harmless
 from cl_runner.training.loop import Training
 from cl_runner.training.settings import Settings
+
+FOLDED = 7
+"""How many of more than a few tasks the matrix on the terminal shows."""
 
 
 def compose(training: Training, names: dict[str, str], reference: Matrix | None) -> Results:
@@ -59,14 +64,26 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
 
 def summary(results: Results, folder: Path) -> str:
     """The matrix of one run, its headline metrics, alarms and folder."""
-    measure, R = results.measure, results.matrix
-    rows = [[f"after {t + 1}", *map(measure.unit.text, row)] for t, row in enumerate(R)]
     headline = [f"{m.title} {m.unit.text(results.metrics[m.name])}" for m in results.headline]
     lines = [
-        f"{results.strategy} on {results.experiment}, seed {results.seed}: {measure.label}",
-        aligned(["task", *(str(k + 1) for k in range(len(R)))], rows),
+        f"{results.strategy} on {results.experiment}, seed {results.seed}: {results.measure.label}",
+        _matrix(results),
         "  ".join(headline) + f"  {results.cost.seconds:.1f} s",
         *(f"ALARM: {alarm}" for alarm in results.alarms),
         f"run folder: {folder}",
     ]
     return harmless("\n".join(lines))
+
+
+def _matrix(results: Results) -> str:
+    """One row after each task, one column for each; of many tasks some that are evenly spaced, and
+    the mean over all."""
+    R, text = results.matrix, results.measure.unit.text
+    tasks, many = list(range(len(R))), len(R) > FEW
+    if many:
+        tasks = sorted({round(i * (len(R) - 1) / (FOLDED - 1)) for i in range(FOLDED)})
+    header, rows = ["task", *(str(k + 1) for k in tasks)], []
+    for t in tasks:
+        mean = [text(fmean(value for value in R[t] if value is not None))] if many else []
+        rows.append([f"after {t + 1}", *(text(R[t][k]) for k in tasks), *mean])
+    return aligned([*header, "mean of all so far"] if many else header, rows)

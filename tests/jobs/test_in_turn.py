@@ -37,15 +37,15 @@ def test_a_job_that_ends_its_process_ends_no_other_and_is_run_again(
     cl_train_beside, cl_train_here, tmp_path: Path, monkeypatch
 ) -> None:
     assert exit_code(cl_train_beside(*ENDING)) == 1
-    assert states((tmp_path / "stdout").read_text()) == ["killed", "killed", "failed", "done"]
+    assert states((tmp_path / "stdout").read_text()) == {"killed": 2, "failed": 1, "complete": 1}
     errors = (tmp_path / "stderr").read_text()
     assert "Traceback" not in errors and "launcher error" not in errors
     again = cl_train_here(*ENDING)  # this process survives, too
     assert again.returncode == 1
-    assert states(again.stdout) == ["killed", "killed", "failed", "skipped"]
+    assert states(again.stdout) == {"killed": 2, "failed": 1, "already complete": 1}
     monkeypatch.setenv("GO_ON", "1")
     last = cl_train_here(*ENDING)
-    assert last.returncode == 0 and states(last.stdout) == ["done"] * 3 + ["skipped"]
+    assert last.returncode == 0 and states(last.stdout) == {"complete": 3, "already complete": 1}
     whole = cl_train_here("-m", *TINY, "seed=0", "name=whole")
     assert whole.returncode == 0
     assert results(tmp_path / JOBS) == 4 * results(tmp_path / "outputs" / "sweeps" / "whole")

@@ -44,7 +44,7 @@ def basic(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The results of the six jobs, one after another in one process."""
     folder = tmp_path_factory.mktemp("basic")
     said = swept(folder, *SIX)
-    assert "6 done" in said, said
+    assert states(said) == {"complete": 6}, said
     return results(folder / "outputs" / "sweeps" / "six")
 
 
@@ -61,7 +61,7 @@ def test_every_launcher_gives_the_same_bits(basic, tmp_path: Path, plugin, launc
     pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
     said = swept(tmp_path, *SIX, *launcher)
     assert said.endswith("exit code 0"), said
-    assert states(said.partition("sweep folder")[0]) == ["done"] * 6
+    assert states(said) == {"complete": 6}
     assert results(tmp_path / "outputs" / "sweeps" / "six") == basic
 
 
@@ -74,7 +74,7 @@ def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:
     )
     said = swept(tmp_path, "-m", *TINY, *kills, "seed=0", *RAY)
     assert said.endswith("exit code 1"), said
-    assert states(said.partition("sweep folder")[0]) == ["done", "killed"]
+    assert states(said) == {"complete": 1, "killed": 1}
 
 
 class Breaking(Launcher):
@@ -131,7 +131,7 @@ def test_a_job_that_kills_its_worker_takes_no_other_along(
     monkeypatch.setattr(Breaking, "work", work, raising=False)
     done = cl_train_here("-m", *TINY, "seed=range(0,6)", "name=mine", breaking)
     assert done.returncode == 1
-    assert states("\n" + done.stdout) == ["done", "done", "killed", "done", "done", "done"]
+    assert states(done.stdout) == {"complete": 5, "killed": 1}
     assert done.stderr.splitlines()[0].endswith(": a worker was killed")
     assert Breaking.launched[1:] == [["004", "005"], ["002"], ["003"]]
 
@@ -161,7 +161,7 @@ def test_what_still_ran_when_a_launcher_broke_is_waited_for_and_not_run_again(
     done = cl_train_here("-m", *TINY, "seed=0,1", "name=mine", breaking)
     assert exit_code(alive[0]) == 0
     assert done.returncode == 0, done.stderr
-    assert states("\n" + done.stdout) == ["done", "done"]
+    assert states(done.stdout) == {"complete": 2}
     assert Breaking.launched == [["000", "001"], ["000"]]
 
 
@@ -312,7 +312,7 @@ def test_what_slurm_is_given(cl_train_here, tmp_path: Path, monkeypatch) -> None
     done = cl_train_here("-m", *TINY, "hydra/launcher=slurm", "seed=0,1,2",
                          "hydra.launcher.partition=short", "hydra.launcher.gpus_per_node=1",
                          "hydra.launcher.array_parallelism=2")  # fmt: skip
-    assert done.returncode == 1 and states("\n" + done.stdout) == ["missing"] * 3
+    assert done.returncode == 1 and states(done.stdout) == {"missing": 3}
     assert "launcher error: " in done.stderr and "Traceback" not in done.stderr
     given = (tmp_path / "batch.sh").read_text()
     asked = {line.removeprefix("#SBATCH --") for line in given.splitlines() if "#SBATCH" in line}

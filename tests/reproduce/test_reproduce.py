@@ -278,13 +278,13 @@ def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
     }))  # fmt: skip
     monkeypatch.setattr(suite, "SUITES", tmp_path)
     monkeypatch.chdir(tmp_path)
-    for told in (" s\n", "already complete\n"):
+    for told, times in ((" %, forgetting ", 2), ("already complete: 2 of 4 runs\n", 1)):
         monkeypatch.setattr(sys, "argv", ["cl-reproduce", "tiny", "--jobs", "2"])
         with pytest.raises(SystemExit) as stop:
             command.main()
         assert stop.value.code == 1
         printed = capsys.readouterr().out
-        assert printed.count(told) == 2
+        assert printed.count(told) == times
         assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 2
         assert "too high" in printed and "failed (2 of 2 runs)" in printed
     folder = tmp_path / "outputs" / "reproduce" / "tiny"
@@ -382,7 +382,7 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
     assert verdict["good"]
-    (report,) = re.findall(r"figures: (cl-report \S+)", done.stdout)
+    (report,) = re.findall(r"page: (cl-report \S+)", done.stdout)
     words = [sys.executable, "-m", "cl_runner.report.command", *report.split()[1:]]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

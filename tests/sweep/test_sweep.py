@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import yaml
@@ -17,7 +20,7 @@ from hydra.types import RunMode
 from messages import check_problem, is_about, only_line
 from omegaconf import OmegaConf, open_dict
 from processes import exit_code, fork, run_and_exit, until
-from sweep_folders import TINY, results, states
+from sweep_folders import TINY, planned, results, states
 
 from cl_runner.config.paths import CONF
 from cl_runner.jobs import job as jobs
@@ -41,8 +44,37 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_and_exit(folder, ["cl-train", "-m", *TINY, *TWICE_TWO, "threads=1"])
     assert exit_code(child) == 0, (folder / "stderr").read_text()
     said = (folder / "stdout").read_text()
-    assert states(said) == ["done"] * 4 and "4 done" in said
+    assert states(said) == {"complete": 4}
     return sweep_folder(folder)
+
+
+def test_a_sweep_prints_a_line_a_job_then_the_means_and_how_to_see_more(once: Path) -> None:
+    """And nothing else: its jobs are silent. The means are those of `results.json`."""
+    told = [(once.parents[2] / name).read_text() for name in ("stdout", "stderr")]
+    assert told[1] == ""
+    ended, means, last = (part.splitlines() for part in told[0].split("\n\n"))
+    found = defaultdict(list)
+    lines = set()
+    for job in once.glob("0*"):
+        config = yaml.safe_load((job / "config.yaml").read_text())
+        measured = json.loads((job / "results.json").read_text())
+        point = f"{config['strategy']['alpha']:g}", config["seed"]
+        numbers = [100 * measured[name] for name in ("average_accuracy", "forgetting")]
+        found[point[0]].append(numbers)
+        lines.add("alpha={} seed={}: {:.1f} %, forgetting {:.1f}, ".format(*point, *numbers))
+    assert {re.sub(r"^\d/4 |\d+ s(, about .* left)?$", "", line) for line in ended} == lines
+    assert [line[:4] for line in ended] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
+    assert means[0] == "digits, class-incremental, 5 tasks: mean ± standard deviation over seeds"
+    assert re.split("  +", means[1]) == [
+        "strategy", "alpha", "seeds", "average accuracy in %", "forgetting in %",
+    ]  # fmt: skip
+    rows = {row[1]: row for row in (re.split("  +", line) for line in means[2:])}
+    for alpha, runs in found.items():
+        expected = [f"{fmean(v):.1f} ± {stdev(v):.1f}" for v in zip(*runs, strict=True)]
+        assert rows[alpha] == ["lwf", alpha, "2", *expected]
+    first, second = (float(row[3].split()[0]) for row in rows.values())
+    assert first >= second
+    assert last == ["4 jobs: 4 complete", f"sweep folder: {once}", f"page: cl-report {once}"]
 
 
 @pytest.fixture
@@ -55,7 +87,7 @@ def test_the_same_command_again_skips_what_is_complete(cl_train_here, swept: Pat
     before = {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")}
     # The order of settings and of values is irrelevant: it is the same sweep.
     again = cl_train_here("-m", "seed=1,0", *TINY, "strategy=lwf", "strategy.alpha=1,0.5")
-    assert again.returncode == 0 and "4 skipped" in again.stdout
+    assert again.returncode == 0 and states(again.stdout) == {"already complete": 4}
     assert {f: f.stat().st_mtime_ns for f in swept.rglob("status.json")} == before
 
 
@@ -74,7 +106,7 @@ def test_more_values_run_only_what_is_new(cl_train_here, swept: Path) -> None:
         "-m", *TINY, "strategy=lwf", "strategy.alpha=2,1,0.5", "seed=0,1", "name=mine"
     )
     assert more.returncode == 0
-    assert sorted(states(more.stdout)) == ["done"] * 2 + ["skipped"] * 4
+    assert states(more.stdout) == {"already complete": 4, "complete": 2}
     assert len(list(mine.glob("0*"))) == 6
 
 
@@ -88,13 +120,13 @@ def test_what_was_lost_is_run_again(cl_train_here, swept: Path) -> None:
     damaged = Path(shutil.copytree(jobs[0], swept.parent / "damaged"))
     (damaged / "config.yaml").write_text("{")  # another sweep's does not disturb a plan
     plan = cl_train_here("-m", *TINY, *TWICE_TWO, "plan=true")
-    assert states("\n" + plan.stdout) == ["skip", "run", "resume", "skip"]
+    assert planned(plan.stdout) == ["skip", "run", "resume", "skip"]
     assert "4 jobs; to do: 2, " in plan.stdout
     assert "instead of" not in plan.stdout  # jobs 1 and 2 have two seeds: nothing is shared
     assert not list(jobs[1].iterdir())  # a plan runs nothing
     again = cl_train_here("-m", *TINY, *TWICE_TWO)
     assert again.returncode == 0
-    assert states(again.stdout) == ["skipped", "done", "done", "skipped"]
+    assert states(again.stdout) == {"already complete": 2, "complete": 2}
     assert results(swept) == whole
 
 
@@ -132,7 +164,7 @@ def test_results_are_those_of_single_runs_without_the_store(
 def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
     done = cl_train_here("-m", *TINY, "optimizer=sgd", "optimizer.lr=0.01,1e18,-1")
     assert done.returncode == 1
-    assert states(done.stdout) == ["done", "failed", "failed"] and "2 failed" in done.stdout
+    assert states(done.stdout) == {"complete": 1, "failed": 2}
     rows = [line for line in done.stdout.splitlines() if " failed " in line]
     assert "not finite" in rows[0] and "optimizer.lr=-1" in rows[1]
     assert all("Traceback" not in row for row in rows)
@@ -148,7 +180,7 @@ def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) 
     assert exit_code(child) == -signal.SIGKILL
     again = cl_train_here(*command)
     assert again.returncode == 0, again.stderr
-    assert set(states(again.stdout)) <= {"done", "skipped"}
+    assert states(again.stdout).keys() <= {"complete", "already complete"}
     killed = results(sweep_folder(tmp_path))
     whole = cl_train_here(*command, "name=whole")
     assert whole.returncode == 0
@@ -165,7 +197,7 @@ def test_presets_have_seeds_and_can_be_composed(cl_train_here, preset: str) -> N
     expected = 1
     for values in params.values():
         expected *= len(str(values).split(","))
-    assert len(states("\n" + plan.stdout)) == expected
+    assert len(planned(plan.stdout)) == expected
 
 
 @pytest.mark.parametrize(
@@ -196,7 +228,7 @@ def test_the_command_line_replaces_what_a_preset_says(cl_train_here) -> None:
     plan = cl_train_here(
         "-m", *TINY, "sweep=ewc_weight", "seed=7", "strategy.weight=3,4", "plan=true"
     )
-    assert states("\n" + plan.stdout) == ["run", "run"]
+    assert planned(plan.stdout) == ["run", "run"]
 
 
 def test_a_mistake_in_every_job_is_one_line(cl_train_here, tmp_path: Path) -> None:
@@ -264,7 +296,7 @@ def test_one_value_for_a_setting_of_the_presets_own_strategy(cl_train_here) -> N
     of_ewc = ("strategy.weight=7", "strategy.half=false")
     plan = cl_train_here("-m", *TINY, "sweep=ewc_weight", *of_ewc, "seed=0,1", "plan=true")
     assert plan.returncode == 0, plan.stderr
-    assert states("\n" + plan.stdout) == ["run", "run"]
+    assert planned(plan.stdout) == ["run", "run"]
 
 
 def test_a_place_from_the_environment_and_a_secret(

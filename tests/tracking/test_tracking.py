@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import socket
 import threading
@@ -191,6 +192,27 @@ def test_the_bar_tells_where_the_run_is(tmp_path: Path, monkeypatch: pytest.Monk
                   "ALARM: ewc inert"):  # fmt: skip
         assert words in printed[True], printed[True]
     assert printed[False] == ""
+
+
+def test_without_a_terminal_there_is_a_line_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 10 s. The evaluation's line counts as one; 10 steps were done before."""
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = Progress(clock=lambda: now[0])
+    progress.begin(RunInfo(tmp_path, {}, {}, ["a", "b"], steps=40, steps_done=10))
+    for step in range(1, 16):
+        now[0] += 10
+        progress.advance(0, 2, {"task": 0.25, "ewc": 0.5})
+        if step == 8:
+            logging.getLogger("cl_runner").warning("all at once", extra={"brief": "in brief"})
+    progress.end(None, None)
+    assert stream.getvalue().splitlines() == [
+        "task 1/2 epoch 3, step 16/40, about 4 min left: task 0.250  ewc 0.500",
+        "warning: in brief",
+        "task 1/2 epoch 3, step 24/40, about 3 min left: task 0.250  ewc 0.500",
+    ]
 
 
 class Noting(Tracker):

@@ -1,0 +1,168 @@
+"""The site: its commands run, its examples work, and what it says of strategies is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import site_markdown
+import site_strategies
+import yaml
+from hydra import compose, initialize_config_dir
+from running import composed
+
+from cl_runner.config import manual
+from cl_runner.config.paths import CONF, GROUPS
+from cl_runner.data import prepare
+from cl_runner.report import command as report
+from cl_runner.reproduce import command as reproduce
+from cl_runner.reproduce import suite as suites
+from cl_runner.search import space
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [*(DOCS / f"{name}.md" for name in ("index", "tutorial", "pitfalls", "coming_from")),
+         *sorted((DOCS / "how_to").glob("*.md"))]  # fmt: skip
+SETUP = {"python3 -m venv .venv", ". .venv/bin/activate", "pip install '.[local,search]'"}
+SMALL = ("epochs=1", "batch_size=128", "model.widths=[8]")
+MADE = r"\]\((/(?!strategies/|settings/|python/)[^)]*)\)"
+"""A link to a page that is made for the site, where there is a file to link to."""
+FILE = re.compile(r"`((?:my|options/)\S+)`[^`]*:\n\n```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command on a page, in its order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = [block.replace("\\\n", "") for language, block in found if not language]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line not in SETUP]
+
+
+def with_files(page: Path, folder: Path) -> None:
+    """Write the files that a page shows, and the data that its reader has."""
+    for name, content in FILE.findall(page.read_text()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    draw = np.random.default_rng(0)
+    splits = {
+        f"x_{kind}": draw.integers(0, 256, (40, 16, 16), np.uint8) for kind in ("train", "test")
+    }
+    labels = {f"y_{kind}": np.arange(40) % 4 for kind in ("train", "test")}
+    np.savez(folder / "mydata.npz", **splits, **labels)
+
+
+def of_lists(words: list[str], which: str) -> list[str]:
+    """A sweep's command with the first or last value of each list."""
+    wanted = r"\1\2" if which == "first" else r"\1\3"
+    return [re.sub(r"^([\w.]+=)([^,\[]+),(?:.*,)?([^,]+)$", wanted, word) for word in words]
+
+
+def in_small(words: list[str]) -> list[str]:
+    """A run in small; of a sweep the first job."""
+    if "--help" in words or any(word.startswith("resume=outputs") for word in words):
+        return words
+    if "sweep=ewc_weight" in words:
+        words = [*words, "strategy.weight=10", "seed=0"]
+    return [*of_lists(words, "first"), *SMALL]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(
+    page: Path, tmp_path: Path, cl_train_here, no_figures, monkeypatch
+) -> None:
+    """Of a sweep the first job runs, and the last is composed and checked. What needs real data is
+    only composed, and suites and data sets have to be there."""
+    with_files(page, tmp_path)
+    for name, *words in commands(page):
+        if name == "cl-train":
+            on_real_data = "dataset.root=data" in words
+            call = ["--cfg", "job", *words] if on_real_data else in_small(words)
+            done = cl_train_here(*call)
+            assert done.returncode == 0, f"{call}\n{done.stderr}"
+            assert "ALARM" not in done.stdout + done.stderr
+            if words[0] == "-m" and not any("trusted" in w or "config-dir" in w for w in words):
+                composed(*(w for w in of_lists(words[1:], "last") if not w.startswith("hydra")))
+        elif name == "cl-report":
+            monkeypatch.setattr(sys, "argv", [name, *words])
+            report.main()
+        elif words == ["--list"]:
+            monkeypatch.setattr(sys, "argv", [name, *words])
+            reproduce.main()
+        elif name == "cl-data":
+            assert words[0] == "prepare" and words[1] in prepare.NAMES
+        else:
+            assert name == "cl-reproduce" and words[0] in suites.names()
+
+
+def test_the_commands_of_the_other_pages_are_understood() -> None:
+    """Sweeps on clusters and with W&B, and searches, without their launchers, which tests/jobs/
+    has."""
+    pages = [DOCS / f"{name}.md" for name in ("launchers", "wandb", "search")]
+    found = [words for page in pages for words in commands(page)]
+    settings = {
+        (words[0], *(w for w in words if re.match(r"[\w.]+=", w) and "hydra" not in w))
+        for words in found
+    }
+    sweeps = [words for name, *words in settings if name == "cl-train"]
+    searches = [words for name, *words in settings if name == "cl-search"]
+    assert len(found) >= 12 and len(sweeps) >= 4 and len(searches) >= 4
+    for words in sweeps:
+        composed(*of_lists(words, "last"))
+    for words in searches:
+        assert space.read(words).searched
+
+
+def test_a_link_to_a_file_of_the_repository_also_leads_there_on_github() -> None:
+    for page in DOCS.rglob("*.md"):
+        assert not re.findall(MADE, page.read_text()), page
+
+
+def test_every_page_with_commands_is_read() -> None:
+    assert sum(len(commands(page)) for page in PAGES) >= 28
+    assert all(commands(page) for page in PAGES)
+
+
+@pytest.mark.parametrize("name", ["ewc_mnist_to_fashion_sampled", "gdumb_mnist", "gtsrb"])
+def test_the_strategy_of_an_experiment_is_the_one_that_hydra_composes(name: str) -> None:
+    """By another experiment, by itself, by none."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        target = compose("config", [f"experiment={name}"]).strategy._target_
+    option = site_strategies.strategy_of([f"experiment={name}"])
+    assert yaml.safe_load((CONF / "strategy" / f"{option}.yaml").read_text())["_target_"] == target
+    assert site_strategies.strategy_of([f"experiment={name}", "strategy=si"]) == "si"
+
+
+def test_the_page_of_a_strategy_has_its_equation_settings_and_numbers() -> None:
+    rows = list(site_strategies.rows_of_results(DOCS / "results"))
+    option = manual.option("strategy", "ewc")
+    assert option is not None
+    page = site_strategies.page(option, rows)
+    for part in (
+        "L(θ) = CE(θ) + weight/2 · Σₜ Σᵢ Fₜᵢ (θᵢ − θ*ₜᵢ)²",
+        "| `strategy.decay`<br>`1.0` | only online<br><small>a number ≥ 0 and ≤ 1</small> |",
+        "| EWC 1e5, MNIST | 96.57 | 96.45 | ok |",  # as docs/results/ewc_mnist_to_fashion.md has it
+    ):
+        assert part in page
+    assert "rehearsal" not in page  # the rows of other strategies
+    assert {row.strategy for row in rows} >= {"ewc", "lwf", "rehearsal_kd", "gdumb", "gss", "joint"}
+
+
+def test_text_stays_text_in_markdown() -> None:
+    assert site_markdown.text("θ* in [B, C] `a*b` < _x") == r"θ\* in \[B, C] `a*b` &lt; \_x"
+    assert site_markdown.cell("a | b,\n  c") == r"a \| b, c"
+    assert site_markdown.text("see `rehearsal.py`") == "see [`rehearsal`](/strategies/rehearsal.md)"
+
+
+def test_the_site_has_a_page_for_every_option() -> None:
+    pytest.importorskip("mkdocs")
+    import site_pages
+
+    made = site_pages.pages()
+    for group in (*GROUPS, "experiment", "sweep"):
+        for file in (CONF / group).glob("*.yaml"):
+            page = {"strategy": f"strategies/{file.stem}", "experiment": "settings/presets",
+                    "sweep": "settings/presets"}.get(group, f"settings/{group}")  # fmt: skip
+            assert re.search(rf"^#+ (\w+=)?{file.stem}$", made[f"{page}.md"], re.MULTILINE), page
