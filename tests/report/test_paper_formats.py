@@ -143,6 +143,17 @@ def test_labels_that_are_none_are_one_line(tmp_path, text: str, words: str) -> N
     assert words in str(raised.value) and len(str(raised.value).splitlines()) == 1
 
 
+def test_a_wide_table_is_set_small_and_a_minus_is_one(grouped, tmp_path) -> None:
+    columns = ["dataset.scenario", "strategy.buffer_size"]
+    table([grouped], tmp_path / "out", Wanted(columns=[*columns[:1], f"{columns[1]}=50"]))
+    assert not re.search(r"small|scriptsize", (tmp_path / "out" / "table.tex").read_text())
+    table(
+        [grouped], tmp_path / "out", Wanted(columns=columns, metrics="backward_transfer,forgetting")
+    )
+    latex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"\scriptsize" in latex and r"$-$59.0 $\pm$ 1.0" in latex
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_and_fits_the_page(grouped, tmp_path) -> None:
     out = tmp_path / "out"
@@ -156,6 +167,8 @@ def test_latex_compiles_and_fits_the_page(grouped, tmp_path) -> None:
 
     columns = ["dataset.scenario", "strategy.buffer_size"]
     table([grouped], out, Wanted(columns=columns))
+    assert "Overfull" not in compiled()
+    table([grouped], out, Wanted(columns=["strategy"], rows=columns))
     assert "Overfull" not in compiled()
     run_folder(grouped / "evil", EVIL, 0, (0.1, 0.2), scenario="task_incremental")
     table([grouped], out, Wanted(columns=columns, metrics="average_accuracy,forgetting"))

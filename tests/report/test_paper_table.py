@@ -16,8 +16,11 @@ from scipy import stats
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
+from cl_runner.metrics import METRICS
 from cl_runner.report import command
+from cl_runner.report.compare.significance import Spread
 from cl_runner.report.paper.command import Wanted, table
+from cl_runner.report.paper.layout import number
 from cl_runner.report.paper.names import DATASETS, OTHERS, STRATEGIES
 
 Values = Sequence[float]
@@ -139,8 +142,24 @@ def test_methods_without_a_memory_stand_in_every_size_of_it(tmp_path, made) -> N
     assert rows["EWC"] == {
         "Buffer 50": "**75.0** ± 0.7", "Buffer 200": "75.0 ± 0.7", "Buffer 1000": "75.0 ± 0.7",
     }  # fmt: skip
+    latex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"EWC & \textbf{75.0} $\pm$ 0.7 & \multicolumn{2}{c}{75.0 $\pm$ 0.7} \\" in latex
     down = made(rows=["strategy,strategy.buffer_size"])
     assert list(down) == ["Fine-tuning", "EWC", "ER"] and down["EWC"]["Buffer"] == "–"
+
+
+def test_what_is_compared_twice_is_best_only_if_it_is_both_times(tmp_path, made) -> None:
+    """Below each other: EWC is better than the smaller memory, worse than the larger one."""
+    for strategy, more in (("rehearsal", 0.0), ("derpp", 0.02)):
+        for size in (50, 200):
+            values = [value + more + size / 1000 for value in ER]
+            plant(tmp_path / "runs", strategy, values, buffer_size=size)
+    plant(tmp_path / "runs", "ewc", [0.85, 0.86, 0.85, 0.85, 0.84])
+    made(rows=["strategy.buffer_size,strategy"], columns=["dataset"])
+    best = [(line["strategy.buffer_size"], line["strategy"])
+            for line in lines_of(tmp_path / "out") if line["best"]]  # fmt: skip
+    assert best == [("200", "derpp")]
+    assert "best of its column with the same buffer;" in (tmp_path / "out/table.md").read_text()
 
 
 def test_columns_are_what_else_varies_and_methods_may_be_columns(tmp_path, made) -> None:
@@ -212,7 +231,7 @@ def test_different_data_is_not_compared(tmp_path, made) -> None:
         "EWC": {"Digits": "–", "GTSRB": "30.0 ± 0.0"},
         "LwF": {"Digits": "20.0 ± 0.0", "GTSRB": "–"},
     }  # fmt: skip
-    assert "–: no complete run." in (tmp_path / "out" / "table.md").read_text()
+    assert "–: not measured." in (tmp_path / "out" / "table.md").read_text()
     said = complaint(made, columns=["dataset.scenario"])
     assert (
         "on different data: they differ in dataset" in said and "add dataset to --columns" in said
@@ -245,6 +264,13 @@ def test_small_spreads_get_a_second_decimal(tmp_path, made) -> None:
     assert made()["EWC"]["Accuracy"] == "**35.00** ± 7.07"
 
 
+def test_errors_have_three_digits() -> None:
+    spread = Spread(2.9, 16.25, None, None, 3)
+    assert number(spread, METRICS["average_mse"], ".3g", "sd") == ("2.90", " ± 16.25")
+    tiny = Spread(1.234e-7, 2e-8, None, None, 3)
+    assert number(tiny, METRICS["average_mse"], ".3g", "sd") == ("1.23e-07", " ± 2.00e-08")
+
+
 MISTAKES = {
     "strategy.buffersize": ({"rows": ["strategy.weigt"]}, "did you mean strategy.weight?"),
     "seed": ({"columns": ["seed"]}, "is what a table averages over"),
@@ -267,10 +293,14 @@ def test_a_mistake_is_one_line(tmp_path, made, mistake) -> None:
 
 def test_the_options_are_for_a_table(tmp_path, monkeypatch, capsys) -> None:
     plant(tmp_path / "runs", "ewc", [0.3, 0.4])
-    monkeypatch.setattr("sys.argv", ["cl-report", str(tmp_path / "runs"), "--rows", "strategy"])
-    with pytest.raises(SystemExit) as ended:
-        command.main()
-    assert ended.value.code == 2 and "add --table" in capsys.readouterr().err
+    for options, words in (
+        (["--rows", "strategy"], "add --table"),
+        (["--table", "--margin", "1"], "is for the report, not for a table"),
+    ):
+        monkeypatch.setattr("sys.argv", ["cl-report", str(tmp_path / "runs"), *options])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        assert ended.value.code == 2 and words in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["cl-report", "--table", str(tmp_path / "runs")])
     command.main()
     printed = capsys.readouterr().out

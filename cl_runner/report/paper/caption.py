@@ -51,7 +51,7 @@ class Caption:
                 values = [] if value is None else [value]
             elif key in self.grid.keys:
                 continue
-            if len(values) == 1:
+            if len(values) == 1 and values != ["regression"]:  # which the data set says
                 fact = self.labels.both(key, values[0])
                 facts.append(fact if key in NAMED else _lower(fact))
         on = f" on {', '.join(facts)}" if facts else ""
@@ -84,9 +84,13 @@ class Caption:
         best = f"Bold: best of its {place}{same}"
         if all(mark.p is None for mark in every):
             return [f"{best}; too few seeds for a test."]
+        errors = [metric.unit.logarithmic for metric in self.metrics]
+        of_logs = (
+            " of logarithms" if all(errors) else " (errors: of logarithms)" if any(errors) else ""
+        )
         return [
-            f"{best}; {close}: not significantly worse (p ≥ {LEVEL:g}, two-sided t-test paired by "
-            "seed, Holm's correction over all pairs compared there)."
+            f"{best}; {close}: not significantly worse (p ≥ {LEVEL:g}, two-sided t-test{of_logs} "
+            "paired by seed, Holm's correction over all pairs compared there)."
         ]
 
     def _rest(self) -> list[str]:
@@ -105,7 +109,7 @@ class Caption:
                 for (strategy, key), values in chosen.items()
             )
             sentences.append(f"Chosen on validation data: {what}.")
-        return [*sentences, *(["–: no complete run."] if self.empty else [])]
+        return [*sentences, *(["–: not measured."] if self.empty else [])]
 
     def _strategies(self, groups: Sequence[Group]) -> list[str]:
         return [self.labels.value(STRATEGY, name) for name in values_of(groups, STRATEGY)]

@@ -35,9 +35,12 @@ class Wanted:
     @classmethod
     def of(cls, arguments: Namespace) -> Wanted | None:
         """None if the command line does not ask for a table. Raises ConfigError for an option of
-        it without `--table`."""
+        it without `--table`, or for one of the report with it."""
         wanted = cls(**{name: getattr(arguments, name) for name in OPTIONS})
         if arguments.table:
+            for name in ("baseline", "method", "margin"):
+                if (given := getattr(arguments, name)) is not None:
+                    raise ConfigError.of(f"--{name}", given, "is for the report, not for a table")
             return wanted
         for name in OPTIONS:
             if (given := getattr(wanted, name)) is not None:

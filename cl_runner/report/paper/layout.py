@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,8 +91,17 @@ def number(spread: Spread, metric: Metric, digits: str, error: str) -> tuple[str
     if spread.mean is None:
         return DASH, ""
     factor, of = metric.unit.factor, error_of(spread, error)
-    mean = f"{factor * spread.mean:{digits}}".replace("-", "−")
+    if metric.unit.logarithmic:
+        digits = _three_digits(factor * spread.mean)
+    mean = re.sub("^-", "−", f"{factor * spread.mean:{digits}}")
     return mean, "" if of is None else f" ± {factor * of:{digits}}"
+
+
+def _three_digits(value: float) -> str:
+    """The format that shows three digits of an error, for it and its spread."""
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return ".2e"
+    return f".{max(0, 2 - math.floor(math.log10(abs(value or 1))))}f"
 
 
 def error_of(spread: Spread, error: str) -> float | None:
@@ -103,10 +113,8 @@ def error_of(spread: Spread, error: str) -> float | None:
 
 def _digits(groups: Sequence[Group], metric: Metric, metrics: Sequence[Metric], error: str) -> str:
     """The format of a metric's numbers. Shares have one decimal in the whole table, or two if a
-    spread would be 0.0."""
+    spread would be 0.0. An error's depends on its size."""
     digits = metric.unit.digits
-    if metric.unit.logarithmic:
-        return digits
     shares = [one for one in metrics if not one.unit.logarithmic]
     errors = [error_of(group.spread(one), error) for group in groups for one in shares]
     shown = [metric.unit.factor * one for one in errors if one]

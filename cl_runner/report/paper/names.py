@@ -89,7 +89,8 @@ class Labels:
         return self.own.get(key) or TITLES.get(key) or key.rpartition(".")[2]
 
     def metric(self, name: str) -> str:
-        return self.own.get(name) or METRICS[name].title.capitalize().replace("mse", "MSE")
+        title = METRICS[name].title.replace("mse", "MSE")
+        return self.own.get(name) or title[:1].upper() + title[1:]
 
     def heading(self, name: str) -> str:
         """A metric above its columns, where the caption has its whole name."""
