@@ -33,8 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`cl-train` turns propagation off in its process, which may also run the next test."""
-    monkeypatch.setattr(logging.getLogger("cl_runner"), "propagate", True)
+    """`cl-train` turns propagation off and sets a level in its process, which may also run the next
+    test."""
+    log = logging.getLogger("cl_runner")
+    log.setLevel(logging.NOTSET)
+    monkeypatch.setattr(log, "propagate", True)
 
 
 @pytest.fixture

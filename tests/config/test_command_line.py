@@ -83,7 +83,7 @@ def test_a_sweep_runs_all_jobs_and_says_which_failed(cl_train_here, tmp_path: Pa
     folders = sorted((tmp_path / "sweep").glob("00*"))
     status = [json.loads((folder / "status.json").read_text())["status"] for folder in folders]
     assert status == ["complete", "failed", "failed", "complete"]
-    assert "not finite" in done.stderr and "optimizer.lr=-1" in done.stderr
+    assert "not finite" in done.stdout and "optimizer.lr=-1" in done.stdout
     runs = read([tmp_path / "sweep"])
     assert [run.state for run in runs] == ["complete", "failed", "failed", "complete"]
     assert "not finite" in runs[1].error and "optimizer.lr=-1" in runs[2].error

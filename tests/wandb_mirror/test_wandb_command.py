@@ -190,7 +190,7 @@ def test_a_sweep_whose_summary_fails_is_none_the_worse(cl_train_here, tmp_path: 
     folder.mkdir(parents=True)
     (folder / "wandb").write_text("in the way")
     done = cl_train_here("-m", *TINY, "tracker=wandb", "seed=0,1", "name=study")
-    assert done.returncode == 0 and "2 done" in done.stdout
+    assert done.returncode == 0 and "2 complete" in done.stdout
     assert done.stderr.count("W&B") == 1 and "cl-wandb" in done.stderr
     done = cl_train_here("-m", *TINY, "tracker=local", "seed=0,1", "name=study")
     assert done.returncode == 0 and "W&B" not in done.stderr
