@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -127,6 +128,11 @@ class Signalling(Finetune):
         return super().objective(batch)
 
 
+def _abort() -> None:
+    faulthandler.disable()  # pytest's would print the whole stack among the dots of the tests
+    os.abort()
+
+
 class Ending(Finetune):
     """Fine-tuning that ends its process within the second task's third step."""
 
@@ -136,7 +142,7 @@ class Ending(Finetune):
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         if batch.position[1:] == (1, 0, 2) and "GO_ON" not in os.environ:
-            {"abort": os.abort, "exit": lambda: os._exit(0), "leave": lambda: sys.exit(0)}.get(
+            {"abort": _abort, "exit": lambda: os._exit(0), "leave": lambda: sys.exit(0)}.get(
                 self.end, lambda: None
             )()
         return super().objective(batch)

@@ -36,10 +36,11 @@ Interpolation = Literal["nearest", "bilinear"]
 class ByRotation:
     """One data set; each task shows all classes, turned by another angle about the middle.
 
-    `angles`, in degrees and counter-clockwise, is a list with one a task, or `random`: drawn from
-    the seed, uniformly from 0 to 180 (rotated MNIST, after Lopez-Paz & Ranzato 2017). The first
-    task then shows the pictures as they are; with `rotate_first` it turns them, too (Buzzega et al.
-    2020). Corners that come in are black.
+    `angles`, in degrees and counter-clockwise, is a list with one a task; or they are drawn from
+    the seed, uniformly: `random` from 0 to 180 for each task (Buzzega et al. 2020), `ascending`
+    from the task's own of T equal parts of 0 to 180 (Lopez-Paz & Ranzato 2017). Where they are
+    drawn, the first task shows the pictures as they are; with `rotate_first` it turns them, too,
+    as in both papers. Corners that come in are black.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class ByRotation:
         scenario: Scenario,
         tasks: TaskCount,
         # Not PerTask: an angle for each, and the last one does not repeat.
-        angles: Literal["random"] | NonEmpty[Real],
+        angles: Literal["random", "ascending"] | NonEmpty[Real],
         rotate_first: bool,
         interpolation: Interpolation,
         samples_per_task: PositiveInt | None,
@@ -62,11 +63,12 @@ class ByRotation:
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
         if isinstance(angles, list) and len(angles) != tasks:
-            allowed = f"has {len(angles)} values for {tasks} tasks; give one per task, or random"
+            allowed = f"has {len(angles)} values for {tasks} tasks; give one per task"
+            allowed += ", random or ascending"
             raise ConfigError.of("angles", angles, allowed)
         if isinstance(angles, list) and rotate_first:
             allowed = f"has no effect with angles={angles}, which has the first task's"
-            hint = "angles=random or rotate_first=false"
+            hint = "angles=random, angles=ascending or rotate_first=false"
             raise ConfigError.of("rotate_first", rotate_first, allowed, hint)
         self.angles, self.rotate_first, self.interpolation = angles, rotate_first, interpolation
 
@@ -89,12 +91,14 @@ class ByRotation:
         """The angle of each task."""
         if isinstance(self.angles, list):
             return self.angles
-        return [
-            180 * torch.rand(1, generator=generator(seed, t, "angle")).item()
-            if t > 0 or self.rotate_first
-            else 0.0
-            for t in range(self.tasks)
+        drawn = [
+            torch.rand(1, generator=generator(seed, t, "angle")).item() for t in range(self.tasks)
         ]
+        if self.angles == "ascending":
+            drawn = [(t + share) / self.tasks for t, share in enumerate(drawn)]
+        if not self.rotate_first:
+            drawn[0] = 0.0
+        return [180 * share for share in drawn]
 
 
 def rotations(

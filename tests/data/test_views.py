@@ -201,8 +201,19 @@ def test_angles_are_drawn_from_the_seed_or_given() -> None:
         assert torch.equal(test.y, torch.arange(30) % 3 + 3 * task)
 
 
+def test_ascending_angles_are_uniform_in_their_own_parts() -> None:
+    tasks, drawn = 4, []
+    for seed in range(100):
+        names = rotated("ascending", tasks, rotate_first=True).outline(seed).names
+        drawn.append([float(n.removeprefix("turned by ").removesuffix("°")) for n in names])
+    places = torch.tensor(drawn) / (180 / tasks) - torch.arange(tasks)  # [seeds, T] in 0..1
+    uniform = torch.arange(1, 401) / 400
+    assert (places.flatten().sort().values - uniform).abs().max() < 1.63 / 400**0.5  # 1 %
+    assert rotated("ascending", tasks).outline(0).names[0] == "as they are"
+
+
 def test_as_many_angles_as_tasks() -> None:
-    with pytest.raises(ConfigError, match="has 2 values for 4 tasks; give one per task, or random"):
+    with pytest.raises(ConfigError, match="for 4 tasks; give one per task, random or ascending"):
         rotated([0.0, 9.0], 4)
     with pytest.raises(ConfigError, match=r"rotate_first=True: has no effect with angles=\[9.0\]"):
         rotated([9.0], 1, rotate_first=True)
