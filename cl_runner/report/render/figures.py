@@ -164,6 +164,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}{suffix}" for suffix in (".svg", ".pdf", ".png")]
     files[0].write_bytes(svg(figure))
+    figure.set_layout_engine("none")  # it keeps the layout that it has now
     with matplotlib.rc_context(fname=STYLE):
         figure.savefig(files[1], metadata={"CreationDate": None})
         figure.savefig(files[2], dpi=200, metadata={"Software": None})

@@ -70,16 +70,13 @@ def heat_map(
 
 def caption(section: Section, groups: Sequence[Group], across: str, up: str) -> str:
     """What the cells show, and what the frame marks."""
+    several = any(len(group.complete) > 1 for group in groups)
+    means = "mean over seeds ± standard deviation" if several else "one seed"
     chosen = section.chosen(groups) is not None
-    means = "means over seeds with the standard deviation" if _several(groups) else "one seed"
     return (
-        f"The effect of {across} and {up} on the {section.metric.title}: {means}, on test data. "
+        f"The {section.metric.title} for each pair of {across} and {up}, on test data: {means}. "
         f"The frame marks the {'setting chosen on validation data' if chosen else 'best mean'}."
     )
-
-
-def _several(groups: Sequence[Group]) -> bool:
-    return any(len(group.complete) > 1 for group in groups)
 
 
 def _marked(section: Section, groups: Sequence[Group]) -> Group:

@@ -16,6 +16,7 @@ from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.reasons import Reason, limits, reasons, sentences
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.figures import MOST_LINES, plain, styled
+from cl_runner.report.render.limits import limit_percent
 from cl_runner.report.render.table import Cell, Table
 
 PARTS = {
@@ -197,8 +198,7 @@ def bars(explained: Sequence[Reason]) -> Figure:
     axes.set_yticks(range(len(explained)), [plain(reason.group.label) for reason in explained])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -100), min(max(high, low + 5), 108))
+    limit_percent([axes], "x", lowest=-100.0 if axes.dataLim.x0 < 0 else 0.0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("accuracy lost on earlier tasks, in points")
     shown = [pieces(reason.lost) for reason in explained]

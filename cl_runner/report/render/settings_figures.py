@@ -49,8 +49,8 @@ def of_settings(section: Section, looks: Looks) -> Iterator[Effect]:
             others = [other for other in keys if other != key]
             figure = sensitivity(section, groups, looks, key, *others)
             words = (
-                f"The effect of {key}: mean of the {section.metric.title} over seeds with its 95 % "
-                "interval, on test data. Small points are seeds."
+                f"The {section.metric.title} for each value of {key}, on test data: mean over "
+                "seeds with its 95 % interval. Small dots are seeds."
             )
             if others:
                 words += " Other settings are as in the chosen or best one, see the title."
@@ -83,7 +83,7 @@ def sensitivity(
         axes.plot([place] * len(seeds), seeds, color=look.colour, **SEED)
         axes.plot(place, mean, **look.point, markersize=6)
     axes.set(xlabel=plain(key), ylabel=section.metric.label)
-    axes.set_title(", ".join([plain(groups[0].strategy), *filter(None, [plain(held)])]))
+    axes.set_title(plain(", ".join(filter(None, [groups[0].strategy, held]))))
     if section.metric.unit.logarithmic:
         _log_where_spanned(axes.set_yscale, _means(section, groups))
     else:

@@ -16,7 +16,6 @@ from cl_runner.report.render.limits import limit_percent, percent_limits
 from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.names_of_points import Name, write_names
 from cl_runner.run_folder.outcome import Results
-from cl_runner.text import listed
 
 SEED: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3.5, "alpha": 0.5}
 """How the value of one seed looks, beside the colour."""
@@ -125,6 +124,6 @@ def _said(drawn: Mapping[str, NDArray[np.float64]], what: str) -> str:
         if len(alike) > 1:
             most = f"{max(alike.values()):.1f}"
             within = "" if most == "0.0" else f" within {most} points"
-            sentences.append(f" The {what} of {listed(list(alike))} coincide{within}.")
+            sentences.append(f" These {what} coincide{within}: {'; '.join(alike)}.")
         left = {label: other for label, other in left.items() if label not in alike}
     return "".join(sentences)
