@@ -52,6 +52,21 @@ TEXT_SIZES = """
   .filter((node) => node.offsetParent)
   .map((node) => parseFloat(getComputedStyle(node).fontSize))
 """
+RGB = "((colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number))"
+DRAWN = f"""
+[...document.querySelectorAll("figure svg")].map((svg) =>
+  [...svg.querySelectorAll("text, [id*=line2d] > path")]
+    .filter((node) => !node.parentElement.id.includes("cell-"))
+    .filter((node) => !node.closest("defs") && !node.style.stroke.startsWith("light-dark(rgb(230"))
+    .map((node) => {RGB}(getComputedStyle(node)[node.tagName === "text" ? "fill" : "stroke"])))
+"""
+"""The colour of each text and line of each figure, but the grid's."""
+HINTS = """
+[...document.querySelectorAll(".hint")].map((line) => {
+  const box = line.nextElementSibling;
+  return [line.getClientRects().length > 0, box.scrollWidth > box.clientWidth + 1];
+})
+"""
 COLUMN = """
 ((name) => {
   const table = [...document.querySelectorAll("table")].find((t) =>
@@ -123,10 +138,20 @@ def test_tables_sort_by_number_and_back(page: Browser) -> None:
     assert headings == 1
 
 
-def test_text_can_be_told_from_its_ground(page: Browser) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_told_from_its_ground(page: Browser, page_file, scheme: str) -> None:
+    wanted = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.send("Emulation.setEmulatedMedia", features=wanted)
+    page.open(page_file)
     page.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
     smallest, texts = page.evaluate(CONTRAST)
     assert texts > 100 and smallest >= 4.5  # WCAG 2.2, AA
+    ground = sum(page.evaluate(f"{RGB}(getComputedStyle(document.body).backgroundColor)"))
+    assert (ground < 150) == (scheme == "dark")
+    for colours in page.evaluate(DRAWN):
+        inks = [sum(colour) for colour in colours]
+        assert inks and min(abs(ink - ground) for ink in inks) > 250
+    page.send("Emulation.setEmulatedMedia", features=[])
 
 
 @pytest.mark.parametrize("width", [375, 1200])
@@ -135,6 +160,9 @@ def test_the_page_fits_its_window(page: Browser, page_file, width: int) -> None:
     page.open(page_file, width=width, height=800)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert min(page.evaluate(TEXT_SIZES)) >= 13
+    said = page.evaluate(HINTS)
+    assert all(shown == scrolls for shown, scrolls in said)
+    assert sum(shown for shown, _ in said) > 5 or width > 400
     if folder := os.environ.get("CL_SCREENSHOTS"):
         page.screenshot(Path(folder) / f"report_{width}.png")
 

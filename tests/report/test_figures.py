@@ -17,7 +17,9 @@ from running import run_here
 from cl_runner.report import command
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
-from cl_runner.report.render import animation, drawings, figures
+from cl_runner.report.render import animation, drawings, figures, strategy_figures
+from cl_runner.report.render.looks import Looks
+from cl_runner.report.render.strategy_figures import Point
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder.outcome import Results
 
@@ -35,8 +37,10 @@ def lines_of(axes) -> list[tuple[list, list]]:
 
 
 def test_the_trade_off_shows_the_means_and_every_seed() -> None:
-    curves = {"a": [("1", [(10, 90), (20, 80)]), ("2", [(40, 60)])], "b": [("", [(70, 50)])]}
-    (axes,) = figures.trade_off(curves, "old", "new").axes
+    a = [Point("a1", "1", [(10, 90), (20, 80)]), Point("a2", "2", [(40, 60)])]
+    curves = {"a": a, "b": [Point("b", "", [(70, 50)])]}
+    looks = Looks({"a1": "a", "a2": "a", "b": "b"})
+    (axes,) = strategy_figures.trade_off(curves, looks, "old", "new").axes
     drawn = lines_of(axes)
     assert ([15.0, 40.0], [85.0, 60.0]) in drawn
     assert ([10.0, 20.0], [90.0, 80.0]) in drawn and ([70.0], [50.0]) in drawn
@@ -45,7 +49,7 @@ def test_the_trade_off_shows_the_means_and_every_seed() -> None:
 
 def test_over_tasks_shows_all_tasks_so_far_and_the_first() -> None:
     seeds = [results([0.9], [0.5, 0.7]), results([0.8], [0.3, 0.9])]
-    left, right = figures.over_tasks({"lwf": seeds}).axes[:2]
+    left, right = strategy_figures.over_tasks({"lwf": seeds}, Looks({"lwf": "lwf"})).axes
     assert lines_of(left)[0] == ([1.0, 2.0], pytest.approx([85.0, 60.0]))
     assert lines_of(right)[0] == ([1.0, 2.0], pytest.approx([85.0, 40.0]))
     assert lines_of(right)[2] == ([1.0, 2.0], pytest.approx([80.0, 30.0]))
@@ -105,7 +109,8 @@ def test_stored_bytes_are_drawn_apart(tmp_path, stored, scale) -> None:
     (figure,) = [d.figure for d in drawings.of_section(section) if d.name == "costs"]
     axes = figure.axes[1]
     assert axes.get_xscale() == scale
-    assert [line.get_xdata()[0] for line in axes.get_lines()] == stored
+    points = [line.get_xdata() for line in axes.get_lines()]
+    assert [x[0] for x in points if len(x)] == stored  # those without a point are for the legend
     low, high = axes.get_xlim()
     shown = sorted(tick for tick in axes.get_xticks() if low <= tick <= high)
     places = axes.transData.transform([(tick, 0) for tick in shown])[:, 0]
@@ -126,16 +131,19 @@ def two_regressions(tmp_path_factory) -> Path:
 
 
 def test_a_report_covers_one_run_or_several(two_regressions, tmp_path, monkeypatch) -> None:
-    """SVG and PDF of each figure, always with the same bytes; in regression also the animation."""
+    """Each figure as SVG, PDF and PNG, always with the same bytes; of a regression an animation."""
     monkeypatch.setattr(animation, "FRAMES", 5)
     first, again = (command.report([two_regressions], tmp_path / n)[1] for n in ("a", "b"))
     drawn = [file for file in first if file.parent.name == "figures"]
     assert [file.name for file in drawn] == [
-        "fits.svg", "fits.pdf", "errors_over_epochs.svg", "errors_over_epochs.pdf",
-        "costs.svg", "costs.pdf", "animation.gif",
+        *(f"{name}.{kind}" for name in ("fits", "errors_over_epochs", "costs")
+          for kind in ("svg", "pdf", "png")), "animation.gif",
     ]  # fmt: skip
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, again, strict=True))
     assert drawn[0].read_text().startswith("<?xml") and drawn[1].read_bytes()[:5] == b"%PDF-"
+    assert ">true function</text>" in drawn[0].read_text()  # text, not outlines
+    with Image.open(drawn[2]) as picture:
+        assert min(picture.size) > 400
     page = (tmp_path / "a" / "report.html").read_text()
     assert page.count("<svg") == 3 and page.count("data:image/png;base64,") == 5
     alone = command.report([two_regressions / "joint"], tmp_path / "c")[1]
@@ -176,7 +184,7 @@ def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_pat
 
 @pytest.mark.parametrize("name", suites.names())
 def test_a_suite_without_complete_runs_has_no_figures(name: str) -> None:
-    assert list(drawings.of_suite(suites.read(name), {})) == []
+    assert list(drawings.of_suite(suites.read(name), {}, Looks({}))) == []
 
 
 def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
@@ -190,7 +198,7 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
-    named = ["trade_off.svg", "trade_off.pdf", "why.svg", "why.pdf"]
+    named = [f"{name}.{kind}" for name in ("trade_off", "why") for kind in ("svg", "pdf", "png")]
     assert [file.name for file in drawn] == named
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
     page = (tmp_path / "out" / "report.html").read_text()

@@ -286,7 +286,12 @@ def test_sensitivity_comes_with_the_deviation_over_seeds(tmp_path) -> None:
         for seed, value in enumerate((mean - 0.1, mean + 0.1)):
             run_folder(tmp_path / f"{alpha}-{seed}", "lwf", seed, (value, value), alpha=alpha)
     (row,) = sensitivity(section_of(tmp_path)).rows
-    assert [cell.text for cell in row[2:]] == ["1, 2", "2", "30.0", f"{20 / math.sqrt(2):.1f}"]
+    assert [cell.text for cell in row[2:]] == [
+        "1: 40.0, 2: 70.0",
+        "2",
+        "30.0",
+        f"{20 / math.sqrt(2):.1f}",
+    ]
 
 
 def test_costs_are_means_over_seeds(tmp_path) -> None:
@@ -304,8 +309,8 @@ def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
             run_folder(tmp_path / name, "lwf", 0, (mean, mean + T / 50), alpha=alpha, T=T)
     by_setting = {row[1].text: row for row in sensitivity(section_of(tmp_path)).rows}
     alpha, T = by_setting["strategy.alpha"], by_setting["strategy.T"]
-    assert [cell.text for cell in alpha[2:5]] == ["1, 2, 10", "2", "10.0"]
-    assert [cell.text for cell in T[2:5]] == ["1, 2", "2", "1.0"]
+    assert [cell.text for cell in alpha[2:5]] == ["1: 51.5, 2: 61.5, 10: 56.5", "2", "10.0"]
+    assert [cell.text for cell in T[2:5]] == ["1: 56.0, 2: 57.0", "2", "1.0"]
 
 
 @pytest.mark.usefixtures("no_figures")

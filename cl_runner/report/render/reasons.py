@@ -16,6 +16,7 @@ from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.reasons import Reason, limits, reasons, sentences
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.figures import MOST_LINES, plain, styled
+from cl_runner.report.render.limits import limit_percent
 from cl_runner.report.render.table import Cell, Table
 
 PARTS = {
@@ -89,7 +90,8 @@ def what_was_lost(explained: Sequence[Reason]) -> Table:
     for reason in explained:
         kind = Cell("validation" if reason.probed else "test")
         numbers = [reason.then.right, reason.now.right, *_values(LOSS, reason.lost, reason.now)]
-        lines.append([Cell(reason.group.label), kind, *map(_cell, numbers)])
+        name = Cell(reason.group.label, setting=reason.group.label)
+        lines.append([name, kind, *map(_cell, numbers)])
     columns = ["strategy", "samples", "just learned", "at the end", *_names(LOSS)]
     notes = [
         "Accuracies in %, means over all tasks but the last and over seeds. What features and head "
@@ -105,7 +107,8 @@ def what_samples_are_called(explained: Sequence[Reason]) -> Table:
     lines = []
     for reason in explained:
         numbers = [*_values(CALLED, reason.lost, reason.now), reason.bias]
-        lines.append([Cell(reason.group.label), *map(_cell, numbers)])
+        name = Cell(reason.group.label, setting=reason.group.label)
+        lines.append([name, *map(_cell, numbers)])
     columns = ["strategy", *_names(CALLED), "bias to the last task"]
     notes = [
         "Shares in % of the samples of all tasks but the last, at the end. Bias: the share of the "
@@ -195,8 +198,7 @@ def bars(explained: Sequence[Reason]) -> Figure:
     axes.set_yticks(range(len(explained)), [plain(reason.group.label) for reason in explained])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -100), min(max(high, low + 5), 108))
+    limit_percent([axes], "x", lowest=-100.0 if axes.dataLim.x0 < 0 else 0.0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("accuracy lost on earlier tasks, in points")
     shown = [pieces(reason.lost) for reason in explained]

@@ -8,9 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cl_runner.report.render.figures import plain, styled
+from cl_runner.report.render.limits import LEAST, limit_percent
+from cl_runner.report.render.looks import COLOURS
 from cl_runner.reproduce.verdict import Verdict
 
-PUBLISHED, OURS, OUTSIDE = "#000000", "#0072B2", "#D55E00"
+PUBLISHED, OURS, OUTSIDE = COLOURS[7], COLOURS[0], COLOURS[1]
+ALLOWED = "#dddddd"
 
 
 @styled
@@ -32,19 +35,22 @@ def published_and_ours(verdicts: Sequence[Verdict]) -> Figure | None:
         _point(left, published, v.row.error, height + 0.14, PUBLISHED, "D")
         _point(left, ours, v.error, height - 0.14, colour, "o")
         if v.tolerance is not None:
-            right.barh(height, 2 * v.tolerance, 0.8, -v.tolerance, color="#dddddd", zorder=0)
+            right.barh(height, 2 * v.tolerance, 0.8, -v.tolerance, color=ALLOWED, zorder=0)
         _point(right, ours - published, v.error, height, colour, "o")
     right.axvline(0, color=PUBLISHED, linewidth=0.8)
     left.set_yticks(heights, [plain(v.row.row) for _, _, v in rows], fontsize=8)
-    left.set(xlabel="in %", ylim=(0.4, len(rows) + 0.6))
+    left.set(xlabel="in %, with two standard errors", ylim=(0.4, len(rows) + 0.6))
     right.set(xlabel="ours − published, in points")
+    limit_percent([left], "x", lowest=-100.0 if left.dataLim.x0 < -LEAST else 0.0)
     legend = {"published": (PUBLISHED, "D"), "ours": (OURS, "o")}
     if any(v.is_outside for _, _, v in rows):
         legend["ours, outside"] = (OUTSIDE, "o")
     for label, (colour, marker) in legend.items():
         fill = "none" if marker == "D" else "full"
         left.plot([], [], marker, color=colour, markersize=4, fillstyle=fill, label=label)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    if any(v.tolerance is not None for _, _, v in rows):
+        left.barh(0, 0, color=ALLOWED, label="allowed difference")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -28,7 +28,7 @@ def results(section: Section, brief: bool = False) -> Table:
         spread = group.spread(first)
         rows.append(
             [
-                Cell(group.strategy),
+                Cell(group.strategy, setting=group.label),
                 *(_setting(group, key) for key in keys),
                 Cell.number(spread.n),
                 Cell(_states(group), len(group.unfinished)),
@@ -67,7 +67,7 @@ def sensitivity(section: Section) -> Table:
                 [
                     Cell(strategy),
                     Cell(key),
-                    Cell(", ".join(means)),
+                    Cell(", ".join(f"{v}: {metric.unit.text(mean)}" for v, mean in means.items())),
                     Cell(max(means, key=lambda value: metric.gain(means[value]))),
                     _measured(max(means.values()) - min(means.values()), metric.unit),
                     _measured(seed_deviation(groups, metric), metric.unit),
@@ -76,15 +76,15 @@ def sensitivity(section: Section) -> Table:
     columns = [
         "strategy",
         "setting",
-        "values",
+        "mean at each value",
         "best on test data",
         "changes the mean by",
         "seeds change it by",
     ]
     notes = [
-        f"{metric.title.capitalize()} on test data: the difference between the best and the worst "
-        "value's mean over all settings with that value, and the standard deviation over the seeds "
-        "of one setting."
+        f"{metric.title.capitalize()} on test data. The mean at a value is that over all settings "
+        "with it; beside it are the difference between the best and the worst mean, and the "
+        "standard deviation over the seeds of one setting."
     ]
     return Table("Sensitivity to each setting", columns, rows, notes)
 
