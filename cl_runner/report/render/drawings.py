@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from matplotlib.figure import Figure
@@ -27,11 +27,13 @@ TRADE_OFF = (
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the name of its file, and its caption."""
+    """A figure, the name of its file, its caption, and what its parts say when pointed at: the ids
+    (`gid` in matplotlib) of artists, and the texts."""
 
     name: str
     caption: str
     figure: Figure
+    hover: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_section(section: Section) -> Iterator[Drawing]:
@@ -62,7 +64,7 @@ def of_one(run: Run) -> Iterator[Drawing]:
 
 def of_several(section: Section) -> Iterator[Drawing]:
     """The figures that compare groups of runs."""
-    chosen, left_out = _most_telling(section)
+    chosen, left_out = most_telling(section)
     if section.measure.has_fits:
         panels = {group.label: group.complete[0] for group in chosen}
         for drawing in of_fits(panels):
@@ -95,17 +97,17 @@ def _best_strategies(section: Section) -> dict[str, list[Group]]:
     return {strategy: strategies[strategy] for strategy in list(ordered)[:MOST_LINES]}
 
 
-def _most_telling(section: Section) -> tuple[list[Group], str]:
-    """As many groups as the eye can tell apart, taking the best of each strategy first, and what to
-    say of those left out."""
+def most_telling(section: Section, most: int = MOST_LINES) -> tuple[list[Group], str]:
+    """At most so many groups, taking the best of each strategy first, and what to say of those left
+    out. As lines, the eye can tell apart no more than MOST_LINES."""
     ordered = section.best_first(section.measured)
-    if len(ordered) <= MOST_LINES:
+    if len(ordered) <= most:
         return ordered, ""
     strategies = by_strategy(section).values()
     of_each = section.best_first(section.chosen(g) or section.best_first(g)[0] for g in strategies)
     others = [group for group in ordered if group not in of_each]
-    kept = section.best_first([*of_each, *others][:MOST_LINES])
-    count = f"{MOST_LINES} of {len(ordered)} settings"
+    kept = section.best_first([*of_each, *others][:most])
+    count = f"{most} of {len(ordered)} settings"
     return kept, f" Shown are {count}, starting with the chosen or best one of each strategy."
 
 

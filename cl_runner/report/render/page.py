@@ -18,6 +18,7 @@ from cl_runner import __version__
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.figures import STYLE
 from cl_runner.report.render.reasons import Why
+from cl_runner.report.render.strategy_panels import Block
 from cl_runner.report.render.table import Table
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ class Chapter:
     sentences: Sequence[str]
     tables: Sequence[Table]
     figures: Sequence[Drawing] = ()
+    blocks: Sequence[Block] = ()
     details: Sequence[Table] = ()
     frames: Sequence[str] = ()  # of an animation, as data URLs
     choice: Choice | None = None
@@ -81,6 +83,9 @@ def svg(drawing: Drawing) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for part, words in drawing.hover.items():
+        group = f'<g id="{part}">'
+        text = text.replace(group, f"{group}<title>{escape(words)}</title>", 1)
     prefix = hashlib.sha256(f"{drawing.name}{text}".encode()).hexdigest()[:6]
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)

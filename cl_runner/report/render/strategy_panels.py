@@ -1,0 +1,153 @@
+"""What the page shows of each strategy by itself: blocks of panels, one panel for each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from cl_runner.report.compare.confusion import Confusion, confusion
+from cl_runner.report.compare.groups import Group, Section
+from cl_runner.report.compare.history import Lines, lines
+from cl_runner.report.render import matrix_figures, training_figures
+from cl_runner.report.render.drawings import Drawing, most_telling
+from cl_runner.report.render.figures import STYLE, styled, styles
+
+T = TypeVar("T")
+Of = list[tuple[str, T]]
+"""Of some groups, by their labels."""
+Drawn = Iterator[tuple[str, tuple[Figure, dict[str, str]]]]
+MOST_PANELS = 12
+"""Of more settings, those that tell most have a panel, as the caption says."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Panels of the same kind, folded on the page."""
+
+    name: str  # of its file
+    title: str
+    caption: str
+    panels: Sequence[Drawing]
+
+
+def blocks(section: Section) -> list[Block]:
+    """The best setting first. What was not recorded is left out: without `metrics.jsonl` the lines
+    over training; without predictions, and in regression, the confusion matrix."""
+    groups, left_out = most_telling(section, MOST_PANELS)
+    if not groups:
+        return []
+    measure = section.measure
+    logged = _found(groups, lines)
+    confused = _found(groups, confusion)
+    made = [
+        (
+            f"{measure.title} on each task after each task",
+            MATRIX,
+            "matrix",
+            _matrices(section, groups),
+        ),
+        (
+            f"{measure.title} over training",
+            _on_curves(logged),
+            "training",
+            _curves(section, logged),
+        ),
+        ("terms of the loss over training", TERMS + _on_bands(logged), "terms", _terms(logged)),
+        ("confusion of classes", _on_confusion(confused), "confusion", _confusions(confused)),
+    ]
+    found = []
+    for title, caption, kind, drawn in made:
+        panels = [
+            Drawing(kind, f"{label}: {title}", figure, hover) for label, (figure, hover) in drawn
+        ]
+        if panels:
+            found.append(Block(kind, title[0].upper() + title[1:], f"{caption}{left_out}", panels))
+    return found
+
+
+def save(block: Block, folder: Path) -> Path:
+    """Write `NAME.pdf`, a page for each panel: fonts are embedded once, which takes most of the
+    time. The same panels always give the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{block.name}.pdf"
+    with matplotlib.rc_context(fname=STYLE), PdfPages(file, metadata={"CreationDate": None}) as pdf:
+        for drawing in block.panels:
+            pdf.savefig(drawing.figure)
+    return file
+
+
+def _found(groups: Sequence[Group], of: Callable[[Group], T | None]) -> Of[T]:
+    return [(group.label, found) for group in groups if (found := of(group)) is not None]
+
+
+def _matrices(section: Section, groups: Sequence[Group]) -> Drawn:
+    if section.tasks < 2:
+        return
+    matrices = {g.label: [run.results.matrix for run in g.complete] for g in groups}
+    means = [matrix_figures.over_seeds(several)[0] for several in matrices.values()]
+    colours = matrix_figures.colours_of(section.measure, means)
+    for label, several in matrices.items():
+        yield label, matrix_figures.measured(label, section.measure, several, colours)
+
+
+def _curves(section: Section, logged: Of[Lines]) -> Drawn:
+    limits = training_figures.limits_of(section.measure, [found for _, found in logged])
+    for label, found in logged:
+        yield label, training_figures.accuracies(label, section.measure, found, limits)
+
+
+def _terms(logged: Of[Lines]) -> Drawn:
+    """A term looks the same in all panels."""
+    names = dict.fromkeys(term for _, found in logged for term in found.terms)
+    looks = dict(zip(names, styled(lambda: list(islice(styles(), len(names))))(), strict=True))
+    for label, found in logged:
+        if found.terms:
+            yield label, training_figures.terms(label, found, looks)
+
+
+def _confusions(confused: Of[Confusion]) -> Drawn:
+    for label, found in confused:
+        yield label, matrix_figures.confusion_matrix(label, found)
+
+
+MATRIX = (
+    "Row: the task learned last; column: the task measured; means over seeds. The colours mean the "
+    "same in all panels."
+)
+TERMS = (
+    "Each term as it was minimised, with its weight; each value is the mean since the previous "
+    "logged one. Each panel has its own scale."
+)
+
+
+def _on_curves(logged: Of[Lines]) -> str:
+    return (
+        "Each line is a task, from where it begins, in the colour of its number above. Dotted: "
+        f"one task ends, and the next begins.{_on_bands(logged)}"
+    )
+
+
+def _on_bands(logged: Of[Lines]) -> str:
+    if all(found.seeds == 1 for _, found in logged):
+        return ""
+    return " Lines are means over seeds; a band is one standard deviation to each side."
+
+
+def _on_confusion(confused: Of[Confusion]) -> str:
+    """What rows and columns are; where seeds learn the classes in different orders, by position."""
+    words = (
+        "After the last task, on the test samples of all tasks. Row: the true class; column: the "
+        "class that its samples are called, in % of the row; means over seeds."
+    )
+    if any(len(found.tasks) > 1 for _, found in confused):
+        words += " White lines are between tasks."
+    if any(found.labels is None for _, found in confused):
+        words += " Seeds have different orders of classes, so classes are numbered as learned."
+    return words

@@ -1,0 +1,144 @@
+"""Panels of a strategy over training: the accuracy on each task, and the terms of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cl_runner.measures import Measure
+from cl_runner.report.compare.history import Line, Lines
+from cl_runner.report.render.figures import TASK_COLOURS, plain, styled
+from cl_runner.report.render.matrix_figures import Hover
+from cl_runner.report.render.panel import panel
+
+MOST_BANDS = 10
+"""With more tasks, lines have no band, as bands would cover each other."""
+FEW_POINTS = 12
+"""If no line has more points, they are marked."""
+DECADES = 1e6
+"""Terms are drawn down to this part of the largest one."""
+SIZE = {"width": 4.9, "height": 1.9, "left": 0.55, "right": 0.15, "above": 0.24, "below": 0.4}
+Style = Mapping[str, Any]
+
+
+@styled
+def accuracies(
+    label: str, measure: Measure, lines: Lines, limits: tuple[float, float]
+) -> tuple[Figure, Hover]:
+    """The accuracy or error on each task, a line that begins where the task does. limits: of the
+    vertical axis, in the shown unit."""
+    figure, axes = panel(label, **SIZE)
+    colours, unit, hover = colours_of(len(lines.switches) + 1), measure.unit, Hover()
+    few = max(len(line.steps) for line in lines.measured.values()) <= FEW_POINTS
+    for task, line in lines.measured.items():
+        bands = len(colours) <= MOST_BANDS
+        low, high = unit.factor * unit.lowest, unit.factor * unit.highest
+        gid = f"line-{task}"
+        _draw(
+            axes,
+            line,
+            {"color": colours[task], "marker": "o" if few else ""},
+            gid,
+            unit.factor,
+            (low, high),
+            bands,
+        )
+        hover[gid] = f"{measure.title} on task {task + 1}"
+    _draw_switches(axes, lines, colours)
+    axes.set(
+        ylim=limits,
+    )
+    axes.set_ylabel(measure.label, fontsize=8)
+    if unit.logarithmic:
+        axes.set_yscale("log")
+    return figure, hover
+
+
+def limits_of(measure: Measure, several: Sequence[Lines]) -> tuple[float, float]:
+    """The limits that all strategies share: 0 to 100 %, or around all errors."""
+    unit = measure.unit
+    if not unit.logarithmic:
+        return 0.0, unit.factor
+    means = np.concatenate([line.mean for lines in several for line in lines.measured.values()])
+    positive = means[means > 0]
+    return (positive.min() / 1.5, 1.5 * positive.max()) if len(positive) else (0.1, 1.0)
+
+
+@styled
+def terms(label: str, lines: Lines, styles: Mapping[str, Style]) -> tuple[Figure, Hover]:
+    """Each term of the objective as it was minimised: with its weight. styles: of each term."""
+    figure, axes = panel(label, **{**SIZE, "width": 3.95, "right": 1.25})
+    hover = Hover()
+    for number, (term, line) in enumerate(lines.terms.items()):
+        style = {**styles[term], "marker": "", "label": _short(term)}
+        _draw(axes, line, style, f"line-{number}", 1.0, (-np.inf, np.inf), True)
+        hover[f"line-{number}"] = f"term {term}"
+    _log_where_spanned(axes, [line.mean for line in lines.terms.values()])
+    _draw_switches(axes, lines, None)
+    axes.set_ylabel("term of the loss", fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return figure, hover
+
+
+def _draw(
+    axes: Axes, line: Line, style: Style, gid: str, factor: float, ends: tuple[float, float],
+    band: bool,
+) -> None:  # fmt: skip
+    """The mean and, if there are several seeds, a band of one standard deviation on each side."""
+    mean = factor * line.mean
+    look = {"linestyle": "-", "marker": "", "linewidth": 1.3, "markersize": 3, **style}
+    axes.plot(line.steps, mean, gid=gid, clip_on=False, **look)
+    if band and line.deviation is not None:
+        low, high = mean - factor * line.deviation, mean + factor * line.deviation
+        low, high = np.clip(low, *ends), np.clip(high, *ends)
+        axes.fill_between(line.steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _draw_switches(axes: Axes, lines: Lines, colours: Sequence[str] | None) -> None:
+    """A dotted line where a task ends and the next begins, and above the number of each task."""
+    for switch in lines.switches:
+        axes.axvline(switch, color="#7F7F7F", linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
+    ends = [0.0, *lines.switches, lines.end]
+    tasks = len(ends) - 1
+    for task in range(0, tasks, -(-tasks // 20)):
+        text = f"task {task + 1}" if tasks <= 5 else f"{task + 1}"
+        middle = (ends[task] + ends[task + 1]) / 2
+        place: Style = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        number = axes.annotate(text, (middle, 1), (0, 3), ha="center", fontsize=8, **place)
+        if colours is not None:
+            number.set_color(colours[task])
+    axes.set_xlim(0, lines.end or 1)
+    axes.set_xlabel("optimizer step", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(labelsize=8)
+
+
+def _log_where_spanned(axes: Axes, means: Sequence[Any]) -> None:
+    """A logarithmic axis where terms span more than a factor of 30, if none is negative."""
+    values = np.concatenate(means)
+    positive = values[values > 0]
+    if (values < 0).any() or len(positive) == 0 or positive.max() < 30 * positive.min():
+        return
+    axes.set_yscale("log", nonpositive="clip")
+    lowest = max(positive.min(), positive.max() / DECADES)
+    axes.set_ylim(lowest / 1.5, 1.5 * positive.max())
+
+
+def colours_of(tasks: int) -> list[str]:
+    """A colour for each task; of many tasks, along a scale, as their order means something."""
+    if tasks <= len(TASK_COLOURS):
+        return list(TASK_COLOURS[:tasks])
+    scale = matplotlib.colormaps["viridis"]
+    return [to_hex(scale(share)) for share in np.linspace(0.1, 0.85, tasks)]
+
+
+def _short(term: str) -> str:
+    """The name of a term, as much of it as has room beside the axes."""
+    return plain(term if len(term) <= 20 else f"{term[:19]}…")
