@@ -27,7 +27,7 @@ from cl_runner.report.render import (
     tables,
 )
 from cl_runner.report.render.drawings import Drawing
-from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
+from cl_runner.report.render.page import Chapter, Choice, Page
 from cl_runner.report.render.reasons import why
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
@@ -160,7 +160,7 @@ def _chapter(
         figures=drawn,
         blocks=blocks,
         details=[*reasons.details, *(table(section) for table in details)],
-        frames=data_urls(output / "figures" / animation.NAME) if panels else (),
+        moving=animation.moving(panels) if panels else None,
         choice=choice,
         why=reasons,
     )

@@ -33,12 +33,13 @@ class History:
 
 @dataclass(frozen=True)
 class Line:
-    """A number over training, [points]: the step, its mean over seeds, and its standard deviation,
-    which is None for a single seed."""
+    """A number over training, [points]: the step, the mean over seeds, the lowest and the highest
+    seed."""
 
     steps: Numbers
     mean: Numbers
-    deviation: Numbers | None
+    low: Numbers
+    high: Numbers
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ def _line(seeds: Sequence[Mapping[float, float] | None], ends: Numbers, averaged
     else:
         values = values[:, kept]
     steps = np.interp(places[kept], np.arange(len(ends)), ends)
-    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else None
-    return Line(steps, values.mean(axis=0), deviation)
+    return Line(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
 
 
 def _kept(places: Numbers) -> Numbers:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -54,8 +54,8 @@ def measured(
     """A row for each task learned, a column for each task measured; means over seeds."""
     values, deviations = over_seeds(matrices)
     unit, tasks = measure.unit, len(values)
-    size = min(0.55 * tasks, 2.7)
-    figure, axes = panel(label, size, size, left=0.5, right=0.6, above=0.08, below=0.4)
+    size = min(max(0.55 * tasks, 1.7), 2.7)
+    figure, axes = panel(label, size, size, left=0.5, right=0.67, above=0.08, below=0.4)
     heat = _HeatMap(axes, "viridis" if measure.more_is_better else "viridis_r", colours)
     texts = {
         (t, k): (
@@ -80,8 +80,8 @@ def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
     """A row for each true class, a column for each predicted class; lines between tasks."""
     classes = len(confusion.shares)
     size, tasks = 2.7 if classes <= MOST_NUMBERS else 4.5, confusion.tasks
-    figure, axes = panel(label, size, size, left=0.5, right=0.6, above=0.24, below=0.45)
-    heat = _HeatMap(axes, "viridis", Normalize(0, 100))
+    figure, axes = panel(label, size, size, left=0.5, right=0.67, above=0.24, below=0.45)
+    heat = _HeatMap(axes, "viridis", PowerNorm(0.5, 0, 100))
     names = confusion.labels or [
         f"{number + 1} in the order of learning" for number in range(classes)
     ]
@@ -89,15 +89,15 @@ def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
     for row, column in zip(*np.nonzero(~np.isnan(confusion.shares)), strict=True):
         share = confusion.shares[row, column]
         deviation = None if confusion.deviations is None else confusion.deviations[row, column]
-        words = f"class {names[row]} called {names[column]}: {SHARE.text(share)}"
+        words = f"class {names[row]} predicted as {names[column]}: {SHARE.text(share)}"
         number = f"{100 * share:.0f}" if share >= 0.005 else ""
         texts[row, column] = number, words + _spread(SHARE, deviation, confusion.seeds)
     hover = heat.draw(100 * confusion.shares, texts)
     for earlier in tasks[:-1]:
-        axes.axhline(earlier.stop - 0.5, color=LIGHT, linewidth=0.9)
-        axes.axvline(earlier.stop - 0.5, color=LIGHT, linewidth=0.9)
+        axes.axhline(earlier.stop - 0.5, color=LIGHT, linewidth=0.7, alpha=0.7)
+        axes.axvline(earlier.stop - 0.5, color=LIGHT, linewidth=0.7, alpha=0.7)
     _name_classes(axes, confusion)
-    axes.set_xlabel("called class", fontsize=8)
+    axes.set_xlabel("predicted class", fontsize=8)
     axes.set_ylabel("true class", fontsize=8)
     heat.draw_scale(figure, "% of the true class")
     return figure, hover
@@ -162,6 +162,7 @@ class _HeatMap:
         bar.outline.set_visible(False)
         axes.set_ylabel(label, fontsize=8)
         axes.tick_params(labelsize=7, length=2)
+        axes.minorticks_off()
         axes.grid(False)
 
 

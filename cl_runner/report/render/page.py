@@ -42,7 +42,7 @@ class Chapter:
     figures: Sequence[Drawing] = ()
     blocks: Sequence[Block] = ()
     details: Sequence[Table] = ()
-    frames: Sequence[str] = ()  # of an animation, as data URLs
+    moving: Drawing | None = None
     choice: Choice | None = None
     why: Why | None = None
 
@@ -76,13 +76,16 @@ class Page:
 
 
 def svg(drawing: Drawing) -> Markup:
-    """A figure as part of the page. Its text stays text; its ids are unique on the page."""
+    """A figure as part of the page. Its text stays text; its ids are unique on the page, and a
+    hundredth of a point is fine enough for its lines."""
     buffer = StringIO()
     with matplotlib.rc_context(fname=STYLE), matplotlib.rc_context({"svg.fonttype": "none"}):
         drawing.figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+    text = re.sub(r'<g id="(last-)?frame-(\d+)-\d+">', _frame, text)
     for part, words in drawing.hover.items():
         group = f'<g id="{part}">'
         text = text.replace(group, f"{group}<title>{escape(words)}</title>", 1)
@@ -93,7 +96,7 @@ def svg(drawing: Drawing) -> Markup:
     return Markup(text.replace("<svg", label, 1))
 
 
-def data_urls(folder: Path) -> list[str]:
-    """The frames of an animation, in order, as data URLs."""
-    files = sorted(folder.glob("*.png"))
-    return [f"data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}" for f in files]
+def _frame(found: re.Match[str]) -> str:
+    """A line of an animation, as style and script look for it."""
+    kind = "frame last" if found[1] else "frame"
+    return f'<g class="{kind}" data-frame="{found[2]}">'

@@ -30,6 +30,7 @@ def panel(
     tall = below + height + above + top
     figure = Figure(figsize=(whole, tall))
     axes = figure.add_axes((left / whole, below / tall, width / whole, height / tall))
-    place = (EDGE / whole, 1 - EDGE / tall)
-    figure.text(*place, "\n".join(lines), va="top", weight="bold", fontsize=9, linespacing=1.25)
+    for number, line in enumerate(lines):
+        height = 1 - (EDGE + (number + 0.75) * TITLE_LINE) / tall  # of the baseline
+        figure.text(EDGE / whole, height, line, weight="bold", fontsize=9)
     return figure, axes

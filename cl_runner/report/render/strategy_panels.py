@@ -48,7 +48,7 @@ def blocks(section: Section) -> list[Block]:
     confused = _found(groups, confusion)
     made = [
         (
-            f"{measure.title} on each task after each task",
+            f"{measure.title} matrix",
             MATRIX,
             "matrix",
             _matrices(section, groups),
@@ -60,7 +60,7 @@ def blocks(section: Section) -> list[Block]:
             _curves(section, logged),
         ),
         ("terms of the loss over training", TERMS + _on_bands(logged), "terms", _terms(logged)),
-        ("confusion of classes", _on_confusion(confused), "confusion", _confusions(confused)),
+        ("confusion matrix", _on_confusion(confused), "confusion", _confusions(confused)),
     ]
     found = []
     for title, caption, kind, drawn in made:
@@ -137,14 +137,14 @@ def _on_curves(logged: Of[Lines]) -> str:
 def _on_bands(logged: Of[Lines]) -> str:
     if all(found.seeds == 1 for _, found in logged):
         return ""
-    return " Lines are means over seeds; a band is one standard deviation to each side."
+    return " Lines are means over seeds; a band reaches from the lowest seed to the highest."
 
 
 def _on_confusion(confused: Of[Confusion]) -> str:
     """What rows and columns are; where seeds learn the classes in different orders, by position."""
     words = (
         "After the last task, on the test samples of all tasks. Row: the true class; column: the "
-        "class that its samples are called, in % of the row; means over seeds."
+        "class predicted, in % of the row; means over seeds. Colours show small shares enlarged."
     )
     if any(len(found.tasks) > 1 for _, found in confused):
         words += " White lines are between tasks."

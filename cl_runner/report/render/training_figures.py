@@ -38,23 +38,11 @@ def accuracies(
     colours, unit, hover = colours_of(len(lines.switches) + 1), measure.unit, Hover()
     few = max(len(line.steps) for line in lines.measured.values()) <= FEW_POINTS
     for task, line in lines.measured.items():
-        bands = len(colours) <= MOST_BANDS
-        low, high = unit.factor * unit.lowest, unit.factor * unit.highest
-        gid = f"line-{task}"
-        _draw(
-            axes,
-            line,
-            {"color": colours[task], "marker": "o" if few else ""},
-            gid,
-            unit.factor,
-            (low, high),
-            bands,
-        )
+        gid, style = f"line-{task}", {"color": colours[task], "marker": "o" if few else ""}
+        _draw(axes, line, style, gid, unit.factor, band=len(colours) <= MOST_BANDS)
         hover[gid] = f"{measure.title} on task {task + 1}"
     _draw_switches(axes, lines, colours)
-    axes.set(
-        ylim=limits,
-    )
+    axes.set_ylim(limits)
     axes.set_ylabel(measure.label, fontsize=8)
     if unit.logarithmic:
         axes.set_yscale("log")
@@ -76,9 +64,10 @@ def terms(label: str, lines: Lines, styles: Mapping[str, Style]) -> tuple[Figure
     """Each term of the objective as it was minimised: with its weight. styles: of each term."""
     figure, axes = panel(label, **{**SIZE, "width": 3.95, "right": 1.25})
     hover = Hover()
+    few = max(len(line.steps) for line in lines.terms.values()) <= FEW_POINTS
     for number, (term, line) in enumerate(lines.terms.items()):
-        style = {**styles[term], "marker": "", "label": _short(term)}
-        _draw(axes, line, style, f"line-{number}", 1.0, (-np.inf, np.inf), True)
+        style = {**styles[term], "marker": "o" if few else "", "label": _short(term)}
+        _draw(axes, line, style, f"line-{number}")
         hover[f"line-{number}"] = f"term {term}"
     _log_where_spanned(axes, [line.mean for line in lines.terms.values()])
     _draw_switches(axes, lines, None)
@@ -88,17 +77,14 @@ def terms(label: str, lines: Lines, styles: Mapping[str, Style]) -> tuple[Figure
 
 
 def _draw(
-    axes: Axes, line: Line, style: Style, gid: str, factor: float, ends: tuple[float, float],
-    band: bool,
-) -> None:  # fmt: skip
-    """The mean and, if there are several seeds, a band of one standard deviation on each side."""
-    mean = factor * line.mean
-    look = {"linestyle": "-", "marker": "", "linewidth": 1.3, "markersize": 3, **style}
-    axes.plot(line.steps, mean, gid=gid, clip_on=False, **look)
-    if band and line.deviation is not None:
-        low, high = mean - factor * line.deviation, mean + factor * line.deviation
-        low, high = np.clip(low, *ends), np.clip(high, *ends)
-        axes.fill_between(line.steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    axes: Axes, line: Line, style: Style, gid: str, factor: float = 1.0, band: bool = True
+) -> None:
+    """The mean, and a band from the lowest seed to the highest."""
+    look = {"linestyle": "-", "linewidth": 1.3, "markersize": 3, **style}
+    axes.plot(line.steps, factor * line.mean, gid=gid, **look)
+    if band and (line.low < line.high).any():
+        ends = factor * line.low, factor * line.high
+        axes.fill_between(line.steps, *ends, color=style["color"], alpha=0.2, linewidth=0)
 
 
 def _draw_switches(axes: Axes, lines: Lines, colours: Sequence[str] | None) -> None:
