@@ -18,6 +18,9 @@ from cl_runner.run_folder.plain import Damaged, decoding
 Shares: TypeAlias = np.ndarray[Any, Any]
 """[true class, predicted class]: a row sums to 1, or is NaN if the class has no samples."""
 
+MOST_CLASSES = 2000
+"""A matrix of more is neither counted nor drawn: nobody could see anything in it."""
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -32,14 +35,17 @@ class Confusion:
 
 
 def confusion(group: Group) -> Confusion | None:
-    """None in regression, and without undamaged predictions."""
-    if group.complete[0].results.measure.has_fits:
+    """None in regression, with too many classes, and without undamaged predictions."""
+    first = group.complete[0].results
+    if (
+        first.measure.has_fits
+        or sum(len(task.classes or ()) for task in first.tasks) > MOST_CLASSES
+    ):
         return None
     found = list(_of_seeds(group))
     if not found:
         return None
     orders, matrices = zip(*found, strict=True)
-    first: Results = group.complete[0].results
     return Confusion(
         shares=np.mean(matrices, axis=0),
         deviations=np.std(matrices, axis=0, ddof=1) if len(matrices) > 1 else None,

@@ -123,10 +123,11 @@ def _line(seeds: Sequence[Mapping[float, float] | None], ends: Numbers, averaged
 
 
 def _kept(places: Numbers) -> Numbers:
-    """The indices of at most about MOST_POINTS places: those evenly spaced, and the first and last
-    of each task."""
+    """The indices of at most about MOST_POINTS places: those evenly spaced and, if tasks are few,
+    the first and last of each task."""
     if len(places) <= MOST_POINTS:
         return np.arange(len(places))
     changes = np.nonzero(np.diff(np.ceil(places)))[0]
     even = np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int)
-    return np.unique([*even, *changes, *(changes + 1)])
+    ends = [*changes, *(changes + 1)] if len(changes) < MOST_POINTS / 3 else []
+    return np.unique([*even, *ends])

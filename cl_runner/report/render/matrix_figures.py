@@ -133,19 +133,18 @@ class _HeatMap:
         """values: [rows, rows]; texts: of each cell, what is written on it and what it says."""
         rows = len(values)
         self.axes.set(xlim=(-0.5, rows - 0.5), ylim=(rows - 0.5, -0.5))
+        rgba = self.colours.to_rgba(np.ma.masked_invalid(values))
         if rows > MOST_CELLS:
-            rgba = self.colours.to_rgba(np.ma.masked_invalid(values))
             self.axes.imshow(rgba, interpolation="none", aspect="auto")
             return {}
         hover = {}
         for (row, column), (number, words) in texts.items():
-            colour = self.colours.to_rgba(values[row, column])
-            gid = f"cell-{row}-{column}"
+            gid, colour = f"cell-{row}-{column}", rgba[row, column]
             hover[gid] = words
             # Neighbours overlap a little: otherwise the page shines through between them.
             cell = Rectangle((column - 0.5, row - 0.5), 1.02, 1.02, color=colour, linewidth=0)
             cell.set_gid(gid)
-            self.axes.add_patch(cell)
+            self.axes.add_artist(cell)
             if rows <= MOST_NUMBERS and number:
                 light = np.dot(colour[:3], (0.3, 0.6, 0.1)) > 0.5
                 text = self.axes.text(column, row, number, ha="center", va="center", fontsize=7)

@@ -50,7 +50,7 @@ def blocks(section: Section) -> list[Block]:
         (
             f"{measure.title} matrix",
             MATRIX,
-            "matrix",
+            "matrices",
             _matrices(section, groups),
         ),
         (
@@ -128,9 +128,12 @@ TERMS = (
 
 
 def _on_curves(logged: Of[Lines]) -> str:
+    tasks = max((len(found.measured) for _, found in logged), default=0)
+    every = -(-tasks // training_figures.MOST_LINES)
+    left_out = f" Of the {tasks} tasks, one in {every} has a line." if every > 1 else ""
     return (
         "Each line is a task, from where it begins, in the colour of its number above. Dotted: "
-        f"one task ends, and the next begins.{_on_bands(logged)}"
+        f"one task ends, and the next begins.{_on_bands(logged)}{left_out}"
     )
 
 

@@ -20,6 +20,8 @@ from cl_runner.report.render.panel import panel
 
 MOST_BANDS = 10
 """With more tasks, lines have no band, as bands would cover each other."""
+MOST_LINES = 50
+"""With more tasks, every second one has a line, or every third, and so on."""
 FEW_POINTS = 12
 """If no line has more points, they are marked."""
 DECADES = 1e6
@@ -37,7 +39,8 @@ def accuracies(
     figure, axes = panel(label, **SIZE)
     colours, unit, hover = colours_of(len(lines.switches) + 1), measure.unit, Hover()
     few = max(len(line.steps) for line in lines.measured.values()) <= FEW_POINTS
-    for task, line in lines.measured.items():
+    for task in list(lines.measured)[:: -(-len(lines.measured) // MOST_LINES)]:
+        line = lines.measured[task]
         gid, style = f"line-{task}", {"color": colours[task], "marker": "o" if few else ""}
         _draw(axes, line, style, gid, unit.factor, band=len(colours) <= MOST_BANDS)
         hover[gid] = f"{measure.title} on task {task + 1}"
