@@ -54,8 +54,8 @@ def measured(
     """A row for each task learned, a column for each task measured; means over seeds."""
     values, deviations = over_seeds(matrices)
     unit, tasks = measure.unit, len(values)
-    size = min(max(0.55 * tasks, 1.7), 2.7)
-    figure, axes = panel(label, size, size, left=0.5, right=0.67, above=0.08, below=0.4)
+    size = min(max(0.55 * tasks, 1.7), 2.65)
+    figure, axes = panel(label, size, size, left=0.5, right=0.65, above=0.08, below=0.4)
     heat = _HeatMap(axes, "viridis" if measure.more_is_better else "viridis_r", colours)
     texts = {
         (t, k): (
@@ -79,8 +79,8 @@ def measured(
 def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
     """A row for each true class, a column for each predicted class; lines between tasks."""
     classes = len(confusion.shares)
-    size, tasks = 2.7 if classes <= MOST_NUMBERS else 4.5, confusion.tasks
-    figure, axes = panel(label, size, size, left=0.5, right=0.67, above=0.24, below=0.45)
+    size, tasks = 2.65 if classes <= MOST_NUMBERS else 4.5, confusion.tasks
+    figure, axes = panel(label, size, size, left=0.5, right=0.65, above=0.24, below=0.45)
     heat = _HeatMap(axes, "viridis", PowerNorm(0.5, 0, 100))
     names = confusion.labels or [
         f"{number + 1} in the order of learning" for number in range(classes)

@@ -39,7 +39,8 @@ class Block:
 
 def blocks(section: Section) -> list[Block]:
     """The best setting first. What was not recorded is left out: without `metrics.jsonl` the lines
-    over training; without predictions, and in regression, the confusion matrix."""
+    over training; without predictions, and in regression, the confusion matrix. Of a single run,
+    other figures show the first two blocks."""
     groups, left_out = most_telling(section, MOST_PANELS)
     if not groups:
         return []
@@ -62,8 +63,9 @@ def blocks(section: Section) -> list[Block]:
         ("terms of the loss over training", TERMS + _on_bands(logged), "terms", _terms(logged)),
         ("confusion matrix", _on_confusion(confused), "confusion", _confusions(confused)),
     ]
+    alone = sum(len(group.complete) for group in section.measured) == 1
     found = []
-    for title, caption, kind, drawn in made:
+    for title, caption, kind, drawn in made[2:] if alone else made:
         panels = [
             Drawing(kind, f"{label}: {title}", figure, hover) for label, (figure, hover) in drawn
         ]
@@ -131,6 +133,11 @@ def _on_curves(logged: Of[Lines]) -> str:
     tasks = max((len(found.measured) for _, found in logged), default=0)
     every = -(-tasks // training_figures.MOST_LINES)
     left_out = f" Of the {tasks} tasks, one in {every} has a line." if every > 1 else ""
+    if all(len(found.measured[0].steps) <= tasks for _, found in logged):
+        left_out += (
+            " These runs were evaluated after each task only; runs with evaluate_every=epoch show "
+            "what happens within one."
+        )
     return (
         "Each line is a task, from where it begins, in the colour of its number above. Dotted: "
         f"one task ends, and the next begins.{_on_bands(logged)}{left_out}"
@@ -147,7 +154,8 @@ def _on_confusion(confused: Of[Confusion]) -> str:
     """What rows and columns are; where seeds learn the classes in different orders, by position."""
     words = (
         "After the last task, on the test samples of all tasks. Row: the true class; column: the "
-        "class predicted, in % of the row; means over seeds. Colours show small shares enlarged."
+        "class predicted, in % of the row; means over seeds. The colour scale is stretched "
+        "where shares are small."
     )
     if any(len(found.tasks) > 1 for _, found in confused):
         words += " White lines are between tasks."

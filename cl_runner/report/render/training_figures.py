@@ -24,6 +24,8 @@ MOST_LINES = 50
 """With more tasks, every second one has a line, or every third, and so on."""
 FEW_POINTS = 12
 """If no line has more points, they are marked."""
+FEWEST_POINTS = 5.0
+"""An axis of accuracies shows at least so many points, as smaller differences are mostly noise."""
 DECADES = 1e6
 """Terms are drawn down to this part of the largest one."""
 SIZE = {"width": 4.9, "height": 1.9, "left": 0.55, "right": 0.15, "above": 0.24, "below": 0.4}
@@ -41,7 +43,9 @@ def accuracies(
     few = max(len(line.steps) for line in lines.measured.values()) <= FEW_POINTS
     for task in list(lines.measured)[:: -(-len(lines.measured) // MOST_LINES)]:
         line = lines.measured[task]
-        gid, style = f"line-{task}", {"color": colours[task], "marker": "o" if few else ""}
+        gid = f"line-{task}"
+        style: dict[str, Any] = {"color": colours[task], "marker": "o" if few else ""}
+        style["clip_on"] = unit.logarithmic  # 0 and 100 % lie on the edge, with half their marks
         _draw(axes, line, style, gid, unit.factor, band=len(colours) <= MOST_BANDS)
         hover[gid] = f"{measure.title} on task {task + 1}"
     _draw_switches(axes, lines, colours)
@@ -53,13 +57,19 @@ def accuracies(
 
 
 def limits_of(measure: Measure, several: Sequence[Lines]) -> tuple[float, float]:
-    """The limits that all strategies share: 0 to 100 %, or around all errors."""
-    unit = measure.unit
-    if not unit.logarithmic:
-        return 0.0, unit.factor
-    means = np.concatenate([line.mean for lines in several for line in lines.measured.values()])
-    positive = means[means > 0]
-    return (positive.min() / 1.5, 1.5 * positive.max()) if len(positive) else (0.1, 1.0)
+    """The limits of the vertical axis that all strategies share: around all values, at least
+    FEWEST_POINTS wide and nowhere beyond 0 and 100 %; of errors, around all means."""
+    unit, drawn = measure.unit, [line for lines in several for line in lines.measured.values()]
+    if unit.logarithmic:
+        means = np.concatenate([line.mean[line.mean > 0] for line in drawn] or [np.ones(1)])
+        return (means.min() / 1.5, 1.5 * means.max()) if len(means) else (0.1, 1.0)
+    low = min((unit.factor * line.low.min() for line in drawn), default=0.0)
+    high = max((unit.factor * line.high.max() for line in drawn), default=unit.factor)
+    room = max(0.04 * (high - low), (FEWEST_POINTS - (high - low)) / 2)
+    low, high = max(low - room, 0.0), min(high + room, unit.factor)
+    if high - low < FEWEST_POINTS:  # it has met one of the ends
+        return (0.0, FEWEST_POINTS) if low == 0 else (unit.factor - FEWEST_POINTS, unit.factor)
+    return low, high
 
 
 @styled
@@ -103,7 +113,7 @@ def _draw_switches(axes: Axes, lines: Lines, colours: Sequence[str] | None) -> N
         number = axes.annotate(text, (middle, 1), (0, 3), ha="center", fontsize=8, **place)
         if colours is not None:
             number.set_color(colours[task])
-    axes.set_xlim(0, lines.end or 1)
+    axes.set_xlim(0, 1.01 * lines.end or 1)  # with room for a mark at the end
     axes.set_xlabel("optimizer step", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(labelsize=8)
