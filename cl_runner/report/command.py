@@ -145,7 +145,7 @@ def _chapter(
     choice, written = _choice(section, output)
     files += written
     blocks = strategy_panels.blocks(section)
-    files += [strategy_panels.save(block, output / "figures") for block in blocks]
+    files += strategy_panels.save(blocks, output / "figures")
     open_tables = [tables.results(section)]
     if compared.made:
         open_tables.append(ranking.table(section, compared))

@@ -32,7 +32,7 @@ from cl_runner.run_folder.read import Arrays
 NAME = "animation"
 FRAMES = 100
 MILLISECONDS = 60  # per frame
-DOTS = 200  # per inch: sharp on screens that double pixels, and when enlarged
+DOTS = 150  # per inch of the pictures
 CAPTION = (
     "The fit while the tasks are learned one after another, first seed. The line has the colour of "
     "the task that is being learned."

@@ -23,6 +23,7 @@ T = TypeVar("T")
 Of = list[tuple[str, T]]
 """Of some groups, by their labels."""
 Drawn = Iterator[tuple[str, tuple[Figure, dict[str, str]]]]
+NAME = "each_strategy"
 MOST_PANELS = 12
 """Of more settings, those that tell most have a panel, as the caption says."""
 
@@ -31,7 +32,7 @@ MOST_PANELS = 12
 class Block:
     """Panels of the same kind, folded on the page."""
 
-    name: str  # of its file
+    name: str
     title: str
     caption: str
     panels: Sequence[Drawing]
@@ -74,15 +75,18 @@ def blocks(section: Section) -> list[Block]:
     return found
 
 
-def save(block: Block, folder: Path) -> Path:
-    """Write `NAME.pdf`, a page for each panel: fonts are embedded once, which takes most of the
-    time. The same panels always give the same bytes."""
+def save(blocks: Sequence[Block], folder: Path) -> list[Path]:
+    """Write `each_strategy.pdf`, a page for each panel, if there is one: to embed the fonts once
+    takes less time than to draw. The same panels always give the same bytes."""
+    if not blocks:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{block.name}.pdf"
+    file = folder / f"{NAME}.pdf"
     with matplotlib.rc_context(fname=STYLE), PdfPages(file, metadata={"CreationDate": None}) as pdf:
-        for drawing in block.panels:
-            pdf.savefig(drawing.figure)
-    return file
+        for block in blocks:
+            for drawing in block.panels:
+                pdf.savefig(drawing.figure)
+    return [file]
 
 
 def _found(groups: Sequence[Group], of: Callable[[Group], T | None]) -> Of[T]:
