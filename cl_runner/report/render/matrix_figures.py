@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from cl_runner.measures import SHARE, Measure, Unit
 from cl_runner.metrics import Matrix
 from cl_runner.report.compare.confusion import Confusion
+from cl_runner.report.render.colours import INKS, ink_on
 from cl_runner.report.render.figures import styled
 from cl_runner.report.render.panel import panel
 from cl_runner.text import counted
@@ -26,8 +27,6 @@ MOST_NUMBERS = 10
 """Up to this many rows, each cell has its number."""
 MOST_CELLS = 20
 """Up to this many rows, each cell can be pointed at; a larger matrix is one picture."""
-DARK, LIGHT = "#101010", "#fdfdfd"
-"""Of what is drawn on coloured cells: the same on a light and on a dark page."""
 
 
 def over_seeds(matrices: Sequence[Matrix]) -> tuple[Values, Values]:
@@ -94,8 +93,8 @@ def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
         texts[row, column] = number, words + _spread(SHARE, deviation, confusion.seeds)
     hover = heat.draw(100 * confusion.shares, texts)
     for earlier in tasks[:-1]:
-        axes.axhline(earlier.stop - 0.5, color=LIGHT, linewidth=0.7, alpha=0.7)
-        axes.axvline(earlier.stop - 0.5, color=LIGHT, linewidth=0.7, alpha=0.7)
+        axes.axhline(earlier.stop - 0.5, color=INKS[1], linewidth=0.7, alpha=0.7)
+        axes.axvline(earlier.stop - 0.5, color=INKS[1], linewidth=0.7, alpha=0.7)
     _name_classes(axes, confusion)
     axes.set_xlabel("predicted class", fontsize=8)
     axes.set_ylabel("true class", fontsize=8)
@@ -146,9 +145,8 @@ class _HeatMap:
             cell.set_gid(gid)
             self.axes.add_artist(cell)
             if rows <= MOST_NUMBERS and number:
-                light = np.dot(colour[:3], (0.3, 0.6, 0.1)) > 0.5
                 text = self.axes.text(column, row, number, ha="center", va="center", fontsize=7)
-                text.set(color=DARK if light else LIGHT, gid=f"{gid}-number")
+                text.set(color=ink_on(colour), gid=f"{gid}-number")
                 hover[f"{gid}-number"] = words
         return hover
 

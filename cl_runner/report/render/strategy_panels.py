@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.history import Lines, lines
 from cl_runner.report.render import matrix_figures, training_figures
 from cl_runner.report.render.drawings import Drawing, most_telling
-from cl_runner.report.render.figures import STYLE, styled, styles
+from cl_runner.report.render.figures import STYLE
 
 T = TypeVar("T")
 Of = list[tuple[str, T]]
@@ -112,7 +112,7 @@ def _curves(section: Section, logged: Of[Lines]) -> Drawn:
 def _terms(logged: Of[Lines]) -> Drawn:
     """A term looks the same in all panels."""
     names = dict.fromkeys(term for _, found in logged for term in found.terms)
-    looks = dict(zip(names, styled(lambda: list(islice(styles(), len(names))))(), strict=True))
+    looks = dict(zip(names, cycle(training_figures.TERM_STYLES), strict=False))
     for label, found in logged:
         if found.terms:
             yield label, training_figures.terms(label, found, looks)

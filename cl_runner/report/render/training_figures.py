@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -15,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from cl_runner.measures import Measure
 from cl_runner.report.compare.history import Line, Lines
 from cl_runner.report.render.figures import TASK_COLOURS, plain, styled
+from cl_runner.report.render.limits import percent_limits
+from cl_runner.report.render.looks import COLOURS, DASHES
 from cl_runner.report.render.matrix_figures import Hover
 from cl_runner.report.render.panel import panel
 
@@ -24,12 +27,14 @@ MOST_LINES = 50
 """With more tasks, every second one has a line, or every third, and so on."""
 FEW_POINTS = 12
 """If no line has more points, they are marked."""
-FEWEST_POINTS = 5.0
-"""An axis of accuracies shows at least so many points, as smaller differences are mostly noise."""
 DECADES = 1e6
 """Terms are drawn down to this part of the largest one."""
 SIZE = {"width": 4.9, "height": 1.9, "left": 0.55, "right": 0.15, "above": 0.24, "below": 0.4}
 Style = Mapping[str, Any]
+TERM_STYLES: list[Style] = [
+    {"color": colour, "linestyle": dashes}
+    for colour, dashes in zip(COLOURS, cycle(DASHES), strict=False)
+]
 
 
 @styled
@@ -57,19 +62,13 @@ def accuracies(
 
 
 def limits_of(measure: Measure, several: Sequence[Lines]) -> tuple[float, float]:
-    """The limits of the vertical axis that all strategies share: around all values, at least
-    FEWEST_POINTS wide and nowhere beyond 0 and 100 %; of errors, around all means."""
+    """The limits of the vertical axis that all strategies share: around the values of all seeds; of
+    errors, around all means."""
     unit, drawn = measure.unit, [line for lines in several for line in lines.measured.values()]
     if unit.logarithmic:
         means = np.concatenate([line.mean[line.mean > 0] for line in drawn] or [np.ones(1)])
         return (means.min() / 1.5, 1.5 * means.max()) if len(means) else (0.1, 1.0)
-    low = min((unit.factor * line.low.min() for line in drawn), default=0.0)
-    high = max((unit.factor * line.high.max() for line in drawn), default=unit.factor)
-    room = max(0.04 * (high - low), (FEWEST_POINTS - (high - low)) / 2)
-    low, high = max(low - room, 0.0), min(high + room, unit.factor)
-    if high - low < FEWEST_POINTS:  # it has met one of the ends
-        return (0.0, FEWEST_POINTS) if low == 0 else (unit.factor - FEWEST_POINTS, unit.factor)
-    return low, high
+    return percent_limits(unit.factor * end for line in drawn for end in (*line.low, *line.high))
 
 
 @styled
