@@ -188,13 +188,22 @@ def test_long_lines_are_thinned_and_means_stay_means(tmp_path: Path) -> None:
     values = np.random.default_rng(0).uniform(1, 2, 1000)
     run_folder(tmp_path / "0", "lwf", 0, (0.1, 0.2))
     events = [step(0, n + 1, task=value) for n, value in enumerate(values)]
-    logged(tmp_path / "0", *events, evaluation(0, 1000, 0.5), evaluation(1, 1000, 0.5, 0.5))
-    line = course(tmp_path).terms["task"]
+    points = [evaluation(0, n + 1, value - 1, event="within_task")
+              for n, value in enumerate(values)]  # fmt: skip
+    after = evaluation(0, 1000, values[-1] - 1), evaluation(1, 1000, 0.5, 0.5)
+    logged(tmp_path / "0", *events, *points, *after)
+    found = course(tmp_path)
+    line, single = found.terms["task"], found.measured[0]
     assert len(line.steps) <= MOST_POINTS + 4 and line.steps[-1] == 1000
     ends = line.steps.round().astype(int)
     starts = [0, *ends[:-1]]
     wanted = [values[a:b].mean() for a, b in zip(starts, ends, strict=True)]
     assert line.mean.tolist() == pytest.approx(wanted)
+    assert len(single.steps) <= MOST_POINTS + 4
+    shown = dict(zip(single.steps.round().astype(int)[:-1], single.mean, strict=False))
+    assert all(
+        value == pytest.approx(values[at - 1] - 1) for at, value in shown.items() if at < 1000
+    )
 
 
 def test_terms_that_span_decades_have_a_logarithmic_scale(tmp_path: Path) -> None:
@@ -213,7 +222,8 @@ def test_what_is_damaged_or_missing_is_left_out(tmp_path: Path) -> None:
     events = [evaluation(0, 5, 0.5), evaluation(1, 9, 0.5, 0.5)]
     damages: list[list[dict[str, Any]]] = [
         events[:1], events[::-1], [evaluation(0, 5, 0.5, 0.5), events[1]],
-        [*events, step(0, 7, task=1.0)], [*events, step(4, 9, task=1.0)], [{"event": "else"}],
+        [*events, step(0, 7, task=1.0)], [*events, step(4, 9, task=1.0)],
+        [*events, step(1, 3, task=1.0)], [{"event": "else"}],
     ]  # fmt: skip
     for number, damaged in enumerate(damages):
         run_folder(tmp_path / str(number), "lwf", number, (0.1, 0.2))
