@@ -67,10 +67,10 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     from cl_runner.report.render import drawings, reasons, strategy_panels
     from cl_runner.report.suites import OfSuite
 
-    monkeypatch.setattr(drawings, "of_section", lambda section: [])
+    monkeypatch.setattr(drawings, "of_section", lambda section, looks: [])
     monkeypatch.setattr(reasons, "drawings_of", lambda explained: [])
     monkeypatch.setattr(strategy_panels, "blocks", lambda section: [])
-    monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs: [])
+    monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs, looks: [])
 
 
 @pytest.fixture
