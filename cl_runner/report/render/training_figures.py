@@ -130,11 +130,12 @@ def _log_where_spanned(axes: Axes, means: Sequence[Any]) -> None:
 
 
 def colours_of(tasks: int) -> list[str]:
-    """A colour for each task; of many tasks, along a scale, as their order means something."""
+    """A colour for each task; of many tasks, along a scale, as their order means something. Its end
+    would be too light for a white page."""
     if tasks <= len(TASK_COLOURS):
         return list(TASK_COLOURS[:tasks])
-    scale = matplotlib.colormaps["viridis"]
-    return [to_hex(scale(share)) for share in np.linspace(0.1, 0.85, tasks)]
+    scale = matplotlib.colormaps["plasma"]
+    return [to_hex(scale(share)) for share in np.linspace(0, 0.62, tasks)]
 
 
 def _short(term: str) -> str:
