@@ -63,11 +63,13 @@ def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that only read a report's words: drawing takes a second."""
-    from cl_runner.report.render import drawings, reasons  # and matplotlib: most do without
+    # Imported here, as most tests do without matplotlib.
+    from cl_runner.report.render import drawings, reasons, strategy_panels
     from cl_runner.report.suites import OfSuite
 
     monkeypatch.setattr(drawings, "of_section", lambda section, looks: [])
     monkeypatch.setattr(reasons, "drawings_of", lambda explained: [])
+    monkeypatch.setattr(strategy_panels, "blocks", lambda section: [])
     monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs, looks: [])
 
 

@@ -17,10 +17,18 @@ from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.paper import command as paper
-from cl_runner.report.render import animation, drawings, figures, formats, ranking, tables
+from cl_runner.report.render import (
+    animation,
+    drawings,
+    figures,
+    formats,
+    ranking,
+    strategy_panels,
+    tables,
+)
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.looks import Looks
-from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
+from cl_runner.report.render.page import Chapter, Choice, Page
 from cl_runner.report.render.reasons import why
 from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
@@ -138,6 +146,8 @@ def _chapter(
     files += _save(reasons.figures, output)
     choice, written = _choice(section, output)
     files += written
+    blocks = strategy_panels.blocks(section)
+    files += strategy_panels.save(blocks, output / "figures")
     open_tables = [tables.results(section)]
     if compared.made:
         open_tables.append(ranking.table(section, compared))
@@ -150,8 +160,9 @@ def _chapter(
         sentences=conclusions(section, compared, asked),
         tables=open_tables,
         figures=drawn,
+        blocks=blocks,
         details=[*reasons.details, *(table(section) for table in details)],
-        frames=data_urls(output / "figures" / animation.NAME) if panels else (),
+        moving=animation.moving(panels) if panels else None,
         choice=choice,
         why=reasons,
     )

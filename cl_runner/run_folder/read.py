@@ -140,9 +140,10 @@ def fits(folder: Path, tasks: int) -> Arrays:
     return arrays
 
 
-def course_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Course:
-    """What became of each task of a run of classes, from one of its files of predictions. Raises
-    Missing if there is no such file."""
+def classes_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Arrays:
+    """The labels and predicted classes of a run of classes, from one of its files of predictions,
+    under the names in `forgetting.py`: each a class [N] of the run for each sample of a task.
+    Raises Missing if there is no such file."""
     arrays = predictions(folder, name)
     with decoding(folder / name):
         own = measured.class_ranges
@@ -154,7 +155,15 @@ def course_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Cours
             known = own[task - 1] if key == labels_of(task - 1) else range(own[-1].stop)
             if len(classes) == 0 or classes.min() < known.start or classes.max() >= known.stop:
                 raise ValueError(f"{key} has a class that the task does not have")
-        return course(arrays, own, measured.shares_classes, measured.names_task)
+    return arrays
+
+
+def course_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Course:
+    """What became of each task of a run of classes, from one of its files of predictions. Raises
+    Missing if there is no such file."""
+    arrays = classes_of(folder, measured, name)
+    with decoding(folder / name):
+        return course(arrays, measured.class_ranges, measured.shares_classes, measured.names_task)
 
 
 def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import CHROMIUM, Browser, browser
 from planted_runs import PLANTED, run_folder
 
 from cl_runner.report import command
+from cl_runner.report.render import animation
 from cl_runner.report.render.page import Chapter, Page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -42,7 +44,7 @@ CONTRAST = """
 })()
 """
 SIZES = """
-[...document.querySelectorAll("figure svg")].map((svg) => {
+[...document.querySelectorAll("figure svg")].filter((svg) => !svg.closest("details")).map((svg) => {
   const box = svg.getBoundingClientRect();
   return [box.width, box.height];
 })
@@ -175,12 +177,17 @@ def test_the_page_can_be_read_without_scripts(page: Browser, page_file) -> None:
     assert page.evaluate("document.querySelectorAll('tbody tr').length") > 10
 
 
-SHOWN = "[...document.querySelectorAll('.player img')].map((i) => i.getClientRects().length)"
+SHOWN = "[...document.querySelectorAll('.player .frame')].map((i) => i.getClientRects().length)"
 
 
-def test_the_player_shows_one_frame_at_a_time(page: Browser, tmp_path: Path) -> None:
-    picture = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
-    text = Page("t", "", [Chapter("fits", [], [], frames=[picture] * 4)]).render()
+def test_the_player_shows_one_frame_at_a_time(page: Browser, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(animation, "FRAMES", 4)
+    x = np.arange(4.0)
+    tasks = np.array([0, 0, 1, 1])
+    arrays = {"inputs": x, "targets": x, "tasks": tasks, "fits": np.outer(tasks + 1, x)}
+    training = {f"training_{name}": arrays[name] for name in ("inputs", "targets", "tasks")}
+    panels = {"a": {**arrays, **training, "fits_in_task": tasks}}
+    text = Page("t", "", [Chapter("fits", [], [], moving=animation.moving(panels))]).render()
     (tmp_path / "page.html").write_text(text)
     page.open(tmp_path / "page.html")
     assert page.evaluate(SHOWN) == [0, 0, 0, 1]

@@ -137,7 +137,7 @@ def test_a_report_covers_one_run_or_several(two_regressions, tmp_path, monkeypat
     drawn = [file for file in first if file.parent.name == "figures"]
     assert [file.name for file in drawn] == [
         *(f"{name}.{kind}" for name in ("fits", "errors_over_epochs", "costs")
-          for kind in ("svg", "pdf", "png")), "animation.gif",
+          for kind in ("svg", "pdf", "png")), "animation.gif", "each_strategy.pdf",
     ]  # fmt: skip
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, again, strict=True))
     assert drawn[0].read_text().startswith("<?xml") and drawn[1].read_bytes()[:5] == b"%PDF-"
@@ -145,10 +145,12 @@ def test_a_report_covers_one_run_or_several(two_regressions, tmp_path, monkeypat
     with Image.open(drawn[2]) as picture:
         assert min(picture.size) > 400
     page = (tmp_path / "a" / "report.html").read_text()
-    assert page.count("<svg") == 3 and page.count("data:image/png;base64,") == 5
+    # Three figures, the player with five lines for each run, three blocks with two panels each.
+    assert page.count("<svg") == 3 + 1 + 6 and page.count('class="frame"') == 2 * 4
+    assert page.count('class="frame last"') == 2
     alone = command.report([two_regressions / "joint"], tmp_path / "c")[1]
     names = {file.stem for file in alone if file.parent.name == "figures"}
-    assert names == {"mse_matrix", "over_training", "fits", "animation"}
+    assert names == {"mse_matrix", "over_training", "fits", "animation", "each_strategy"}
 
 
 def test_the_animation_moves_only_the_fit(two_regressions) -> None:
@@ -160,7 +162,7 @@ def test_the_animation_moves_only_the_fit(two_regressions) -> None:
     assert {p.shape for p in pictures} == {pictures[0].shape}
     moved = [(a != b).any(-1).mean() for a, b in pairwise(pictures)]
     assert 0 < max(moved) < 0.05
-    title = slice(0, 24), slice(60, None)
+    title = slice(0, 36), slice(90, None)
     assert (pictures[0][title] < 128).sum() > 500  # the title is not cut off
     first_task, second = pictures[49], pictures[-1]
     blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
@@ -199,6 +201,7 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
     named = [f"{name}.{kind}" for name in ("trade_off", "why") for kind in ("svg", "pdf", "png")]
+    named.append("each_strategy.pdf")
     assert [file.name for file in drawn] == named
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
     page = (tmp_path / "out" / "report.html").read_text()

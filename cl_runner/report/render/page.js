@@ -27,21 +27,24 @@ function compare(a, b, sign) {
   return sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
 }
 
-// An animation is a row of pictures. One is shown at a time; without this script, the last one.
+// An animation is a figure with the lines of all frames. One frame is shown at a time; without this
+// script, the last one.
 for (const player of document.querySelectorAll(".player")) {
-  const frames = [...player.querySelectorAll("img")];
+  const lines = [...player.querySelectorAll(".frame")];
+  const last = Math.max(...lines.map((line) => Number(line.dataset.frame)));
   const button = document.createElement("button");
   button.type = "button";
   const slider = document.createElement("input");
-  Object.assign(slider, { type: "range", min: 0, max: frames.length - 1, value: frames.length - 1 });
+  Object.assign(slider, { type: "range", min: 0, max: last, value: last });
   slider.setAttribute("aria-label", "frame");
   const controls = document.createElement("p");
   controls.append(button, slider);
-  player.append(controls);
+  player.querySelector("figcaption").before(controls);
+  player.classList.add("moved");
   let timer = null;
 
   function show() {
-    frames.forEach((frame, number) => frame.classList.toggle("shown", number === Number(slider.value)));
+    lines.forEach((line) => line.classList.toggle("shown", line.dataset.frame === slider.value));
   }
   function stop() {
     clearInterval(timer);

@@ -18,6 +18,7 @@ from cl_runner.report.render.colours import INKS, in_dark
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.reasons import Why
+from cl_runner.report.render.strategy_panels import Block
 from cl_runner.report.render.table import Table
 
 HERE = Path(__file__).parent
@@ -39,8 +40,9 @@ class Chapter:
     sentences: Sequence[str]
     tables: Sequence[Table]
     figures: Sequence[Drawing] = ()
+    blocks: Sequence[Block] = ()
     details: Sequence[Table] = ()
-    frames: Sequence[str] = ()  # of an animation, as data URLs
+    moving: Drawing | None = None
     choice: Choice | None = None
     why: Why | None = None
 
@@ -83,6 +85,7 @@ def svg(drawing: Drawing) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = _COLOURS.sub(_on_any_page, text)
+    text = re.sub(r'<g id="(last-)?frame-(\d+)-\d+">', _frame, text)
     for part, words in drawing.hover.items():
         group = f'<g id="{part}">'
         text = text.replace(group, f"{group}<title>{escape(words)}</title>", 1)
@@ -105,7 +108,7 @@ def _on_any_page(found: re.Match[str]) -> str:
     return f"{what}: {colour}; {what}: light-dark({colour}, {in_dark(colour)})"
 
 
-def data_urls(folder: Path) -> list[str]:
-    """The frames of an animation, in order, as data URLs."""
-    files = sorted(folder.glob("*.png"))
-    return [f"data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}" for f in files]
+def _frame(found: re.Match[str]) -> str:
+    """A line of an animation, as style and script look for it."""
+    kind = "frame last" if found[1] else "frame"
+    return f'<g class="{kind}" data-frame="{found[2]}">'
