@@ -15,7 +15,7 @@ from cl_runner.report import command
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 OF_CLASSES = {
     "accuracy": [[0.9, None], [0.6, 0.8]],
     "accuracy_reference": [[0.95, None], [0.9, 0.9]],
@@ -35,12 +35,12 @@ def stored(folder: Path, node: dict) -> dict[str, float | None]:
     return read.results(folder).metrics
 
 
-def test_the_readme_has_each_metric_as_it_is_registered() -> None:
+def test_the_page_has_each_metric_as_it_is_registered() -> None:
     rows = [
         f"| `{name}` | {m.unit.name} | {'more' if m.more_is_better else 'less'} | {m.definition} |"
         for name, m in METRICS.items()
     ]
-    table = README.read_text("utf-8").partition("| metric | unit |")[2].partition("\n\n")[0]
+    table = PAGE.read_text("utf-8").partition("| metric | unit |")[2].partition("\n\n")[0]
     assert table.splitlines()[2:] == rows
     assert all(len(m.definition) > 20 for m in METRICS.values())
 
