@@ -52,9 +52,14 @@ def matrix(measure: Measure, more: str = "") -> str:
 
 
 def figure(drawing: Drawing) -> str:
-    """The caption's subject; of a swept setting, `Effect of ewc weight`."""
-    setting = drawing.name.removeprefix("sensitivity_").partition("_")[2]
-    return FIGURES.get(drawing.name) or f"Effect of {setting.replace('_', ' ')}"
+    """Its subject; of a swept setting, `Effect of ewc weight`."""
+    if drawing.name.startswith("sensitivity_"):
+        return f"Effect of {_words(drawing.name.partition('_')[2].partition('_')[2])}"
+    return FIGURES.get(drawing.name) or _words(drawing.name).capitalize()
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _unit(quantity: Quantity) -> str:
