@@ -41,6 +41,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def duration(seconds: float) -> str:
     """Rounded as one would say it: `12 s`, `3 min`, `5.2 h`, `2.1 days`."""
     if seconds < 90:

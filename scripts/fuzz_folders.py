@@ -93,9 +93,9 @@ def make(root: Path) -> Path:
 def report(root: Path) -> object:
     """Without figures, which are slow and show the same numbers as the tables."""
     with (
-        mock.patch.object(drawings, "of_section", lambda section: []),
+        mock.patch.object(drawings, "of_section", lambda section, looks: []),
         mock.patch.object(reasons, "drawings_of", lambda explained: []),
-        mock.patch.object(OfSuite, "drawings", lambda suite, runs: []),
+        mock.patch.object(OfSuite, "drawings", lambda suite, runs, looks: []),
     ):
         lines, _ = command.report([root], root / "report")
     assert "\x1b" not in "\n".join(lines)

@@ -66,9 +66,9 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     from cl_runner.report.render import drawings, reasons  # and matplotlib: most do without
     from cl_runner.report.suites import OfSuite
 
-    monkeypatch.setattr(drawings, "of_section", lambda section: [])
+    monkeypatch.setattr(drawings, "of_section", lambda section, looks: [])
     monkeypatch.setattr(reasons, "drawings_of", lambda explained: [])
-    monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs: [])
+    monkeypatch.setattr(OfSuite, "drawings", lambda suite, runs, looks: [])
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from cl_runner.report.compare.sorting import sections
 from cl_runner.report.paper import command as paper
 from cl_runner.report.render import animation, drawings, figures, formats, ranking, tables
 from cl_runner.report.render.drawings import Drawing
+from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.page import Chapter, Choice, Page, data_urls
 from cl_runner.report.render.reasons import why
 from cl_runner.report.suites import OfSuite
@@ -92,12 +93,13 @@ def report(
     asked.check(streams)
     refuse_links(output, *output.rglob("*"))
     make(output)
-    of_suite = list(suite.drawings(runs)) if suite else []
+    looks = Looks.of_sections(streams, suite.strategies(runs) if suite else None)
+    of_suite = list(suite.drawings(runs, looks)) if suite else []
     files = _save(of_suite, output)
     chapters = []
     for number, section in enumerate(streams, start=1):
         where = output if len(streams) == 1 else output / f"stream_{number}"
-        drawn = [] if suite else list(drawings.of_section(section))
+        drawn = [] if suite else list(drawings.of_section(section, looks))
         chapter, written = _chapter(section, where, drawn, asked)
         brief = tables.results(section, brief=True)
         table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
@@ -107,7 +109,7 @@ def report(
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
     states = ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in runs).items())
     counts = f"{counted(len(runs), 'run')}: {states}."
-    page = Page(title, counts, chapters, [suite.verdict] if suite else [], of_suite)
+    page = Page(title, counts, chapters, [suite.verdict] if suite else [], of_suite, looks)
     every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
     texts = {
         "report.html": page.render(),

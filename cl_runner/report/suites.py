@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.render.drawings import Drawing, of_suite
+from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.table import Cell, Table
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
@@ -44,13 +45,26 @@ class OfSuite:
         }
         return {run.folder: known[n] for run in runs if (n := run.folder.name) in known}
 
-    def drawings(self, runs: Sequence[Run]) -> Iterator[Drawing]:
+    def strategies(self, runs: Sequence[Run]) -> dict[str, str]:
+        """The strategy behind each name of a complete run. The names of a curve come one after
+        another, so that their shades are neighbours."""
+        figures = self.suite.figures.values()
+        curves = [points for asked in figures for points in asked.get("curves", {}).values()]
+        seeds = self._complete(runs)
+        names = dict.fromkeys(name for part in [*curves, self.suite.runs] for name in part)
+        return {name: seeds[name][0].results.strategy for name in names if name in seeds}
+
+    def drawings(self, runs: Sequence[Run], looks: Looks) -> Iterator[Drawing]:
+        return of_suite(self.suite, self._complete(runs), looks)
+
+    def _complete(self, runs: Sequence[Run]) -> dict[str, list[Run]]:
+        """The complete runs of each name, by seed."""
         labels = self.labels(runs)
         seeds: dict[str, list[Run]] = {}
         complete = [run for run in runs if run.complete and run.folder in labels]
         for run in sorted(complete, key=lambda run: run.results.seed):
             seeds.setdefault(labels[run.folder], []).append(run)
-        return of_suite(self.suite, seeds)
+        return seeds
 
     @property
     def verdict(self) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
@@ -21,6 +22,11 @@ def swept(groups: Sequence[Group]) -> list[str]:
     """The settings that differ between these groups."""
     keys = dict.fromkeys(key for group in groups for key in group.varied)
     return [key for key in keys if len({shown(g.varied.get(key)) for g in groups}) > 1]
+
+
+def values_of(groups: Sequence[Group], key: str) -> list[Any]:
+    """The values of a setting, in order: numbers by size, then everything else."""
+    return sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(), key=in_order)
 
 
 def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str, float]:

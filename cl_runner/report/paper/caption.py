@@ -13,6 +13,7 @@ from cl_runner.report.paper.cells import Grid, varying
 from cl_runner.report.paper.keys import DATASET, NAMED, SCENARIO, STRATEGY, value_of, values_of
 from cl_runner.report.paper.marks import At, Mark, within
 from cl_runner.report.paper.names import Labels
+from cl_runner.text import listed
 
 ERRORS = {"sd": "s.d.", "sem": "standard error"}
 
@@ -39,7 +40,7 @@ class Caption:
         if len(signs) > 1:
             units = [m.unit.sign for m in self.metrics]
             names = [f"{n} in {u}" if u else n for n, u in zip(names, units, strict=True)]
-        title = _listed(names)
+        title = listed(names)
         if len(signs) == 1 and "" not in signs:
             title += f" in {signs.pop()}"
         columns = [key.name for key in self.grid.column_keys]
@@ -71,7 +72,7 @@ class Caption:
         if not less or len(less) == len(self.metrics):
             return ["Lower is better."] if less else []
         return [
-            f"Lower is better for {_listed([_lower(self.labels.metric(m.name)) for m in less])}."
+            f"Lower is better for {listed([_lower(self.labels.metric(m.name)) for m in less])}."
         ]
 
     def _marks(self, close: str) -> list[str]:
@@ -80,7 +81,7 @@ class Caption:
             return []
         place, equal = within(self.grid)
         with_equal = [_lower(self.labels.key(key)) for key in equal]
-        same = f" with the same {_listed(with_equal)}" if equal else ""
+        same = f" with the same {listed(with_equal)}" if equal else ""
         best = f"Bold: best of its {place}{same}"
         if all(mark.p is None for mark in every):
             return [f"{best}; too few seeds for a test."]
@@ -97,7 +98,7 @@ class Caption:
         sentences = []
         bounds = [g for g in self.grid.shown if id(g) in self.grid.bounds]
         if bounds:
-            names = _listed(self._strategies(bounds))
+            names = listed(self._strategies(bounds))
             sentences.append(f"{names}: upper bound, trained on all data at once and not compared.")
         chosen: dict[tuple[str, str], list[str]] = {}
         for strategy, key, value in dict.fromkeys(self.grid.chosen):
@@ -123,7 +124,7 @@ class Caption:
         if len(groups) < 2:
             return []
         few = [group for group in groups if group.spread(self.metrics[0]).n == 2]
-        names = _listed(self._strategies(few))
+        names = listed(self._strategies(few))
         return [f"With 2 seeds ({names}) hardly any difference is significant."] if few else []
 
     def _missing(self, sections: Sequence[Section]) -> list[str]:
@@ -150,16 +151,12 @@ class Caption:
                     found.setdefault(key, []).append(strategy)
         keys: dict[str, list[str]] = {}
         for key, of in found.items():
-            names = _listed([self.labels.value(STRATEGY, name) for name in of])
+            names = listed([self.labels.value(STRATEGY, name) for name in of])
             keys.setdefault("every method" if of == strategies else names, []).append(key)
         if not keys:
             return []
-        listed = "; ".join(f"{_listed(names)} of {of}" for of, names in keys.items())
-        return [f"Not the same in all cells of a method (see settings in table.csv): {listed}."]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        differ = "; ".join(f"{listed(names)} of {of}" for of, names in keys.items())
+        return [f"Not the same in all cells of a method (see settings in table.csv): {differ}."]
 
 
 def _lower(name: str) -> str:

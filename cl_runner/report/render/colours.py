@@ -6,8 +6,9 @@ about equally different.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
+from math import cos, sin
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ _TO_LAB = np.array(
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 PAGE, DARK_PAGE = "#ffffff", "#15181c"
 """The grounds that figures stand on."""
-INKS = "#010101", "#fefefe"
+INKS = "#101010", "#fdfdfd"
 """Of text inside a coloured cell. They stay as they are on a dark page, as the cell does."""
 
 
@@ -53,9 +54,11 @@ def contrast(one: str, other: str) -> float:
 
 
 @cache
-def with_lightness(colour: str, lightness: float) -> str:
-    """The colour in this lightness: of the same hue, and no more vivid than a screen can show."""
+def with_lightness(colour: str, lightness: float, turn: float = 0.0) -> str:
+    """The colour in this lightness, no more vivid than a screen can show. turn: of its hue, in
+    radians."""
     _, a, b = oklab(colour)
+    a, b = a * cos(turn) - b * sin(turn), a * sin(turn) + b * cos(turn)
     for chroma in np.linspace(1, 0, 41):
         cones = np.linalg.solve(_TO_LAB, [lightness, chroma * a, chroma * b])
         rgb = np.linalg.solve(_TO_CONES, cones**3)
@@ -68,17 +71,22 @@ def with_lightness(colour: str, lightness: float) -> str:
 
 def in_dark(colour: str) -> str:
     """The colour that stands for this one on a dark page: light for dark, of the same hue."""
-    return with_lightness(colour, min(0.98, 1.12 - 0.72 * float(oklab(colour)[0])))
+    if colour == PAGE:
+        return DARK_PAGE
+    lightness = np.interp(oklab(colour)[0], [0.2, 0.75, 1.0], [0.976, 0.58, 0.2])
+    return with_lightness(colour, float(lightness))
 
 
 def shades(colour: str, count: int) -> list[str]:
-    """So many shades of a colour, from dark to light; the colour itself if it is one."""
+    """So many shades of a colour, from dark to light, the colour itself if it is one. The hue turns
+    a little on the way, so that the eye can tell more of them apart."""
     if count == 1:
         return [colour]
-    return [with_lightness(colour, float(x)) for x in np.linspace(0.36, 0.64, count)]
+    steps = np.linspace(-1, 1, count)
+    return [with_lightness(colour, 0.5 + 0.14 * float(x), 0.5 * float(x)) for x in steps]
 
 
-def ink_on(rgb: Sequence[float]) -> str:
-    """The ink that can be read on a cell of this colour: red, green and blue from 0 to 1."""
+def ink_on(rgb: Any) -> str:
+    """The ink that can be read on a cell of this colour: red, green, blue from 0 to 1."""
     cell = "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb[:3])
     return max(INKS, key=lambda ink: contrast(ink, cell))

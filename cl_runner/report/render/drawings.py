@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from matplotlib.figure import Figure
 
 from cl_runner.config.overrides import last_part
 from cl_runner.jobs.job import plain_name
-from cl_runner.report.compare.groups import Group, Section
+from cl_runner.report.compare.groups import UPPER_BOUND, Group, Section
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.values import shown
 from cl_runner.report.compare.varying import by_strategy, swept
-from cl_runner.report.render import figures, settings_figures
-from cl_runner.report.render.figures import MOST_LINES, Point
+from cl_runner.report.render import figures, settings_figures, strategy_figures
+from cl_runner.report.render.figures import MOST_LINES
+from cl_runner.report.render.looks import Looks
+from cl_runner.report.render.strategy_figures import Point
 from cl_runner.reproduce.suite import Suite
 from cl_runner.run_folder.read import Arrays
 
 TRADE_OFF = (
     "New against old: after the last task, the accuracy on it against the mean accuracy on earlier "
-    "tasks. Large points are settings, as means over seeds; small points are seeds."
+    "tasks. Large marks are settings, as means over seeds; small dots are seeds."
 )
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the name of its file, and its caption."""
+    """A figure, the name of its file, its caption, and what its parts say when pointed at: the ids
+    (`gid` in matplotlib) of artists, and the texts."""
 
     name: str
     caption: str
     figure: Figure
+    hover: Mapping[str, str] = field(default_factory=dict)
 
 
-def of_section(section: Section) -> Iterator[Drawing]:
-    """The figures that compare its groups; for a single run, those of all that it measured."""
+def of_section(section: Section, looks: Looks | None = None) -> Iterator[Drawing]:
+    """The figures that compare its groups; for a single run, those of all that it measured. looks:
+    of the page, if there is more on it than this section."""
     done = [run for group in section.measured for run in group.complete]
     if len(done) == 1:
         yield from of_one(done[0])
     if len(section.measured) > 1:
-        yield from of_several(section)
+        yield from of_several(section, looks or Looks.of_sections([section]))
 
 
 def of_one(run: Run) -> Iterator[Drawing]:
@@ -60,9 +65,9 @@ def of_one(run: Run) -> Iterator[Drawing]:
         yield Drawing("fits", "The fit after each task.", figures.fits(panels))
 
 
-def of_several(section: Section) -> Iterator[Drawing]:
+def of_several(section: Section, looks: Looks) -> Iterator[Drawing]:
     """The figures that compare groups of runs."""
-    chosen, left_out = _most_telling(section)
+    chosen, left_out = most_telling(section)
     if section.measure.has_fits:
         panels = {group.label: group.complete[0] for group in chosen}
         for drawing in of_fits(panels):
@@ -70,19 +75,24 @@ def of_several(section: Section) -> Iterator[Drawing]:
     else:
         if section.tasks > 1:
             curves, fewer_curves = _curves(section)
-            figure = figures.trade_off(curves, "earlier tasks", "last task")
-            yield Drawing("trade_off", f"{TRADE_OFF}{fewer_curves}", figure)
+            figure = strategy_figures.trade_off(curves, looks, "earlier tasks", "last task")
+            several = any(len(points) > 1 for points in curves.values())
+            named = " Settings are named where there is room." * several
+            words = f"{TRADE_OFF}{named}{fewer_curves}{strategy_figures.same_trade_off(curves)}"
+            yield Drawing("trade_off", words, figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
-        words = f"After each task. Lines are means over seeds, points are seeds.{left_out}"
-        bounds = [group.label for group in chosen if group.is_upper_bound]
-        yield Drawing("over_tasks", words, figures.over_tasks(lines, bounds))
-    for number, (strategy, key, figure) in enumerate(settings_figures.of_settings(section), 1):
-        name = f"sensitivity_{number}_{plain_name(f'{strategy}_{key}')}"
-        words = "The effect of a setting: mean over seeds and 95 % interval, on test data."
-        yield Drawing(name, words, figure)
+        same = strategy_figures.same_over_tasks(lines)
+        words = f"After each task. Lines are means over seeds, dots are seeds.{left_out}{same}"
+        if any(group.is_upper_bound for group in chosen):
+            words += f" The upper bound, {UPPER_BOUND}, sees all data at once."
+        yield Drawing("over_tasks", words, strategy_figures.over_tasks(lines, looks))
+    for number, effect in enumerate(settings_figures.of_settings(section, looks), 1):
+        name = plain_name("_".join([effect.strategy, *effect.keys]))
+        name = f"sensitivity_{number}_{name}"
+        yield Drawing(name, effect.caption, effect.figure, effect.hover)
     strategies = _best_strategies(section)
     words = f"Costs: one point per setting, means over seeds.{_left_out(strategies, section)}"
-    yield Drawing("costs", words, settings_figures.costs(section, strategies))
+    yield Drawing("costs", words, settings_figures.costs(section, strategies, looks))
 
 
 def _best_strategies(section: Section) -> dict[str, list[Group]]:
@@ -95,17 +105,17 @@ def _best_strategies(section: Section) -> dict[str, list[Group]]:
     return {strategy: strategies[strategy] for strategy in list(ordered)[:MOST_LINES]}
 
 
-def _most_telling(section: Section) -> tuple[list[Group], str]:
-    """As many groups as the eye can tell apart, taking the best of each strategy first, and what to
-    say of those left out."""
+def most_telling(section: Section, most: int = MOST_LINES) -> tuple[list[Group], str]:
+    """At most so many groups, taking the best of each strategy first, and what to say of those left
+    out. As lines, the eye can tell apart no more than MOST_LINES."""
     ordered = section.best_first(section.measured)
-    if len(ordered) <= MOST_LINES:
+    if len(ordered) <= most:
         return ordered, ""
     strategies = by_strategy(section).values()
     of_each = section.best_first(section.chosen(g) or section.best_first(g)[0] for g in strategies)
     others = [group for group in ordered if group not in of_each]
-    kept = section.best_first([*of_each, *others][:MOST_LINES])
-    count = f"{MOST_LINES} of {len(ordered)} settings"
+    kept = section.best_first([*of_each, *others][:most])
+    count = f"{most} of {len(ordered)} settings"
     return kept, f" Shown are {count}, starting with the chosen or best one of each strategy."
 
 
@@ -130,7 +140,10 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
         key = keys[strategy][0]
         name = last_part(key)
         for label, ordered in of_strategy.items():
-            points = [(f"{name} {shown(g.varied.get(key))}", _pairs(g.complete)) for g in ordered]
+            points = [
+                Point(g.label, f"{name} {shown(g.varied.get(key))}", _pairs(g.complete))
+                for g in ordered
+            ]
             curves[", ".join(filter(None, [strategy, label]))] = points
     return curves, left_out
 
@@ -147,23 +160,26 @@ def _pairs(runs: Sequence[Run]) -> list[tuple[float, float]]:
     return [(100 * fmean(row[:-1]), 100 * row[-1]) for row in rows]
 
 
-def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]]) -> Iterator[Drawing]:
+def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]], looks: Looks) -> Iterator[Drawing]:
     """The figures that the suite asks for, with its own names. Those without a complete run are
     left out. seeds: the complete runs of each name in the suite, by seed."""
     for figure, asked in suite.figures.items():
         if asked["kind"] == "trade_off":
             curves = {
-                label: [(text, _pairs(seeds[run])) for run, text in points.items() if run in seeds]
+                label: [Point(run, text, _pairs(seeds[run])) for run, text in points.items()
+                        if run in seeds]
                 for label, points in asked["curves"].items()
-            }
+            }  # fmt: skip
             drawn = {label: points for label, points in curves.items() if points}
             if drawn:
                 axes = asked["old"], asked["new"]
-                yield Drawing(figure, suite.title, figures.trade_off(drawn, *axes))
+                words = f"{suite.title}{strategy_figures.same_trade_off(drawn)}"
+                yield Drawing(figure, words, strategy_figures.trade_off(drawn, looks, *axes))
         elif asked["kind"] == "over_tasks":
             lines = {run: [r.results for r in seeds[run]] for run in asked["runs"] if run in seeds}
             if lines:
-                yield Drawing(figure, suite.title, figures.over_tasks(lines))
+                words = f"{suite.title}{strategy_figures.same_over_tasks(lines)}"
+                yield Drawing(figure, words, strategy_figures.over_tasks(lines, looks))
         elif asked["kind"] == "over_training":
             for run in seeds.get(asked["run"], [])[:1]:
                 yield Drawing(figure, suite.title, figures.over_training(run.results))

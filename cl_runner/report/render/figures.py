@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
-from itertools import cycle
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import matplotlib
@@ -15,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cl_runner.report.render.colours import ink_on
+from cl_runner.report.render.limits import limit_percent
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import Arrays
 
@@ -23,7 +23,7 @@ styled = matplotlib.rc_context(fname=STYLE)
 """Decorates a function that draws, so that it draws in the style that all figures share."""
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 MOST_LINES = 8
-"""There are this many colours. Of more groups only the best are drawn, as the caption says."""
+"""The eye can tell so many lines apart. Of more, the best are drawn, as the caption says."""
 
 
 @styled
@@ -43,12 +43,11 @@ def accuracy_matrix(results: Results) -> Figure:
     axes.grid(False)
     axes.set(xlabel="measured on task", ylabel="after learning task", title=plain(results.strategy))
     for t, k in zip(*np.nonzero(~np.isnan(R)), strict=True):
-        red, green, blue, _ = image.cmap(image.norm(shown[t, k]))
-        light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
+        ink = ink_on(image.cmap(image.norm(shown[t, k])))
         number = (
             f"{R[t, k]:.2g}" if unit.logarithmic else unit.text(R[t, k])
         )  # short: space is tight
-        axes.text(k, t, number, ha="center", va="center", color="black" if light else "white")
+        axes.text(k, t, number, ha="center", va="center", color=ink)
     label = results.measure.label
     figure.colorbar(image, ax=axes, label=f"log₁₀ of the {label}" if unit.logarithmic else label)
     return figure
@@ -80,57 +79,8 @@ def _draw_over_training(axes: Axes, results: Results) -> None:
         axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     if unit.logarithmic:
         axes.set_yscale("log")
-
-
-@styled
-def over_tasks(runs: Mapping[str, Sequence[Results]], bounds: Sequence[str] = ()) -> Figure:
-    """The accuracy after each task, on all tasks so far and on the first. Lines are means over
-    seeds, points are seeds. bounds: upper bounds, which are dotted."""
-    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, what in ((left, "all tasks so far"), (right, "the first task")):
-        for style, (label, seeds) in zip(styles(), runs.items(), strict=False):
-            rows = []
-            for results in seeds:
-                so_far = [[a for a in row if a is not None] for row in results.matrix]
-                rows.append([100 * (fmean(r) if axes is left else r[0]) for r in so_far])
-            tasks = np.arange(1, len(rows[0]) + 1)
-            if label in bounds:
-                style = {"color": "black", "linestyle": ":", "marker": ""}
-                label = f"{label} (upper bound)"
-            axes.plot(tasks, np.mean(rows, axis=0), label=plain(label), **style)
-            for row in rows:
-                axes.plot(tasks, row, color=style["color"], linestyle="", marker=".", alpha=0.5)
-        axes.set(title=what, xlabel="after task", xticks=tasks, ylim=(-3, 103))
-    left.set_ylabel("accuracy in %")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-Point = tuple[str, list[tuple[float, float]]]
-"""A setting's name, and (old, new) of each seed in percent."""
-
-
-@styled
-def trade_off(
-    curves: Mapping[str, Sequence[Point]], old: str = "old task", new: str = "new task"
-) -> Figure:
-    """New against old tasks, one curve per method. Large points are means of a setting over seeds,
-    small points are seeds."""
-    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for style, (label, points) in zip(styles(), curves.items(), strict=False):
-        means = np.array([np.mean(seeds, axis=0) for _, seeds in points])
-        axes.plot(*means.T, label=plain(label), markersize=7, **style)
-        single = {**style, "linestyle": "", "markersize": 2.5, "alpha": 0.6}
-        words = {"textcoords": "offset points", "fontsize": 7.5, "color": style["color"]}
-        for (name, seeds), mean in zip(points, means, strict=True):
-            axes.plot(*np.array(seeds).T, **single)
-            if len(points) > 1:
-                axes.annotate(plain(name), mean, (5, 4), **words)
-    axes.set(xlabel=f"{plain(old)}: accuracy in %", ylabel=f"{plain(new)}: accuracy in %")
-    figure.legend(loc="outside right upper")
-    return figure
+    else:
+        limit_percent([axes])
 
 
 @styled
@@ -205,27 +155,23 @@ def plain(text: str) -> str:
     return short.replace("$", r"\$")
 
 
-def styles() -> Iterator[dict[str, Any]]:
-    """Colour, dashes and markers for one line after another, repeated endlessly."""
-    return cycle(matplotlib.rcParams["axes.prop_cycle"])
-
-
 def task_colour(task: int) -> str:
     return TASK_COLOURS[task % len(TASK_COLOURS)]
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as SVG and PDF. The same figure always gives the same bytes."""
+    """Write the figure as SVG, PDF and PNG. The same figure always gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.svg", folder / f"{name}.pdf"]
+    files = [folder / f"{name}{suffix}" for suffix in (".svg", ".pdf", ".png")]
     files[0].write_bytes(svg(figure))
     with matplotlib.rc_context(fname=STYLE):
         figure.savefig(files[1], metadata={"CreationDate": None})
+        figure.savefig(files[2], dpi=200, metadata={"Software": None})
     return files
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG; the same figure always gives the same bytes."""
+    """The figure as SVG, its text as text; the same figure always gives the same bytes."""
     buffer = BytesIO()
     with matplotlib.rc_context(fname=STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

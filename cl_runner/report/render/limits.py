@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
+import numpy as np
 from matplotlib.axes import Axes
 
 LEAST = 5.0
@@ -35,4 +36,6 @@ def limit_percent(
     for axes in panels:
         axes.set(**{f"{axis}lim": percent_limits(ends, lowest, highest)})
         for line in axes.lines:
-            line.set_clip_on(False)  # a marker at 0 or 100 is whole
+            line.set_clip_on(
+                len(np.asarray(line.get_xdata())) == 0
+            )  # a marker at 0 or 100 is whole

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 from zlib import crc32
 
 from cl_runner.report.compare.groups import UPPER_BOUND, Section
@@ -48,12 +49,12 @@ class Look:
         return SIGNS[self.marker]
 
     @property
-    def line(self) -> dict[str, object]:
+    def line(self) -> dict[str, Any]:
         """For `Axes.plot`."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes}
 
     @property
-    def point(self) -> dict[str, object]:
+    def point(self) -> dict[str, Any]:
         """The same without a line."""
         return {**self.line, "linestyle": ""}
 
@@ -77,14 +78,17 @@ class Looks:
                 self._settings[labels[n]] = replace(look, colour=shade, dashes=dashes)
 
     @classmethod
-    def of_sections(cls, sections: Iterable[Section]) -> Looks:
-        """Of all groups of a page. Those with the same label look the same in every section."""
+    def of_sections(
+        cls, sections: Iterable[Section], first: Mapping[str, str] | None = None
+    ) -> Looks:
+        """Of all groups of a page. Those with the same label look the same in every section.
+        first: settings that come before all others, and their strategies."""
         groups = {group.label: group for section in sections for group in section.groups}
         ordered = sorted(
             groups.values(),
             key=lambda g: (g.strategy, [in_order(v) for v in reversed(g.varied.values())]),
         )
-        return cls({group.label: group.strategy for group in ordered})
+        return cls({**(first or {}), **{group.label: group.strategy for group in ordered}})
 
     def of(self, label: str) -> Look:
         """Of a setting."""

@@ -66,3 +66,16 @@ for (const player of document.querySelectorAll(".player")) {
   stop();
   show();
 }
+
+// A box that has to be scrolled says so, and only then. Without this script, narrow windows say it of
+// every box.
+function hint() {
+  for (const line of document.querySelectorAll(".hint")) {
+    const box = line.nextElementSibling;
+    line.classList.add("checked");
+    line.classList.toggle("needed", box.scrollWidth > box.clientWidth + 1);
+  }
+}
+hint();
+addEventListener("resize", hint);
+for (const folded of document.querySelectorAll("details")) folded.addEventListener("toggle", hint);

@@ -6,17 +6,17 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from io import StringIO
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cl_runner import __version__
+from cl_runner.report.render import figures
+from cl_runner.report.render.colours import INKS, in_dark
 from cl_runner.report.render.drawings import Drawing
-from cl_runner.report.render.figures import STYLE
+from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.reasons import Why
 from cl_runner.report.render.table import Table
 
@@ -54,6 +54,7 @@ class Page:
     chapters: Sequence[Chapter]
     verdict: Sequence[Table] = ()
     figures: Sequence[Drawing] = ()  # of a suite
+    looks: Looks = field(default_factory=lambda: Looks({}))
 
     def render(self) -> str:
         """The HTML. Every name is escaped, and a browser runs only our script, because the content
@@ -66,6 +67,7 @@ class Page:
         return environment.get_template("page.html.jinja").render(
             **vars(self),
             svg=svg,
+            in_dark=in_dark,
             style=Markup((HERE / "page.css").read_text("utf-8")),
             script=Markup(script),
             script_digest=digest,
@@ -74,18 +76,33 @@ class Page:
 
 
 def svg(drawing: Drawing) -> Markup:
-    """A figure as part of the page. Its text stays text; its ids are unique on the page."""
-    buffer = StringIO()
-    with matplotlib.rc_context(fname=STYLE), matplotlib.rc_context({"svg.fonttype": "none"}):
-        drawing.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
+    """A figure as part of the page. Its text stays text; its ids are unique on the page, and a
+    hundredth of a point is fine enough for its lines."""
+    text = figures.svg(drawing.figure).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+    text = _COLOURS.sub(_on_any_page, text)
+    for part, words in drawing.hover.items():
+        group = f'<g id="{part}">'
+        text = text.replace(group, f"{group}<title>{escape(words)}</title>", 1)
     prefix = hashlib.sha256(f"{drawing.name}{text}".encode()).hexdigest()[:6]
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
     label = f'<svg role="img" aria-label="{escape(drawing.caption)}"'
     return Markup(text.replace("<svg", label, 1))
+
+
+_COLOURS = re.compile(r'<g id="cell-.*?</g>|(fill|stroke): (#[0-9a-f]{6})', re.DOTALL)
+
+
+def _on_any_page(found: re.Match[str]) -> str:
+    """A colour with the one that stands for it on a dark page; a browser that does not know
+    `light-dark` keeps the first. A cell of a heat map, and the text on it, stay as they are."""
+    what, colour = found.groups()
+    if what is None or colour in INKS:
+        return found[0]
+    return f"{what}: {colour}; {what}: light-dark({colour}, {in_dark(colour)})"
 
 
 def data_urls(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ def table(section: Section, compared: Comparisons) -> Table:
         place = Cell.number(row) if row <= len(compared.ranked) else Cell("upper bound")
         mean = mean_cell(group.spread(section.metric), unit)
         difference = _difference(of_group.get(id(group)), unit)
-        rows.append([place, Cell(group.label), mean, *difference])
+        rows.append([place, Cell(group.label, setting=group.label), mean, *difference])
     reference = compared.reference.label if compared.reference else "–"
     columns = [
         "place",

@@ -89,7 +89,8 @@ def what_was_lost(explained: Sequence[Reason]) -> Table:
     for reason in explained:
         kind = Cell("validation" if reason.probed else "test")
         numbers = [reason.then.right, reason.now.right, *_values(LOSS, reason.lost, reason.now)]
-        lines.append([Cell(reason.group.label), kind, *map(_cell, numbers)])
+        name = Cell(reason.group.label, setting=reason.group.label)
+        lines.append([name, kind, *map(_cell, numbers)])
     columns = ["strategy", "samples", "just learned", "at the end", *_names(LOSS)]
     notes = [
         "Accuracies in %, means over all tasks but the last and over seeds. What features and head "
@@ -105,7 +106,8 @@ def what_samples_are_called(explained: Sequence[Reason]) -> Table:
     lines = []
     for reason in explained:
         numbers = [*_values(CALLED, reason.lost, reason.now), reason.bias]
-        lines.append([Cell(reason.group.label), *map(_cell, numbers)])
+        name = Cell(reason.group.label, setting=reason.group.label)
+        lines.append([name, *map(_cell, numbers)])
     columns = ["strategy", *_names(CALLED), "bias to the last task"]
     notes = [
         "Shares in % of the samples of all tasks but the last, at the end. Bias: the share of the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, floor, isfinite
 from statistics import fmean
 from typing import Any
@@ -16,49 +17,78 @@ from cl_runner.config.overrides import last_part
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.values import in_order, is_number, shown
-from cl_runner.report.compare.varying import by_strategy, swept
-from cl_runner.report.render.figures import MOST_LINES, plain, styled, styles
+from cl_runner.report.compare.varying import by_strategy, swept, values_of
+from cl_runner.report.render import heat_map
+from cl_runner.report.render.figures import MOST_LINES, plain, styled
+from cl_runner.report.render.limits import limit_percent
+from cl_runner.report.render.looks import Looks
+from cl_runner.report.render.strategy_figures import SEED
 
 
-def of_settings(section: Section) -> Iterator[tuple[str, str, Figure]]:
-    """Strategy, setting and figure, for each swept setting of each strategy."""
+@dataclass(frozen=True)
+class Effect:
+    """A figure of what one or two settings of a strategy do; hover as in `Drawing`."""
+
+    strategy: str
+    keys: Sequence[str]
+    caption: str
+    figure: Figure
+    hover: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_settings(section: Section, looks: Looks) -> Iterator[Effect]:
+    """For each strategy a heat map of its two swept settings; if there are not two, or if they make
+    no grid, a figure for each."""
     for strategy, groups in by_strategy(section).items():
         keys = swept(groups)
+        if len(keys) == 2 and heat_map.is_grid(groups, *keys):
+            figure, hover = heat_map.heat_map(section, groups, *keys)
+            yield Effect(strategy, keys, heat_map.caption(section, groups, *keys), figure, hover)
+            continue
         for key in keys:
             others = [other for other in keys if other != key]
-            yield strategy, key, sensitivity(section, groups, key, *others)
+            figure = sensitivity(section, groups, looks, key, *others)
+            words = (
+                f"The effect of {key}: mean of the {section.metric.title} over seeds with its 95 % "
+                "interval, on test data. Small points are seeds."
+            )
+            if others:
+                words += " Other settings are as in the chosen or best one, see the title."
+            yield Effect(strategy, [key], words, figure)
 
 
 @styled
-def sensitivity(section: Section, groups: Sequence[Group], key: str, *others: str) -> Figure:
-    """The metric against the values of one setting, with 95 % intervals over seeds. The lines are
-    those of `lines`."""
+def sensitivity(
+    section: Section, groups: Sequence[Group], looks: Looks, key: str, *others: str
+) -> Figure:
+    """The metric against the values of one setting: the mean, its 95 % interval and each seed. Of
+    other swept settings those of `best_line`."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
-    values = _values(groups, key)
+    values = values_of(groups, key)
     places = _places(axes, values)
-    numeric = all(map(_is_finite, values))
-    drawn = lines(section, groups, key, *others)
-    for style, (label, ordered) in zip(styles(), drawn.items(), strict=False):
-        spreads = [group.spread(section.metric) for group in ordered]
-        x = [places[shown(group.varied.get(key))] for group in ordered]
-        means = _means(section, ordered)
+    ((held, ordered),) = best_line(section, groups, key, *others).items()
+    x = [places[shown(group.varied.get(key))] for group in ordered]
+    if all(map(_is_finite, values)):  # there is nothing between names
+        line = looks.of_strategy(groups[0].strategy)
+        axes.plot(x, _means(section, ordered), color=line.colour, linestyle="-", marker="")
+    for place, mean, group in zip(x, _means(section, ordered), ordered, strict=True):
+        look, spread = looks.of(group.label), group.spread(section.metric)
         factor = section.metric.unit.factor
-        ends = [[s.mean, s.mean] if s.low is None else [s.low, s.high] for s in spreads]
-        reach = np.abs(factor * np.array(ends, dtype=float).T - means)
-        look = style if numeric else {**style, "linestyle": ""}  # there is nothing between names
-        axes.errorbar(x, means, yerr=reach, capsize=2.5, elinewidth=0.9, label=plain(label), **look)
-    axes.set(xlabel=plain(key), ylabel=section.metric.label, title=plain(groups[0].strategy))
+        if spread.low is not None and spread.high is not None:
+            reach = [[mean - factor * spread.low], [factor * spread.high - mean]]
+            axes.errorbar(place, mean, yerr=reach, color=look.colour, linestyle="", marker="",
+                          capsize=3, elinewidth=1)  # fmt: skip
+        seeds = [factor * value for value in group.by_seed(section.metric).values()]
+        axes.plot([place] * len(seeds), seeds, color=look.colour, **SEED)
+        axes.plot(place, mean, **look.point, markersize=6)
+    axes.set(xlabel=plain(key), ylabel=section.metric.label)
+    axes.set_title(", ".join([plain(groups[0].strategy), *filter(None, [plain(held)])]))
     if section.metric.unit.logarithmic:
         _log_where_spanned(axes.set_yscale, _means(section, groups))
-    if any(drawn):
-        figure.legend(loc="outside right upper")
+    else:
+        limit_percent([axes])
     return figure
-
-
-def _values(groups: Sequence[Group], key: str) -> list[Any]:
-    """The values of a setting, in order."""
-    return sorted({shown(v): v for v in (g.varied.get(key) for g in groups)}.values(), key=in_order)
 
 
 def lines(
@@ -70,7 +100,7 @@ def lines(
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     if len(others) == 1:
         (other,) = others
-        values = _values(groups, other)
+        values = values_of(groups, other)
         if len(values) <= MOST_LINES:
             return {
                 f"{last_part(other)} {shown(value)}": [
@@ -127,7 +157,7 @@ def _means(section: Section, groups: Sequence[Group]) -> list[float]:
 
 
 @styled
-def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure:
+def costs(section: Section, strategies: Mapping[str, Sequence[Group]], looks: Looks) -> Figure:
     """The metric against seconds and, if samples are stored, their bytes; one point per group."""
     measures: list[tuple[str, Callable[[Run], float]]] = [("seconds", _seconds)]
     drawn = [group for groups in strategies.values() for group in groups]
@@ -138,14 +168,18 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]]) -> Figure
     for axes, (title, measure) in zip(panels, measures, strict=True):
         if measure is _memory:
             _axis_of_bytes(axes, _per_group(measure, drawn))
-        for style, (strategy, groups) in zip(styles(), strategies.items(), strict=False):
-            x, y = _per_group(measure, groups), _means(section, groups)
-            axes.plot(x, y, label=plain(strategy), clip_on=False, **{**style, "linestyle": ""})
+        for strategy, groups in strategies.items():
+            points = zip(_per_group(measure, groups), _means(section, groups), groups, strict=True)
+            for x, y, group in points:
+                axes.plot(x, y, clip_on=False, **looks.of(group.label).point)
+            axes.plot([], [], label=plain(strategy), **looks.of_strategy(strategy).point)
         axes.set_xlabel(title)
         if axes.get_xscale() != "log":
             axes.set_xlim(left=0)
         if section.metric.unit.logarithmic:
             _log_where_spanned(axes.set_yscale, _means(section, drawn))
+    if not section.metric.unit.logarithmic:
+        limit_percent(panels)
     panels[0].set_ylabel(section.metric.label)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure

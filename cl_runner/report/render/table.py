@@ -8,10 +8,12 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and the number that it is sorted by; a cell without one is sorted by its text."""
+    """A text, and the number that it is sorted by; a cell without one is sorted by its text.
+    setting: the label of the group of runs that the cell names, which has a colour and a marker."""
 
     text: str
     value: float | None = None
+    setting: str | None = None
 
     @classmethod
     def number(cls, value: float | None, digits: str = "") -> Cell:

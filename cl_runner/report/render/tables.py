@@ -28,7 +28,7 @@ def results(section: Section, brief: bool = False) -> Table:
         spread = group.spread(first)
         rows.append(
             [
-                Cell(group.strategy),
+                Cell(group.strategy, setting=group.label),
                 *(_setting(group, key) for key in keys),
                 Cell.number(spread.n),
                 Cell(_states(group), len(group.unfinished)),
