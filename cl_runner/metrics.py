@@ -6,7 +6,7 @@ metric that does not apply is None, never 0 or NaN.
 
 A metric is a function of raw records, registered with its unit and its direction. All that shows,
 ranks, stores or documents metrics reads the registry, so a metric added here appears in the run
-folder, the report, W&B and the README, and is computed for older runs too.
+folder, the report, W&B and docs/metrics.md, and is computed for older runs too.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run `cl-train`; the exit codes are listed in the README."""
+    """Run `cl-train`; the exit codes are listed in docs/run_folder.md."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         loader.install()

@@ -13,8 +13,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from processes import code_of, exit_code, fork, imported_again, run_and_exit
 
+import cl_runner
 from cl_runner.report import command as report
 from cl_runner.report.render import animation
 from cl_runner.reproduce import suite
@@ -36,11 +38,19 @@ def blocks(document: str, language: str = "") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def readme_commands() -> list[str]:
-    lines = [line for block in blocks("README.md") for line in block.splitlines()]
+COMMANDS = ("README.md", "docs/commands.md")
+
+
+def lines_of(*documents: str) -> list[str]:
+    return [line for name in documents for block in blocks(name) for line in block.splitlines()]
+
+
+def shown_commands(document: str) -> list[str]:
+    lines = lines_of(document)
     commands = [line.split("  #")[0].strip() for line in lines if "cl-" in line or "make" in line]
     # `make` runs this very test; preparing and the real experiments need the data.
-    elsewhere = ("data", "outputs/reproduce", "sweeps/ewc_weight")
+    data = ("dataset=", "dataset.root", "dataset.validation_fraction")
+    elsewhere = (*data, "outputs/reproduce", "sweeps/ewc_weight")
     return [
         c
         for c in commands
@@ -48,16 +58,19 @@ def readme_commands() -> list[str]:
     ]
 
 
-def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) -> None:
+@pytest.mark.parametrize("document", COMMANDS)
+def test_the_commands_of_a_document_run(document, tmp_path, cl_train_here, monkeypatch) -> None:
     """Each in this process, which saves the seconds of importing torch, except those that need a
-    shell."""
-    commands = readme_commands()
-    assert len(commands) >= 9 and any("-m" in c for c in commands)
+    shell; the first sweep in small."""
+    commands = shown_commands(document)
+    assert len(commands) >= {"README.md": 3, "docs/commands.md": 9}[document]
+    assert any("-m" in c for c in commands)
     monkeypatch.setattr(animation, "FRAMES", 5)
     for command in commands:
         name, *arguments = shlex.split(command)
         if name == "cl-train":
-            done = cl_train_here(*arguments)
+            small = ("strategy=finetune,ewc", "seed=0", "epochs=1", "model.widths=[8]")
+            done = cl_train_here(*arguments, *(small if "sweep=first_look" in arguments else ()))
             assert done.returncode == 0, f"{command}\n{done.stderr}"
         elif name == "cl-report":
             monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -71,7 +84,7 @@ def test_the_commands_of_the_readme_run(tmp_path, cl_train_here, monkeypatch) ->
 
 def test_every_command_that_a_document_names_is_installed() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    named = re.findall(r"^cl-[a-z]+", "\n".join(blocks("README.md")), re.MULTILINE)
+    named = re.findall(r"^cl-[a-z]+", "\n".join(lines_of(*COMMANDS)), re.MULTILINE)
     assert set(named) == set(scripts)
     for target in scripts.values():
         module, _, function = target.partition(":")
@@ -79,15 +92,15 @@ def test_every_command_that_a_document_names_is_installed() -> None:
 
 
 def test_the_commands_on_real_data_compose(cl_train_here) -> None:
-    lines = [line for block in blocks("README.md") for line in block.splitlines()]
+    lines = lines_of(*COMMANDS)
     commands = [c for c in lines if c.startswith("cl-train") and "dataset.root" in c]
     assert len(commands) == 2
     for command in commands:
         assert cl_train_here("--cfg", "job", *shlex.split(command)[1:]).returncode == 0
 
 
-def test_the_readme_lists_every_option() -> None:
-    table = (ROOT / "README.md").read_text()
+def test_the_page_of_options_lists_every_one() -> None:
+    table = (ROOT / "docs" / "options.md").read_text()
     for group in (
         "dataset",
         "model",
@@ -175,6 +188,49 @@ def test_links_and_pictures_are_there(document: Path) -> None:
         path, _, anchor = target.partition("#")
         if not path.startswith("/"):  # else a page of the site: `make docs` checks those
             assert (document.parent / path).exists() and (path or anchor), target
+
+
+def test_the_readme_has_the_counts_of_the_results() -> None:
+    """That of all numbers, and that of each row where it gives one."""
+    results = (ROOT / "docs" / "results" / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    (every,) = re.findall(r"^\*\*(\d+ of \d+ published numbers .*?)\.", results, re.MULTILINE)
+    assert f"{every}." in readme
+    for row in re.findall(r"^\|.*\(docs/results/.*$", readme, re.MULTILINE):
+        (page,) = re.findall(r"\(docs/results/(\w+\.md)\)", row)
+        of_page = dict(re.findall(r"\((\w+\.md)\) \| (\d+ of \d+) \|", results))[page]
+        within, _, numbers = of_page.partition(" of ")
+        for told, of in re.findall(r"(\d+)(?: of (\d+)(?: rows)?)? within", row):
+            assert (told, of or numbers) == (within, numbers), row
+
+
+def test_no_document_or_message_names_a_registry() -> None:
+    """The package is on none: `pip install cl-runner` would fail, or install something else."""
+    named = "pip install [^`\n]*cl-runner"
+    places = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"),
+              *ROOT.glob("conf/**/*.yaml"), *ROOT.glob("cl_runner/**/*.py")]  # fmt: skip
+    found = [file for file in places if re.search(named, file.read_text())]
+    assert len(places) > 200 and found == []
+
+
+def test_the_citation_is_valid_and_of_this_version() -> None:
+    """By the rules of CFF 1.2.0 for the keys that are used."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    needed = {"cff-version": "1.2.0", "title": "cl-runner", "type": "software"}
+    assert needed.items() <= cited.items() and isinstance(cited["message"], str)
+    assert cited.keys() <= {
+        *needed,
+        "message",
+        "abstract",
+        "authors",
+        "version",
+        "license",
+        "keywords",
+    }
+    assert cited["authors"] == [{"name": "The cl-runner authors"}]  # an entity
+    assert all(isinstance(word, str) for word in cited["keywords"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (cl_runner.__version__, project["license"])
 
 
 def test_every_page_of_results_is_of_a_suite_and_has_its_command() -> None:

@@ -64,6 +64,8 @@ def in_small(words: list[str]) -> list[str]:
     """A run in small; of a sweep the first job."""
     if "--help" in words or any(word.startswith("resume=outputs") for word in words):
         return words
+    if "sweep=first_look" in words:
+        words = [*words, "strategy=finetune", "seed=0"]
     if "sweep=ewc_weight" in words:
         words = [*words, "strategy.weight=10", "seed=0"]
     return [*of_lists(words, "first"), *SMALL]

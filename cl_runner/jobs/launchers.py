@@ -14,7 +14,7 @@ from typing import Any
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from cl_runner import terminal
+from cl_runner import extras, terminal
 from cl_runner.config.identity import flat
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import is_secret, names_one, word_for
@@ -38,7 +38,7 @@ def check(launcher: DictConfig, overrides: Iterable[str]) -> None:
         _refuse_secrets_in(launcher)
     for word, extra in EXTRAS.items():
         if f"hydra_{word}_launcher" in target and not _installed(f"hydra_{word}_launcher"):
-            remedy = f"pip install 'cl-runner[{extra}]'"
+            remedy = extras.install(extra)
             raise ConfigError.of("hydra/launcher", extra, "is not installed", remedy)
     if target.endswith("submitit_launcher.SlurmLauncher") and which("sbatch") is None:
         allowed = "sbatch was not found on this machine"

@@ -21,7 +21,8 @@ class _Line(Strict):
 
 
 class Step(_Line):
-    """The mean of the loss and of each of its terms since the previous such line."""
+    """The mean of the loss and of each of its terms since the previous such line. lr, head_lr: the
+    learning rates of its last step, if they change within a task; head_lr only if it differs."""
 
     event: Literal["step"] = "step"
     task: Count
@@ -29,6 +30,8 @@ class Step(_Line):
     step: Count
     loss: float
     terms: dict[str, float]
+    lr: float | None = None
+    head_lr: float | None = None
 
 
 class Evaluation(_Line):

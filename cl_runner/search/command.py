@@ -12,7 +12,7 @@ import shlex
 from contextlib import ExitStack
 from pathlib import Path
 
-from cl_runner import terminal
+from cl_runner import extras, terminal
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config import masking, search_path
 from cl_runner.config.overrides import key_of
@@ -60,7 +60,7 @@ def search(arguments: argparse.Namespace) -> int:
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
-        hint = "pip install 'cl-runner[search]'"
+        hint = extras.install("search")
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
     from cl_runner.jobs import engine
     from cl_runner.report import best

@@ -192,7 +192,9 @@ class Training:
         """Log the mean of each term since the previous time."""
         if terms := self.means.take():
             loss, step = sum(terms.values()), self.cost.steps
-            self.trackers.log(Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms))
+            lr, head_lr = self.phases.changed_rates(self.optimizer)
+            line = Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms)
+            self.trackers.log(line.model_copy(update={"lr": lr, "head_lr": head_lr}))
         self._log_own_numbers(task)
 
     def _log_own_numbers(self, task: Task) -> None:

@@ -72,6 +72,16 @@ class Phases:
             for group in optimizer.param_groups:
                 group["lr"] = self.settings.scheduler.rate(group["initial_lr"], place)
 
+    def changed_rates(self, optimizer: torch.optim.Optimizer) -> tuple[float | None, float | None]:
+        """The current learning rates of the body, and of the head if it has another; None if they
+        stay as the settings say."""
+        if self.constant:
+            return None, None
+        rates = {group.get("part"): float(group["lr"]) for group in optimizer.param_groups}
+        of_head = rates.pop(HEAD, None)
+        of_body = next(iter(rates.values()), of_head)
+        return of_body, None if of_head == of_body else of_head
+
     def leave_task(self) -> None:
         """Turn all gradients on again: a Fisher estimate needs them."""
         self._let_the_body_learn(True)

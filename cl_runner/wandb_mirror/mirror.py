@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
-from cl_runner.config.setting_types import Positive
+from cl_runner.config.setting_types import Positive, at_task
 from cl_runner.errors import first_line
 from cl_runner.measures import MEASURES
-from cl_runner.report.render.figures import accuracy_matrix, picture
 from cl_runner.run_folder.events import Alarm, Evaluation, Event, Logged, Step
 from cl_runner.run_folder.outcome import Results
 from cl_runner.tracking.tracker import RunInfo, Tracker
+from cl_runner.wandb_mirror import wording
+from cl_runner.wandb_mirror.panels import of_run, own_accuracy
 
 log = logging.getLogger("cl_runner")
 Mode: TypeAlias = Literal["offline", "online"]
@@ -39,7 +41,8 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(kw_only=True, eq=False)
 class WandB(Tracker):
-    """Charts have the step or the task as axis; the summary holds the final metrics.
+    """Charts have the step or the task as axis; the summary holds the final metrics. What
+    `cl-report` says of the run is added in the end, as tables, charts and images.
 
     A continued run becomes a new W&B run, named after the attempt, that starts with everything the
     earlier attempts logged. So the last one is complete, whatever the earlier ones lost when they
@@ -62,6 +65,7 @@ class WandB(Tracker):
     finish_timeout: Positive  # seconds
     off: bool = field(default=False, init=False)
     run: Any = field(default=None, init=False)
+    info: RunInfo = field(init=False)
 
     @_harmless
     def begin(self, run: RunInfo) -> None:
@@ -84,7 +88,7 @@ class WandB(Tracker):
     def open(self, run: RunInfo, place: Path, mode: Mode) -> None:
         """Start the W&B run, with its files in `place`/wandb, and log what earlier attempts logged.
         Like `mirror` and `close`, raises whatever W&B raises."""
-        names = run.names
+        self.info, names = run, run.names
         self.run = self.start(
             place,
             mode,
@@ -95,10 +99,12 @@ class WandB(Tracker):
             tags=[names["dataset"], names["model"], names["strategy"], *self.tags],
             config={**_hyperparameters(run.config), **run.config, "names": names},
         )
-        of_tasks = {f"{measure.logged}/*": "task" for measure in MEASURES.values()}
-        for charts, axis in {"train/*": "step", "strategy/*": "step", **of_tasks}.items():
+        over_steps = (wording.LOSS, wording.RATE, wording.STRATEGY, wording.WITHIN)
+        over_tasks = {wording.charts(measure) for measure in MEASURES.values()}
+        for axis, begin in ((wording.STEP, over_steps), (wording.TASK, sorted(over_tasks))):
             self.run.define_metric(axis, hidden=True)
-            self.run.define_metric(charts, step_metric=axis)
+            for name in begin:
+                self.run.define_metric(f"{name}*", step_metric=axis)
         for event in run.earlier:
             self.mirror(event)
 
@@ -136,18 +142,27 @@ class WandB(Tracker):
     def mirror(self, event: Event) -> None:
         """One event of metrics.jsonl."""
         if isinstance(event, Step):
-            terms = {f"train/{name}": value for name, value in event.terms.items()}
-            self.run.log({"step": event.step, "train/loss": event.loss, **terms})
-        elif isinstance(event, Evaluation) and event.event == "evaluation":
-            chart = event.measure.logged
-            each = {f"{chart}/task_{k + 1}": value for k, value in enumerate(event.row)}
-            mean = {f"{chart}/average": sum(event.row) / len(event.row)}
-            self.run.log({"task": event.task + 1, **mean, **each})
+            rates = learning_rates(event, self.info.config.get("optimizer"))
+            terms = {f"{wording.LOSS}, {name}": value for name, value in event.terms.items()}
+            self.run.log({wording.STEP: event.step, wording.LOSS: event.loss, **terms, **rates})
+        elif isinstance(event, Evaluation):
+            self._log_measured(event)
         elif isinstance(event, Logged):
-            values = {f"strategy/{name}": value for name, value in event.values.items()}
-            self.run.log({"step": event.step, **values})
+            values = {f"{wording.STRATEGY}: {name}": value for name, value in event.values.items()}
+            self.run.log({wording.STEP: event.step, **values})
         elif isinstance(event, Alarm):
             self.run.alert("inert term", event.message)
+
+    def _log_measured(self, event: Evaluation) -> None:
+        measure, factor = event.measure, event.measure.unit.factor
+        shown = [factor * value for value in event.row]
+        if event.event == "within_task":
+            each = {wording.within(measure, k): value for k, value in enumerate(shown)}
+            self.run.log({wording.STEP: event.step, **each})
+        else:
+            each = {wording.on_task(measure, k): value for k, value in enumerate(shown)}
+            mean = {wording.mean(measure): fmean(shown)}
+            self.run.log({wording.TASK: event.task + 1, **mean, **each})
 
     def close(self, results: Results | None, *, failed: bool) -> None:
         """Write the results to the summary and end the W&B run."""
@@ -158,16 +173,31 @@ class WandB(Tracker):
             self.run.finish(exit_code=1 if failed else 0)
 
     def _summarise(self, results: Results) -> None:
-        import wandb
-
-        R = results.matrix
-        columns: list[str | int] = ["after task", *(f"task {k + 1}" for k in range(len(R)))]
-        table = wandb.Table(columns=columns, data=[[t + 1, *row] for t, row in enumerate(R)])
-        image = wandb.Image(picture(accuracy_matrix(results)))
-        self.run.log({"accuracy_matrix": table, "accuracy_matrix_image": image})
-        final = final_metrics(results)
-        cost = results.cost.model_dump()
+        final, cost = final_metrics(results), results.cost.model_dump()
         self.run.summary.update({**final, "alarms": results.alarms, "cost": cost})
+        measure = results.measure
+        for task, row in enumerate(own_accuracy(results) or []):
+            known = {k: value for k, value in enumerate(row) if value is not None}
+            each = {
+                wording.on_task(measure, k, wording.OF_OWN): measure.unit.factor * value
+                for k, value in known.items()
+            }
+            self.run.log({wording.TASK: task + 1, **each})
+        parts, panels = of_run(self.info.folder, results)
+        self.run.summary.update(parts)
+        self.run.log(panels)
+
+
+def learning_rates(event: Step, optimizer: Mapping[str, Any] | None) -> dict[str, float]:
+    """The rates of this step, by the titles of their charts: as logged, or, if they stay as they
+    are within a task, as in these settings of the optimizer."""
+    titles = {"lr": wording.RATE, "head_lr": f"{wording.RATE} of the head"}
+    if event.lr is not None:
+        given = {"lr": event.lr, "head_lr": event.head_lr}
+    else:
+        given = {key: at_task((optimizer or {}).get(key), event.task) for key in titles}
+    # A setting may be masked, or the optimizer one of the user's.
+    return {titles[key]: rate for key, rate in given.items() if isinstance(rate, int | float)}
 
 
 def final_metrics(results: Results) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The summary run of a sweep in W&B: a table of its jobs, and the report's figures."""
+"""The summary run of a sweep in W&B: a table of its jobs, and what the report says of them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from cl_runner.run_folder import read as files
 from cl_runner.run_folder.read import DONE
 from cl_runner.wandb_mirror.late import check_writable, is_wandb, replace_earlier, tracker_of
 from cl_runner.wandb_mirror.mirror import WandB, final_metrics
-
-Value = float | str | None
-"""A cell of a W&B table."""
+from cl_runner.wandb_mirror.panels import Value, in_columns, of_sweep
 
 
 def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
@@ -36,12 +34,10 @@ def mirror_sweep(folder: Path, node: Mapping[str, Any]) -> None:
 
 
 def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
-    """Make the summary run, in the group of the sweep.
+    """Make the summary run, in the group of the sweep: its jobs and what `cl-report` says.
 
     Its id is that of the sweep, so a later one replaces it. Raises what W&B raises.
     """
-    import wandb
-
     jobs, runs, ledger = jobs_in(folder), read([folder]), files.ledger(folder)
     name = ledger.sweep
     run = tracker.start(
@@ -55,23 +51,20 @@ def summary_run(folder: Path, tracker: WandB, place: Path) -> None:
         config={"sweep": name, "jobs": len(jobs)},
     )
     try:
-        columns, rows = _jobs(jobs, runs)
-        run.log({"jobs": wandb.Table(columns=list(columns), data=rows)})
-        if figures := _figures(runs):
-            run.log(figures)
+        run.log({"Jobs": _jobs(jobs, runs)})
+        run.log(of_sweep(runs))
     finally:
         complete = all(job.state == DONE for job in jobs)
         run.finish(exit_code=0 if complete else 1)
     replace_earlier(place, run)
 
 
-def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> tuple[list[str], list[list[Value]]]:
-    """The columns and rows of the table. None: a job has no such value."""
+def _jobs(jobs: Sequence[Job], runs: Sequence[Run]) -> Any:
+    """The table of jobs. None: a job has no such value."""
     of_folder = {run.folder: run for run in runs}
     rows = [_row(job, of_folder[job.folder]) for job in jobs]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    typed = [_of_one_type([row.get(column) for row in rows]) for column in columns]
-    return columns, [list(row) for row in zip(*typed, strict=True)]
+    return in_columns(columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def _row(job: Job, run: Run) -> dict[str, Value]:
@@ -80,27 +73,3 @@ def _row(job: Job, run: Run) -> dict[str, Value]:
     metrics = final_metrics(run.results) if run.complete else {}
     swept = {last_part(key): value for key, value in job.varied.items()}
     return {"job": job.folder.name, **fixed, **swept, "state": run.state, **metrics}
-
-
-def _of_one_type(column: Sequence[Value]) -> list[Value]:
-    """As numbers if all are, else as text: each column of a W&B table has one type."""
-    try:
-        return [None if cell is None else float(cell) for cell in column]
-    except ValueError:
-        return [None if cell is None else str(cell) for cell in column]
-
-
-def _figures(runs: Sequence[Run]) -> dict[str, Any]:
-    """The report's figures of the sweep, as W&B images."""
-    import wandb
-
-    from cl_runner.report.compare.sorting import sections
-    from cl_runner.report.render.drawings import of_section
-    from cl_runner.report.render.figures import picture
-
-    return {
-        f"{section.title}: {drawing.name}": wandb.Image(picture(drawing.figure))
-        for section in sections(runs)
-        if section.measured
-        for drawing in of_section(section)
-    }

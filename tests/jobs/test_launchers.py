@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,6 +22,7 @@ from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, results, states
 
 import hydra_plugins
+from cl_runner import extras
 from cl_runner.errors import ConfigError
 from cl_runner.jobs import launchers, ray_cluster
 from cl_runner.run_folder.files import is_locked, locked
@@ -267,6 +269,17 @@ def test_a_secret_among_rays_settings_is_refused(value: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+def extras_of_the_project() -> dict[str, list[str]]:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras_by_name: dict[str, list[str]] = project["optional-dependencies"]
+    return extras_by_name
+
+
+def test_hints_name_the_packages_of_each_extra() -> None:
+    asked = {name: list(packages) for name, packages in extras.PACKAGES.items()}
+    assert asked == {name: extras_of_the_project()[name] for name in asked}
+
+
 @pytest.mark.parametrize("extra", ["local", "slurm", "ray"])
 def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch, extra) -> None:
     Plugins.instance()  # which looks for plugins once
@@ -275,7 +288,8 @@ def test_a_launcher_that_is_not_installed_is_named(cl_train_here, monkeypatch, e
     done = cl_train_here("-m", *TINY, f"hydra/launcher={extra}", "seed=0,1")
     found = problem_of(only_line(done, 2))
     assert (found.key, found.value) == ("hydra/launcher", extra)
-    assert found.hint == f"pip install 'cl-runner[{extra}]'"
+    (package,) = extras_of_the_project()[extra]
+    assert found.hint == f"pip install '{package}'"
 
 
 def test_slurm_without_its_commands_is_one_line(cl_train_here, tmp_path, monkeypatch) -> None:

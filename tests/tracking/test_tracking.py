@@ -48,15 +48,15 @@ def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
         for m in records
         if m["type"] == "metric"
     }
-    assert axes["train/*"] == "step" and axes["accuracy/*"] == "task"
+    assert axes["Training loss*"] == "step" and axes["Accuracy*"] == "task"
 
     history = [r["history"]["item"] for r in records if r["type"] == "history"]
     text = json.dumps(history)
     local = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in local if line["event"] == "step"]
-    assert text.count("train/ewc") == sum("ewc" in line["terms"] for line in steps) > 0
-    assert text.count("train/loss") == len(steps)
-    assert text.count("accuracy/task_1") == 5
+    assert text.count("Training loss, ewc") == sum("ewc" in line["terms"] for line in steps) > 0
+    assert text.count('"Training loss"') == len(steps)
+    assert text.count('"Accuracy on task 1 (%)"') == 5
 
     (summary,) = inspect(folder, "--summary")
     assert summary["state"] == "finished" and summary["exit_code"] == 0
@@ -66,8 +66,8 @@ def test_the_mirror_holds_what_the_local_files_say(tmp_path: Path) -> None:
     inapplicable = [name for name, value in results.document().items() if value is None]
     assert "average_mse" in inapplicable and not final.keys() & set(inapplicable)
     assert "validation_accuracy" not in final  # nothing was held out
-    assert final["accuracy_matrix"]["_type"] == "table-file"
-    assert final["accuracy_matrix_image"]["_type"] == "image-file"
+    assert final["Accuracy matrix (%)"]["_type"] == "table-file"
+    assert final["Picture of the accuracy matrix"]["_type"] == "image-file"
     media = list((folder / "wandb").glob("offline-run-*/files/media/**/*.*"))
     assert {p.suffix for p in media} == {".png", ".json"}
 

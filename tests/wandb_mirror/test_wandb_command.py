@@ -15,6 +15,7 @@ from wandb_files import inspect, read_offline
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, RunError, StorageError
 from cl_runner.report import command as report
+from cl_runner.report.command import report as report_of
 from cl_runner.run_folder.files import locked
 from cl_runner.wandb_mirror import command
 from cl_runner.wandb_mirror.command import rebuild
@@ -45,6 +46,13 @@ def rebuilt(place: Path) -> dict[str, dict]:
     found = [essence(read_offline(run)) for run in (place / "wandb").glob("offline-run-*")]
     assert len({run["run_id"] for run in found}) == len(found)
     return {run["display_name"]: run for run in found}
+
+
+def table(run: dict, files: Path, title: str) -> list[dict]:
+    """The rows of a table with this title that the run has logged."""
+    (name,) = (item[key] for item in run["history"] if (key := f"{title}.path") in item)
+    content = json.loads((files / name).read_text())
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
 
 def local_files(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -80,9 +88,7 @@ def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: 
     (file,) = (folder / "wandb").glob("offline-run-*/run-*-sweep.wandb")
     files = file.with_name("files")
     assert media and all((files / name).exists() for name in media)
-    (table,) = (files / name for name in media if name.endswith(".table.json"))
-    content = json.loads(table.read_text())
-    rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+    rows = table(summary, files, "Jobs")
     results = json.loads((job / "results.json").read_text())
     assert [row["lr"] for row in rows] == [0.01, 1e18] and [row["seed"] for row in rows] == [3, 3]
     assert [row["state"] for row in rows] == ["complete", "failed"]
@@ -90,6 +96,9 @@ def test_the_rebuilt_runs_are_those_of_the_live_mirror(cl_train_here, tmp_path: 
     metrics = [row["average_accuracy"] for row in rows]
     assert metrics == [pytest.approx(results["average_accuracy"]), None]
     assert any(name.endswith(".png") for name in media)
+    lines, _ = report_of([folder], tmp_path / "page")
+    said = [row["sentence"] for row in table(summary, files, "What can be concluded")]
+    assert said and lines[1 : len(said) + 1] == said
 
 
 @pytest.fixture
@@ -129,8 +138,9 @@ def test_runs_that_had_no_mirror_get_one(killed: Path, tmp_path: Path, monkeypat
     assert runs["T=4"]["exit_code"] == 1 and runs["test whole"]["exit_code"] == 0
     lines = (killed / "whole" / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines if '"step"' in line[:20]]
+    loss = "Training loss"
     for name in ("T=4", "test whole"):
-        told = [item["train/loss"] for item in runs[name]["history"] if "train/loss" in item]
+        told = [item[loss] for item in runs[name]["history"] if loss in item]
         assert told == pytest.approx(losses)
 
 
