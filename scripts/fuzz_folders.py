@@ -47,7 +47,7 @@ from cl_runner.search import space
 from cl_runner.search.search import Search
 from cl_runner.search.study import Study, kept_in
 from cl_runner.search.table import table as table_of_trials
-from cl_runner.sweep.plan import plan
+from cl_runner.sweeps.plan import plan
 from cl_runner.training import reference
 from cl_runner.training.loop import Training
 from cl_runner.training.run import run

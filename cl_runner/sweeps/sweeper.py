@@ -32,9 +32,9 @@ from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_
 from cl_runner.jobs.ledger import write_ledger
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
-from cl_runner.sweep.means import means
-from cl_runner.sweep.plan import plan
-from cl_runner.sweep.shared import first_tasks, interleaved
+from cl_runner.sweeps.means import means
+from cl_runner.sweeps.plan import plan
+from cl_runner.sweeps.shared import first_tasks, interleaved
 from cl_runner.training import settings
 
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
