@@ -24,14 +24,20 @@ CONFIG = "config"
 
 def one(words: Sequence[str], config_dir: Path | None) -> tuple[Results, Path]:
     """`cl-train WORDS`: what the run measured, and its folder. Prints no summary."""
-    done: list[tuple[Results, Path]] = []
+    ended: list[tuple[Results, Path] | Exception] = []
 
     def task(config: DictConfig) -> None:
-        done.append(train.one_run(config))
+        try:
+            ended.append(train.one_run(config))
+        except Exception as error:  # Hydra would print a line of its own
+            ended.append(error)
 
     with _composing(words, config_dir) as (hydra, given), _ctrl_c_as_in_python():
         hydra.run(CONFIG, task, given, with_log_configuration=False)
-    return done[0]
+        (outcome,) = ended
+        if isinstance(outcome, Exception):
+            raise outcome
+    return outcome
 
 
 def many(words: Sequence[str], config_dir: Path | None) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from cl_runner.api import calls, own_process
 from cl_runner.api.process import left_as_it_was
 from cl_runner.api.runs import Run, Runs
+from cl_runner.errors import ConfigError
 
 
 def run(*settings: str, config_dir: str | Path | None = None) -> Run:
@@ -48,6 +49,8 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
     those that are. After Ctrl-C the jobs save, and KeyboardInterrupt is raised.
     """
     _check_words("sweep", settings)
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise ConfigError.of("jobs", jobs, "must be an integer ≥ 1")
     local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
     folder = own_process.sweep([*settings, *local], _path(config_dir))
     return Runs.below(folder) if folder.exists() else Runs([folder], [])

@@ -29,9 +29,8 @@ def wide(runs: Sequence[Run]) -> pd.DataFrame:
         for r in [run.outcome]
     ]
     frame = _frame(rows)
-    numbers = [*METRICS, "seconds"]
-    frame[numbers] = frame[numbers].astype("float64")
-    return frame
+    numbers = {name: "float64" for name in (*METRICS, "seconds") if rows}
+    return frame.astype(numbers)
 
 
 def long(runs: Sequence[Run]) -> pd.DataFrame:
@@ -55,8 +54,8 @@ def _described(runs: Sequence[Run]) -> dict[Any, dict[str, Any]]:
     """For each folder: its name, state, parts and seed, and the settings that differ."""
     varied = {run.folder: group.varied for section in sections(runs)
               for group in section.groups for run in group.runs}  # fmt: skip
-    keys = dict.fromkeys(key for settings in varied.values() for key in settings)
-    keys = [key for key in keys if key not in PARTS]
+    differing = dict.fromkeys(key for settings in varied.values() for key in settings)
+    keys = [key for key in differing if key not in PARTS]
     return {
         run.folder: {
             "run": run.name,
