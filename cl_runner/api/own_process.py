@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 from cl_runner import errors
 from cl_runner.errors import RunError
@@ -33,11 +33,11 @@ def sweep(words: Sequence[str], config_dir: Path | None) -> Path:
     """
     read, write = os.pipe()
     flags = ["" if config_dir is None else str(config_dir), str(write)]
-    process = subprocess.Popen(
+    process = Popen(
         [sys.executable, "-P", "-m", MODULE, *flags, *words],
-        stdin=subprocess.PIPE,  # closed when this process ends
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdin=PIPE,  # closed when this process ends
+        stdout=PIPE,
+        stderr=STDOUT,
         pass_fds=[write],
         start_new_session=True,  # Ctrl-C reaches it from here, and only once
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
@@ -51,7 +51,7 @@ def sweep(words: Sequence[str], config_dir: Path | None) -> Path:
     return _folder(said, process.returncode)
 
 
-def _followed(process: subprocess.Popen[bytes]) -> bool:
+def _followed(process: Popen[bytes]) -> bool:
     """Print what the child prints until it ends. Returns whether it was interrupted."""
     assert process.stdout is not None
     interrupted = False

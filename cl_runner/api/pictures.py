@@ -58,12 +58,15 @@ def _of_pil(picture: Image.Image, shape: tuple[int, int, int]) -> Tensor:
 def _arranged(pixels: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
     """[N, C, H, W] from any order that is allowed; None if the size is another."""
     channels, height, width = shape
-    single = {(channels, height, width): (0, 1, 2), (height, width, channels): (2, 0, 1)}
+    orders: dict[tuple[int, ...], tuple[int, ...]] = {
+        (height, width, channels): (2, 0, 1),
+        (channels, height, width): (0, 1, 2),  # also where both are the same
+    }
     if channels == 1 and pixels.shape[-2:] == (height, width) and pixels.ndim in (2, 3):
         return pixels.reshape(-1, 1, height, width)
     if pixels.ndim == 3:
         pixels = pixels[None]
-    order = single.get(tuple(pixels.shape[1:])) if pixels.ndim == 4 else None
+    order = orders.get(tuple(pixels.shape[1:])) if pixels.ndim == 4 else None
     return None if order is None else pixels.permute(0, *(place + 1 for place in order))
 
 

@@ -53,10 +53,15 @@ def left_as_it_was() -> Iterator[None]:
 
 def _keep(after: ExitStack, owner: Any, name: str) -> None:
     """Put this attribute back."""
-    if hasattr(owner, name):
-        after.callback(setattr, owner, name, getattr(owner, name))
-    else:
-        after.callback(lambda: hasattr(owner, name) and delattr(owner, name))
+    there, value = hasattr(owner, name), getattr(owner, name, None)
+
+    def put_back() -> None:
+        if there:
+            setattr(owner, name, value)
+        elif hasattr(owner, name):
+            delattr(owner, name)
+
+    after.callback(put_back)
 
 
 def _generators(after: ExitStack) -> None:
