@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from cl_runner import errors
 from cl_runner.api import own_process
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3")
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "python.md"
 FILES = ("metrics.jsonl", "predictions.npz")
 
 
@@ -90,6 +92,22 @@ def test_its_jobs_are_those_of_the_command(cl_train_here, tmp_path: Path, capfd)
     again = cl_runner.sweep(*words, "output_root=python")
     assert "already complete: 2 of 2 jobs" in capfd.readouterr().out
     assert [run.folder for run in again] == [run.folder for run in runs]
+
+
+def test_the_code_of_the_page_runs(no_figures, capfd) -> None:
+    """One block after another, in one process."""
+    pytest.importorskip("pandas")
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert (
+        "config error: strategy=ewwc: no such option. Hint: did you mean ewc?"
+        in capfd.readouterr().out
+    )
+    assert len(names["frame"]) == 5 and names["page"].exists()
+    assert names["labels"] == [names["network"].classes[i] for i in names["scores"].argmax(1)]
 
 
 def test_jobs_are_for_this_machine(capfd) -> None:
