@@ -14,7 +14,8 @@ from cl_runner.text import harmless
 
 CELL, MARGIN = 44, 26
 """Width of a square of the matrix, and of the numbers of tasks beside it, in pixels."""
-NUMBER = "text-align: right; font-variant-numeric: tabular-nums;"
+TEXT = "text-align: left; padding: 0.1em 0.8em 0.1em 0;"
+NUMBER = "text-align: right; padding: 0.1em 0.8em 0.1em 0; font-variant-numeric: tabular-nums;"
 
 
 def safe(text: object) -> str:
@@ -51,9 +52,7 @@ def of_runs(every: Iterable[Means], states: str, unfinished: Sequence[Sequence[s
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of numbers are aligned to the right."""
     numbers = [not any(row[i][:1].isalpha() for row in rows) and i > 0 for i in range(len(columns))]
-    styles = [
-        f' style="{NUMBER}"' if number else ' style="text-align: left;"' for number in numbers
-    ]
+    styles = [f' style="{NUMBER if number else TEXT}"' for number in numbers]
 
     def cells(tag: str, row: Sequence[str]) -> str:
         each = (f"<{tag}{s}>{safe(v)}</{tag}>" for s, v in zip(styles, row, strict=True))

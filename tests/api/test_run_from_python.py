@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +22,9 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal import hydra as hydra_itself
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -51,6 +54,14 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 def same_training(one: Path, other: Path) -> bool:
     return all((one / n).read_bytes() == (other / n).read_bytes() for n in WRITTEN[1:])
+
+
+def hydra_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without our loader, which other tests need without a command."""
+    monkeypatch.setattr(hydra_itself, "ConfigLoaderImpl", config_loader_impl.ConfigLoaderImpl)
+    own = defaults_list.create_defaults_list
+    monkeypatch.setattr(config_loader_impl, "create_defaults_list", own)
+    monkeypatch.delattr(ConfigStore, "__deepcopy__", raising=False)
 
 
 @pytest.fixture
@@ -107,12 +118,19 @@ def test_run_after_run_and_whatever_is_set_in_the_process(tmp_path: Path) -> Non
         ("resume=nowhere",),
         ("name=${nowhere}",),
         ("plan=true",),
+        ("model=null",),
+        ("+api_key=${oc.env:TOKEN}", "name='${oc.env:TOKEN}/x'"),
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_the_line_that_the_command_prints(words, cl_train_here, tmp_path) -> None:
-    with pytest.raises(cl_runner.RunError) as raised:
+def test_a_mistake_is_the_line_that_the_command_prints(
+    words, cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2-hunter2")
+    with pytest.raises(cl_runner.RunError) as raised, monkeypatch.context() as patched:
+        hydra_as_it_comes(patched)
         cl_runner.run(*words, "threads=1")
+    assert "hunter2" not in str(raised.value)
     if words != ("--multirun",):  # which the command knows
         done = cl_train_here(*words)
         assert done.stderr.rstrip("\n") == str(raised.value)
@@ -123,13 +141,6 @@ def test_a_mistake_is_the_line_that_the_command_prints(words, cl_train_here, tmp
 def test_what_is_no_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"run takes words such as 'seed=1', not \['seed=1'\]"):
         cl_runner.run(["seed=1"])  # type: ignore[arg-type]
-
-
-def test_a_secret_is_in_no_message(monkeypatch) -> None:
-    monkeypatch.setenv("TOKEN", "hunter2-hunter2")
-    with pytest.raises(cl_runner.RunError) as raised:
-        cl_runner.run("+api_key=hunter2-hunter2", "tracker=wandb", "+tracker.token=hunter2-hunter2")
-    assert "hunter2" not in str(raised.value)
 
 
 def test_options_of_ones_own(tmp_path: Path) -> None:
@@ -157,6 +168,7 @@ def process() -> dict[str, Any]:
         "hydra": GlobalHydra.instance().hydra,
         "hydra config": HydraConfig.instance().cfg,
         "loader": (hydra_itself.ConfigLoaderImpl, config_loader_impl.create_defaults_list),
+        "store": hasattr(ConfigStore, "__deepcopy__"),
         "resolvers": dict(BaseContainer._resolvers),
         "loggers": {
             name: (logger.level, logger.propagate, logger.disabled, logger.handlers[:])
@@ -175,6 +187,7 @@ def test_the_process_is_left_as_it_was(monkeypatch, tmp_path: Path) -> None:
     """After a run that ends and after one that fails. The caller is a Hydra application with a
     logging of its own."""
     monkeypatch.setattr(sys, "argv", ["notebook", "--of-mine"])
+    hydra_as_it_comes(monkeypatch)
     mine = logging.getLogger("mine")
     handler = logging.NullHandler()
     monkeypatch.setattr(mine, "handlers", [handler])
@@ -238,25 +251,27 @@ def test_sigterm_saves_and_ends_the_process_as_it_does_the_command() -> None:
     assert cl_runner.Run.at("outputs/run").state == "interrupted"
 
 
-def test_threads_take_turns(tmp_path: Path) -> None:
+def test_threads_take_turns(tmp_path: Path, monkeypatch) -> None:
     """Two at once give the bytes of one after the other."""
-    alone = [cl_runner.run(*TINY, f"seed={seed}", f"name=alone_{seed}") for seed in (0, 1)]
-    failed: list[BaseException] = []
+    words = [(*TINY, f"seed={seed}") for seed in (0, 1)]
+    alone = [cl_runner.run(*each, f"name=alone_{n}") for n, each in enumerate(words)]
+    run_itself, under_way, together = training_run.run, [], []
 
-    def work(seed: int) -> None:
+    def noted(*given: Any, **named: Any) -> Any:
+        under_way.append(threading.get_ident())
+        time.sleep(0.1)
+        together.append(len(under_way))
         try:
-            cl_runner.run(*TINY, f"seed={seed}", f"name=beside_{seed}")
-        except BaseException as error:
-            failed.append(error)
+            return run_itself(*given, **named)
+        finally:
+            under_way.pop()
 
-    threads = [threading.Thread(target=work, args=[seed]) for seed in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
-    for seed, run in enumerate(alone):
-        assert same_training(run.folder, run.folder.parent / f"beside_{seed}")
+    monkeypatch.setattr(training_run, "run", noted)
+    with ThreadPoolExecutor(2) as pool:
+        beside = [pool.submit(cl_runner.run, *w, f"name=beside_{n}") for n, w in enumerate(words)]
+    for one, other in zip(alone, beside, strict=True):
+        assert same_training(one.folder, other.result().folder)
+    assert together == [1, 1]
 
 
 def test_a_complete_run_is_read_again(capfd: pytest.CaptureFixture[str]) -> None:
