@@ -176,6 +176,8 @@ def load_network(folder: str | Path, *, trusted_targets: Sequence[str] = ()) -> 
     Raises RunError if the run is not complete, CheckpointError if its files are missing or damaged
     or do not fit each other, ConfigError if its settings cannot be used.
     """
+    if isinstance(trusted_targets, str):
+        raise TypeError(f"trusted_targets is a list: [{trusted_targets!r}]")
     folder = Path(folder)
     state = read.state_of(folder)
     if state != read.DONE:

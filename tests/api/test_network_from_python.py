@@ -171,6 +171,8 @@ def test_a_network_of_ones_own_needs_trust(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(errors.ConfigError, match=r"only targets of cl_runner are built"):
         cl_runner.load_network(run.folder)
     assert "mynet" not in sys.modules
+    with pytest.raises(TypeError, match=r"trusted_targets is a list: \['mynet'\]"):
+        cl_runner.load_network(run.folder, trusted_targets="mynet")
     network = cl_runner.load_network(run.folder, trusted_targets=["mynet"])
     assert type(network.strategy).__name__ == "Mine"
 
