@@ -174,12 +174,14 @@ def load_network(folder: str | Path, *, trusted_targets: Sequence[str] = ()) -> 
     are imported. No data set is read.
 
     Raises RunError if the run is not complete, CheckpointError if its files are missing or damaged
-    or do not fit each other, ConfigError if its settings cannot be used.
+    or do not fit each other, ConfigError if there is no run or its settings cannot be used.
     """
     if isinstance(trusted_targets, str):
         raise TypeError(f"trusted_targets is a list: [{trusted_targets!r}]")
     folder = Path(folder)
     state = read.state_of(folder)
+    if state == read.MISSING:
+        raise ConfigError.of("FOLDER", folder, "holds no run")
     if state != read.DONE:
         raise RunError(f"run folder error: the run in {folder} is not complete ({state})")
     config = read.config(folder)

@@ -230,6 +230,8 @@ def test_a_damaged_folder_is_one_line(damage: str, run: cl_runner.Run, tmp_path:
         (folder / "status.json").write_text('{"status": "interrupted"}')
     with pytest.raises(cl_runner.RunError) as raised:
         cl_runner.load_network(folder)
+    with pytest.raises(errors.ConfigError, match=f"{tmp_path}: holds no run"):
+        cl_runner.load_network(tmp_path)
     assert "\n" not in str(raised.value) and str(folder) in str(raised.value)
     assert not list(folder.rglob("*.bad"))  # reading changes nothing
 
