@@ -29,6 +29,7 @@ from cl_runner.hidden import masked
 from cl_runner.run_folder import resume
 
 if TYPE_CHECKING:
+    from cl_runner.run_folder.outcome import Results
     from cl_runner.training.settings import Settings
 
 
@@ -56,13 +57,13 @@ def one_job(config: DictConfig) -> float | None:
     terminal.never_fail()  # a launcher's worker does not go through `main`
     job = HydraConfig.get()
     try:
-        return _job(config, job)
+        results, folder = _job(config, job)
+        from cl_runner.training.results import summary  # after those of the run: it is slow
+
+        print(summary(results, folder))
+        return results.objective
     except Exception as error:
-        secrets = masks = masking.masks_of_words(_overrides(job))
-        if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
-            error = from_hydra(error)
-        else:
-            secrets, masks = masking.masks_of_secrets(config), masking.masks(config)
+        error, secrets, masks = _to_be_masked(error, config, job)
         if isinstance(error, RunError):
             message = masked(str(error), secrets)
             if job.mode == RunMode.RUN:
@@ -81,17 +82,49 @@ def one_job(config: DictConfig) -> float | None:
         raise RunError(masked(str(error), masks)) from None
 
 
+def one_run(config: DictConfig) -> tuple[Results, Path]:
+    """A single run for a caller in this process: what it measured, and its folder. What it raises
+    shows no secret."""
+    job = HydraConfig.get()
+    try:
+        return _job(config, job)
+    except Exception as error:
+        ours, secrets, masks = _to_be_masked(error, config, job)
+        if isinstance(ours, RunError):
+            ours.args = (masked(str(ours), secrets),)
+            raise ours from None
+        if shown := _masked_traceback(error, masks):
+            raise RunError(shown) from None
+        raise
+
+
 _hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(one_job)
+
+
+def _to_be_masked(
+    error: Exception, config: DictConfig, job: HydraConf
+) -> tuple[Exception, dict[str, str], dict[str, str]]:
+    """The error of a job in our words; what to mask in its message, and what in files."""
+    if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
+        typed = masking.masks_of_words(_overrides(job))
+        return from_hydra(error), typed, typed
+    return error, masking.masks_of_secrets(config), masking.masks(config)
 
 
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
     """If Python's traceback would show a secret, end the process with a masked one."""
+    if shown := _masked_traceback(error, masks):
+        terminal.end(shown, 1)
+
+
+def _masked_traceback(error: Exception, masks: dict[str, str]) -> str:
+    """Python's traceback without its secrets; empty if it has none."""
     shown = "".join(traceback.format_exception(error))
-    if masked(shown, masks) != shown:
-        terminal.end(masked(shown, masks).rstrip(), 1)
+    hidden = masked(shown, masks)
+    return "" if hidden == shown else hidden.rstrip()
 
 
-def _job(config: DictConfig, job: HydraConf) -> float | None:
+def _job(config: DictConfig, job: HydraConf) -> tuple[Results, Path]:
     given = {key_of(override) for override in _overrides(job)}
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
@@ -100,7 +133,6 @@ def _job(config: DictConfig, job: HydraConf) -> float | None:
     logging.getLogger("cl_runner").propagate = False  # Hydra's handler would repeat it
     # These imports take seconds; help and shell completion do not need them.
     from cl_runner.machine import choose_device
-    from cl_runner.training.results import summary
     from cl_runner.training.run import run
     from cl_runner.training.settings import read
 
@@ -121,8 +153,7 @@ def _job(config: DictConfig, job: HydraConf) -> float | None:
             overrides=masking.kept_overrides(_overrides(job)),
             masks=masking.masks(config),
         )
-    print(summary(results, folder))
-    return results.objective
+    return results, folder
 
 
 def _overrides(job: HydraConf) -> list[str]:

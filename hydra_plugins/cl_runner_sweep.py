@@ -1,7 +1,7 @@
 """The sweeper and the launcher of cl-train, where Hydra looks for plugins."""
 
 from cl_runner.jobs import in_turn
-from cl_runner.sweep import sweeper
+from cl_runner.sweeps import sweeper
 
 
 class Sweep(sweeper.Sweep):

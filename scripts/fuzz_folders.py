@@ -29,6 +29,7 @@ import torch
 from composing import composed
 from damage import OTHERS, damaged, places
 
+import cl_runner
 from cl_runner.errors import RunError
 from cl_runner.jobs.job import Job, table
 from cl_runner.jobs.ledger import write_ledger
@@ -47,7 +48,7 @@ from cl_runner.search import space
 from cl_runner.search.search import Search
 from cl_runner.search.study import Study, kept_in
 from cl_runner.search.table import table as table_of_trials
-from cl_runner.sweep.plan import plan
+from cl_runner.sweeps.plan import plan
 from cl_runner.training import reference
 from cl_runner.training.loop import Training
 from cl_runner.training.run import run
@@ -143,14 +144,23 @@ def search(root: Path) -> object:
         return study.next(3), jobs, trials
 
 
-RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared}
+def from_python(root: Path) -> object:
+    """What a notebook shows of the runs, and the network of one."""
+    runs = cl_runner.load(root)
+    shown = [str(runs), runs._repr_html_(), *(run._repr_html_() for run in runs)]
+    assert "\x1b" not in "".join(shown)
+    return shown, cl_runner.load_network(root / CLASSES)
+
+
+RUN: dict[str, Way] = {"report": report, "resume": resume, "plan": planned, "reference": compared,
+                       "python": from_python}  # fmt: skip
 WAYS: dict[str, dict[str, Way]] = {
     **{
         f"{CLASSES}/{file}": RUN
         for file in ("config.yaml", "overrides.yaml", "status.json", "results.json")
     },
     f"{CLASSES}/metrics.jsonl": {"resume": resume},
-    f"{CLASSES}/checkpoint": {"resume": resume},
+    f"{CLASSES}/checkpoint": {"resume": resume, "python": from_python},
     f"{CLASSES}/{PREDICTIONS}": {"course": courses},
     f"{CLASSES}/{PROBE}": {"course": courses},
     f"{LINES}/predictions.npz": {"report": report},

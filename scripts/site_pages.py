@@ -29,6 +29,7 @@ OF_THE_ROOT = {
     "SECURITY.md": "security.md",
 }
 PACKAGES = {
+    "api": "`import cl_runner`: run, sweep, load, load_network",
     "strategies": "The interface of a strategy, and all of them",
     "strategies.parts": "What their equations are made of",
     "data": "From files to a stream of tasks, and its batches",
@@ -39,8 +40,10 @@ PACKAGES = {
     "tracking": "Where events go while a run trains",
     "config": "Targets, annotations and their checks",
 }
-FIRST = ("strategy", "stream", "network", "loop", "read", "tracker", "targets")
+FIRST = ("commands", "strategy", "stream", "network", "loop", "read", "tracker", "targets")
 """The modules that the others of their package are read after."""
+INSIDE = ("api.calls", "api.display", "api.frames", "api.own_process", "api.process")
+"""Modules that a caller does not use directly."""
 MODULES = ("metrics", "measures", "randomness", "errors")
 
 
@@ -95,6 +98,7 @@ def pages() -> dict[str, str]:
     for package, what in PACKAGES.items():
         files = (HERE / package.replace(".", "/")).glob("[!_]*.py")
         stems = sorted((file.stem for file in files), key=lambda stem: (stem not in FIRST, stem))
+        stems = [stem for stem in stems if f"{package}.{stem}" not in INSIDE]
         names = [f"cl_runner.{package}.{stem}" for stem in stems]
         made[f"python/{package}.md"] = _reference(f"cl_runner.{package}", what, names)
     return made
@@ -162,9 +166,10 @@ def _python() -> str:
     rows = [[f"[`cl_runner.{name}`]({name}.md)", what] for name, what in PACKAGES.items()]
     names = [f"cl_runner.{name}" for name in MODULES]
     intro = (
-        "What you write against when you add a strategy, a model, a data set or a tracker "
-        "([how](/contributing.md)), and how to read the files of a run "
-        "([`read`][cl_runner.run_folder.read]). Commands are not part of it.\n\n"
+        "Runs from a script or a notebook ([how](/how_to/python.md)), what you write against when "
+        "you add a strategy, a model, a data set or a tracker ([how](/contributing.md)), how to "
+        "read the files of a run ([`read`][cl_runner.run_folder.read]). Commands are not part of "
+        "it.\n\n"
     )
     return _reference(
         "Python reference", intro + markdown.table(["package", "what is in it"], rows), names

@@ -145,6 +145,7 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     shutil.unpack_archive(wheel, site, "zip")
     elsewhere.mkdir()
     assert (site / "cl_runner" / "conf" / "config.yaml").exists()
+    assert (site / "cl_runner" / "py.typed").exists()  # its annotations are for its callers, too
     assert "run folder" in trained_from(site, elsewhere, [])
 
 

@@ -14,7 +14,7 @@ FLOORS = (
     "machine", "terminal", "config", "data", "models", "strategies.parts", "strategies",
     "evaluation", "run_folder", "tracking", "training", "train", "jobs", "reproduce",
     "report.compare", "report.render", "report", "wandb_mirror", "report.command",
-    "reproduce.command", "sweep", "search",
+    "reproduce.command", "sweeps", "search", "api",
 )  # fmt: skip
 """From bottom to top: a file may import from its own floor and those below it."""
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -21,6 +24,23 @@ from cl_runner.errors import ConfigError
 ASKS_FOR_HELP = {"--help", "-h"}
 _COMPLETION = re.compile("(install|uninstall|query)=(bash|zsh|fish)")
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
+_CALLED: ContextVar[Sequence[str] | None] = ContextVar("called", default=None)
+
+
+def of_this_command() -> list[str]:
+    """The words of the command that runs: those of this process, or those of a call from Python."""
+    called = _CALLED.get()
+    return sys.argv[1:] if called is None else list(called)
+
+
+@contextmanager
+def called_with(words: Sequence[str]) -> Iterator[None]:
+    """Inside, the command that runs has these words, whatever those of this process are."""
+    before = _CALLED.set(words)
+    try:
+        yield
+    finally:
+        _CALLED.reset(before)
 
 
 def in_order(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import masking, search_path, targets
+from cl_runner.config import command_line, masking, search_path, targets
 from cl_runner.config.identity import flat
 from cl_runner.config.paths import GROUPS
 from cl_runner.errors import MISSING, ConfigError, nearest
@@ -81,13 +81,14 @@ def _of_a_value(error: Exception, text: str) -> ConfigError:
 
 def _typed(key: str) -> list[Any]:
     """The values that the command line gives for a key."""
-    return [a.partition("=")[2] for a in sys.argv if a.lstrip("+~").startswith(f"{key}=")]
+    words = command_line.of_this_command()
+    return [word.partition("=")[2] for word in words if word.lstrip("+~").startswith(f"{key}=")]
 
 
 def _known_keys() -> list[str]:
     """The groups, and every key of the configuration that the chosen options make up."""
     with search_path.hydra_with(search_path.typed()):
-        groups = [a for a in sys.argv[1:] if re.match(r"^\w+=\w+$", a)]
+        groups = [a for a in command_line.of_this_command() if re.match(r"^\w+=\w+$", a)]
         try:
             config = hydra.compose("config", groups)
         except (HydraException, OmegaConfBaseException):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import hydra._internal.config_loader_impl as hydras_loader
 import hydra._internal.hydra as hydra_itself
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
+from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -41,6 +44,27 @@ def install() -> None:
     chosen_files.share_the_store()
     # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against")
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """The same while entered, for a process that has other uses for Hydra, too."""
+    places: list[tuple[Any, str]] = [
+        (hydra_itself, "ConfigLoaderImpl"),
+        (hydras_loader, "create_defaults_list"),
+        (ConfigStore, "__deepcopy__"),
+    ]
+    before = [(place, name, vars(place).get(name)) for place, name in places]
+    with warnings.catch_warnings():
+        install()
+        try:
+            yield
+        finally:
+            for place, name, found in before:
+                if found is None:
+                    delattr(place, name)
+                else:
+                    setattr(place, name, found)
 
 
 class Loader(ConfigLoaderImpl):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from omegaconf import Container, DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from cl_runner.config.command_line import text_of
+from cl_runner.config.command_line import of_this_command, text_of
 from cl_runner.config.identity import free
 from cl_runner.config.overrides import parsed
 from cl_runner.config.traits import of_one_call
@@ -119,7 +118,8 @@ class MaskSecrets(logging.Filter):
     """Masks what Hydra's launchers print: the command line of each job as it was typed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = masked(record.getMessage(), masks_of_words(sys.argv[1:])), None
+        hidden = masks_of_words(of_this_command())
+        record.msg, record.args = masked(record.getMessage(), hidden), None
         return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 
+from cl_runner.config import command_line
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError
 
@@ -47,8 +47,8 @@ def checked(config_dir: Path | None) -> Path | None:
 
 
 def typed() -> Path | None:
-    """The folder on the command line of this process, whichever command it is."""
-    known, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    """The folder on the command line, whichever command it is."""
+    known, _ = get_args_parser().parse_known_args(command_line.of_this_command())
     given = known.config_dir
     return None if given is None or not os.path.isdir(given) else Path(given).absolute()
 

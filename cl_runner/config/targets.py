@@ -15,7 +15,7 @@ from cl_runner.errors import ConfigError, first_line
 
 T = TypeVar("T", bound=Callable[..., Any])
 _DECLARED: set[Callable[..., Any]] = set()
-_TRUSTED = {"cl_runner"}
+TRUSTED = {"cl_runner"}
 """Packages that may be imported when a configuration names them."""
 
 
@@ -33,7 +33,7 @@ def is_target(candidate: Callable[..., Any]) -> bool:
 
 def trust(packages: Iterable[str]) -> None:
     """Let these packages be imported in this process, as the command line asks."""
-    _TRUSTED.update(packages)
+    TRUSTED.update(packages)
 
 
 def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
@@ -66,6 +66,6 @@ def known(path: str) -> Callable[..., Any] | None:
     """The target at this dotted path, to read its annotations; None if it is not trusted, not a
     target or cannot be imported, for whatever reason."""
     try:
-        return find(path, "", sorted(_TRUSTED))
+        return find(path, "", sorted(TRUSTED))
     except (Exception, SystemExit):  # a user's own module can raise anything
         return None

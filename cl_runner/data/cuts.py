@@ -143,18 +143,21 @@ class ByPermutation:
         )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
-        outline = self.outline(seed)
         splits = read(self.source, self.root)
-        pixels = prod(outline.shape[1:])
+        train, test = in_views(splits, self.view(seed), self.tasks)
+        outline, pixels = self.outline(seed), self.pixels
+        return assemble(outline, train, test, pixels, scope=scope, seed=seed, device=device)
+
+    def view(self, seed: int) -> View:
+        """How each task shows a padded picture; needs no data."""
+        pixels = prod(self.outline(seed).shape[1:])
         orders = [
             torch.randperm(pixels, generator=generator(seed, t, "permutation"))
             if t > 0 or self.permute_first
             else torch.arange(pixels)
             for t in range(self.tasks)
         ]
-        view = Rearranged(torch.stack(orders), black=False)
-        train, test = in_views(splits, view, self.tasks)
-        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+        return Rearranged(torch.stack(orders), black=False)
 
 
 @target

@@ -25,7 +25,7 @@ from cl_runner.data.cuts import in_views
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
-from cl_runner.data.views import BITS, Interpolated, Rearranged
+from cl_runner.data.views import BITS, Interpolated, Rearranged, View
 from cl_runner.errors import ConfigError
 from cl_runner.randomness import generator
 
@@ -81,11 +81,15 @@ class ByRotation:
         )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
-        outline = self.outline(seed)
         splits = read(self.source, self.root)
-        view = rotations(self._of(seed), outline.shape[1:], self.interpolation)
-        train, test = in_views(splits, view, self.tasks)
-        return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+        train, test = in_views(splits, self.view(seed), self.tasks)
+        outline, pixels = self.outline(seed), self.pixels
+        return assemble(outline, train, test, pixels, scope=scope, seed=seed, device=device)
+
+    def view(self, seed: int) -> View:
+        """How each task shows a padded picture; needs no data."""
+        size = self.outline(seed).shape[1:]
+        return rotations(self._of(seed), size, self.interpolation)
 
     def _of(self, seed: int) -> list[float]:
         """The angle of each task."""

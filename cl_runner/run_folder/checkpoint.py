@@ -71,6 +71,16 @@ class Checkpoints:
             raise CheckpointError(f"checkpoint error: none in {self.folder} can be used: {reasons}")
         return None, []
 
+    def newest(self) -> State:
+        """The newest state; changes no file. Raises CheckpointError if it cannot be used."""
+        files = self.newest_first()
+        if not files:
+            raise CheckpointError(f"checkpoint error: there is none in {self.folder}")
+        try:
+            return self._read(files[0])
+        except Unusable as why:
+            raise CheckpointError(f"checkpoint error: {files[0]} {why}") from None
+
     def newest_first(self) -> list[Path]:
         """All whole checkpoints; their names sort by age."""
         return sorted(self.folder.glob("*.ckpt"), reverse=True)

@@ -20,13 +20,13 @@ from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged, Missing, content, decoding, of_json, of_yaml
 from cl_runner.run_folder.schemas import Judgement, Ledger, Status, settings
 
-DONE, DAMAGED = "complete", "damaged"
+DONE, DAMAGED, MISSING = "complete", "damaged", "missing"
 PREDICTIONS, PROBE = "predictions.npz", "probe.npz"
 """The classes predicted for test samples, and with `diagnose=probe` for validation samples."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 Decoder = Callable[[bytes], Any]
 T = TypeVar("T")
-NEVER_BEGUN = Status.model_construct(status="missing")
+NEVER_BEGUN = Status.model_construct(status=MISSING)
 MB = 2**20
 ARRAYS, MEMBERS = 256 * MB, 100_000
 """The largest size in memory and number of the arrays in a `predictions.npz`."""

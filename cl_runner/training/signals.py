@@ -26,6 +26,10 @@ class Signals:
     """How many signals a parent has passed on to this process. A terminal (Ctrl-C) or Slurm may
     have sent the same ones directly, too; they must not count twice."""
 
+    own_process: ClassVar[bool] = True
+    """Whether the process does nothing but the run, so that a second signal ends it; else a second
+    Ctrl-C raises KeyboardInterrupt."""
+
     active: ClassVar[Signals | None] = None
     """The one that is entered. Setting its `received` is like a signal."""
 
@@ -65,6 +69,8 @@ class Signals:
         self.heard += 1
         forwarded = self.forwarded[0]
         if max(forwarded, self.heard - forwarded) > 1:
+            if number == signal.SIGINT and not self.own_process:
+                raise KeyboardInterrupt
             os._exit(EXIT_CODES[signal.Signals(number)])
         if self.received is not None:
             return

@@ -36,9 +36,7 @@ class Position:
 def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimizer) -> None:
     """Raise ValueError unless the state has the keys, shapes and types of this strategy and
     optimizer: torch would accept some others, and only a later step would fail."""
-    PlainState.model_validate(state)
-    ours = strategy.state_dict()
-    _check_alike("strategy", _shaped(state["strategy"]), _shaped(ours))
+    check_strategy(state, strategy)
     if kept := state["early_stopping"]["weights"]:
         network = strategy.network.state_dict()
         _check_alike("early_stopping.weights", _shaped(kept), _shaped(network))
@@ -59,6 +57,12 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
             value.shape != (() if key == "step" else shape) for key, value in tensors.items()
         ):
             raise ValueError(f"the optimizer's state of parameter {number} does not match")
+
+
+def check_strategy(state: State, strategy: Strategy) -> None:
+    """The same for what the strategy remembers, the network's weights included."""
+    PlainState.model_validate(state)
+    _check_alike("strategy", _shaped(state["strategy"]), _shaped(strategy.state_dict()))
 
 
 def _shaped(strategy: Any) -> Any:

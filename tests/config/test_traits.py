@@ -160,7 +160,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "modules").mkdir(exist_ok=True)
     (tmp_path / "modules" / "mine_with_traits.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path / "modules")
-    monkeypatch.setattr(targets, "_TRUSTED", {"cl_runner"})
+    monkeypatch.setattr(targets, "TRUSTED", {"cl_runner"})
     return "mine_with_traits"
 
 

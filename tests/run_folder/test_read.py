@@ -48,7 +48,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", fuzz_folders.WAYS)
 def test_no_damage_ends_in_a_traceback(name: str, made: Path, tmp_path: Path) -> None:
-    found = Counter(fuzz_folders.outcomes(made, name, range(4), tmp_path / "work"))
+    found = Counter(fuzz_folders.outcomes(made, name, range(5), tmp_path / "work"))
     assert not [way for way, ended in found if ended == "traceback"], found
 
 

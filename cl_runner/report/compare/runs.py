@@ -83,6 +83,14 @@ def read(folders: Sequence[Path]) -> list[Run]:
     return [runs[place] for place in sorted(runs, key=_natural)]
 
 
+def at(folder: Path) -> Run:
+    """The run in this folder, whether complete or not. Raises ConfigError if there is none."""
+    check_folders([folder])
+    if not (folder / "status.json").exists():
+        raise ConfigError.of("FOLDER", folder, "holds no run")
+    return _read(Job(folder, {}, []))
+
+
 def check_folders(folders: Sequence[Path]) -> None:
     """Raise ConfigError if one does not exist."""
     for folder in folders:

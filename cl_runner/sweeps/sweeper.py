@@ -30,11 +30,11 @@ from cl_runner.jobs.engine import Engine
 from cl_runner.jobs.following import Following
 from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_name, table
 from cl_runner.jobs.ledger import write_ledger
+from cl_runner.report.compare import means, runs
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
-from cl_runner.sweep.means import means
-from cl_runner.sweep.plan import plan
-from cl_runner.sweep.shared import first_tasks, interleaved
+from cl_runner.sweeps.plan import plan
+from cl_runner.sweeps.shared import first_tasks, interleaved
 from cl_runner.training import settings
 
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
@@ -51,9 +51,10 @@ class Sweep(Sweeper):
     ) -> None:
         self.context, self.task_function, self.master = hydra_context, task_function, config
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Run the jobs. Raises RunError if one is not complete in the end, and ConfigError, before
-        anything is written, for a command that no job can be made from."""
+    def sweep(self, arguments: list[str]) -> Path:
+        """Run the jobs. Returns the folder of the sweep. Raises RunError if a job is not complete
+        in the end, and ConfigError, before anything is written, for a command that no job can be
+        made from."""
         points = self._points(arguments)
         engine = Engine(self.context, self.task_function, self.master)
         first, node = engine.composition.at(points[0])
@@ -68,7 +69,7 @@ class Sweep(Sweeper):
         jobs = jobs_of(points, configs, title, folder)
         if own["plan"]:
             print(plan(jobs, Path(own["output_root"]).absolute()))
-            return
+            return folder
         skipped = [job for job in jobs if job.state == DONE]
         engine.prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
@@ -77,7 +78,7 @@ class Sweep(Sweeper):
             _run(engine, jobs, skipped)
         finally:
             engine.close()
-            print("\n".join(["", *means(folder, jobs), table(jobs, skipped)]))
+            print("\n".join(["", *_means(folder, jobs), table(jobs, skipped)]))
             print(f"sweep folder: {folder}")
             print(f"page: cl-report {shlex.quote(str(folder))}", flush=True)
         if first.tracker:
@@ -87,6 +88,7 @@ class Sweep(Sweeper):
             mirror_sweep(folder, tracker)
         if any(job.state != DONE for job in jobs):
             raise RunError("not all jobs are complete")
+        return folder
 
     def _points(self, arguments: Sequence[str]) -> list[list[str]]:
         """The product of all lists of values. The command line replaces the preset's lists."""
@@ -155,6 +157,13 @@ def _run(engine: Engine, jobs: Sequence[Job], skipped: Sequence[Job]) -> None:
         following = Following(to_do, countdown, _label)
         engine.run(to_do, lambda job: composed_command(job, job.folder in shared), following)
         following.finish()
+
+
+def _means(folder: Path, jobs: Sequence[Job]) -> list[str]:
+    """The means of these jobs; others may be in the same folder."""
+    folders = {job.folder for job in jobs}
+    of_jobs = [run for run in runs.read([folder]) if run.folder in folders]
+    return means.as_text(means.means(of_jobs))
 
 
 def _label(job: Job) -> str:

@@ -13,7 +13,7 @@ from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DONE
-from cl_runner.sweep.shared import first_tasks
+from cl_runner.sweeps.shared import first_tasks
 from cl_runner.text import aligned, counted
 
 

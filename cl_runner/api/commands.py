@@ -1,0 +1,75 @@
+"""What `import cl_runner` offers: run, sweep, load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cl_runner.api import calls, own_process
+from cl_runner.api.process import left_as_it_was
+from cl_runner.api.runs import Run, Runs
+from cl_runner.errors import ConfigError
+
+
+def run(*settings: str, config_dir: str | Path | None = None) -> Run:
+    """Train one network on one task after another, as `cl-train SETTINGS` does.
+
+    settings: words of the command line, `"strategy=ewc"`, `"seed=1"`. The keys, the checks and the
+    run folder are the same, and so are its bytes. config_dir: a folder with options of your own.
+    Progress goes to stderr; `print(run)` shows what the command would print in the end.
+
+    With `"resume=FOLDER"` or `"resume=auto"` a run is continued, or read if it is complete. Ctrl-C,
+    or the stop button of a notebook, saves after the step and raises KeyboardInterrupt; a second
+    one raises it at once. Both leave a folder that `"resume=FOLDER"` continues.
+
+    Generators, Hydra, logging, torch's settings and signal handlers are afterwards as before. Runs
+    in several threads take turns.
+
+    Raises RunError with the line that the command would print: ConfigError for a setting that
+    cannot be used, Diverged, DataError, StorageError, FolderInUse, CheckpointError.
+    """
+    _check_words("run", settings)
+    with left_as_it_was():
+        _, folder = calls.one(settings, _path(config_dir))
+    return Run.at(folder)
+
+
+def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None = None) -> Runs:
+    """Run all combinations of the values that are given with commas, as `cl-train -m SETTINGS`.
+
+    settings: as for `run`, with lists such as `"strategy=ewc,lwf"`, `"seed=0,1"`. jobs: how many
+    run at a time on this machine, by `hydra/launcher=local`; None: one, or what a launcher among
+    the settings says. A line is printed for each job that ends, then the means.
+
+    The sweep is a process of its own, so it can be called wherever Python runs. Called again, it
+    skips what is complete. If this process ends, the jobs save their state and end, too. With
+    `"plan=true"` it prints what it would do, and there are no runs.
+
+    Raises RunError as `run` does, and where not all jobs are complete in the end: `load` gives
+    those that are. After Ctrl-C the jobs save, and KeyboardInterrupt is raised.
+    """
+    _check_words("sweep", settings)
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise ConfigError.of("jobs", jobs, "must be an integer ≥ 1")
+    local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
+    folder = own_process.sweep([*settings, *local], _path(config_dir))
+    return Runs.below(folder) if folder.exists() else Runs([folder], [])
+
+
+def load(*folders: str | Path) -> Runs:
+    """All runs below these folders, of whatever state: those of a sweep, or of all that there is.
+
+    Raises ConfigError if a folder does not exist or has no run. A run whose files are damaged is
+    among the others, with `state` "damaged" and the reason in `error`.
+    """
+    return Runs.below(*map(Path, folders or ["outputs"]))
+
+
+def _check_words(name: str, settings: Sequence[object]) -> None:
+    for word in settings:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} takes words such as 'seed=1', not {word!r}")
+
+
+def _path(folder: str | Path | None) -> Path | None:
+    return None if folder is None else Path(folder)
