@@ -9,18 +9,19 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b, sha256
+from functools import partial
+from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import torch
 from torch import Tensor
 
-from cl_runner import lock, terminal
+from cl_runner import terminal
 from cl_runner.data.arrays import Rows, stored
+from cl_runner.data.cache import kept, place
 from cl_runner.data.picture_files import as_tensor
 from cl_runner.errors import DataError, StorageError
 
@@ -71,16 +72,14 @@ def decoded(
     that is missing, and for all those that cannot be read unless on_error is `skip`.
     """
     cached = _cache_file(files, f"{name}-{shape[-1]}")
-    found = _from_cache(cached, shape, len(files), on_error)
-    with suppress(OSError, StorageError):  # a run works without a cache
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(cached.with_suffix(".lock"), waiting=lambda: None):
-            found = found or _from_cache(cached, shape, len(files), on_error)
-            if found is None:
-                _to_cache(cached, _Decoder(files, shape, opened, on_error))
-                found = _from_cache(cached, shape, len(files), on_error)
-    if found is None:
-        decoder = _Decoder(files, shape, opened, on_error)
+    decoder = _Decoder(files, shape, opened, on_error)
+    try:
+        found = kept(
+            cached,
+            partial(_from_cache, cached, shape, len(files), on_error),
+            partial(_to_cache, decoder),
+        )
+    except (OSError, StorageError):  # a run works without a cache
         images = torch.cat([torch.empty(0, *shape, dtype=torch.uint8), *decoder])
         found = images, decoder.kept()
     return _with_warning(files, *found)
@@ -141,15 +140,15 @@ def _with_warning(files: Sequence[str], images: Rows, kept: Tensor) -> tuple[Row
 
 
 def _cache_file(files: Sequence[str], name: str) -> Path:
-    digest = blake2b(digest_size=16)
-    for file in files:
-        try:
-            status = os.stat(file)
-        except OSError:
-            raise DataError(f"data error: {file} is missing") from None
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cl_runner" / f"{name}-{digest.hexdigest()}.uint8"
+    return place(name, map(_stamp, files), ".uint8")
+
+
+def _stamp(file: str) -> str:
+    try:
+        status = os.stat(file)
+    except OSError:
+        raise DataError(f"data error: {file} is missing") from None
+    return f"{file}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def _from_cache(
@@ -177,19 +176,12 @@ def _from_cache(
         return None
 
 
-def _to_cache(file: Path, decoder: _Decoder) -> None:
-    """Put in place in one move. What an interruption leaves is overwritten the next time."""
-    part = file.with_suffix(".part")
-    try:
-        with part.open("wb") as content:
-            digest = sha256()
-            for block in _blocks(decoder):
-                digest.update(block)
-                content.write(block)
-            content.write(digest.digest())
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+def _to_cache(decoder: _Decoder, content: BinaryIO) -> None:
+    digest = sha256()
+    for block in _blocks(decoder):
+        digest.update(block)
+        content.write(block)
+    content.write(digest.digest())
 
 
 def _blocks(decoder: _Decoder) -> Iterable[memoryview | bytes]:
