@@ -7,12 +7,10 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 
-from cl_runner.config.setting_types import DataRoot, Seed
+from cl_runner.config.setting_types import Channels, DataRoot, Seed, Share, Size
 from cl_runner.config.targets import target
 from cl_runner.data.picture_files import endings, open_picture
 from cl_runner.data.pictures import OnError, decoded
@@ -21,9 +19,6 @@ from cl_runner.errors import DataError
 from cl_runner.randomness import generator
 from cl_runner.text import counted, one_line
 
-Share = Annotated[float, Field(gt=0, lt=1)]
-Size = Annotated[int, Field(ge=1, le=4096)]
-Channels = Literal[1, 3]
 log = logging.getLogger("cl_runner")
 
 
