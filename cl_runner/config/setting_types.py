@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -72,6 +72,11 @@ RunName = Annotated[
 Folder = Annotated[str, Field(min_length=1, description="that names a folder"), PLACE]
 DataRoot = Annotated[str, NO_RESULT | PLACE]
 """The folder of the data sets."""
+Share = Annotated[float, Field(gt=0, lt=1)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+"""Pixels of a picture in each direction."""
+Channels = Literal[1, 3]
+"""Of a picture: grey, or red, green and blue."""
 BufferSize = Annotated[
     int, Field(ge=1, lt=2**31, description="≥ 1; to store nothing, use strategy=finetune")
 ]

@@ -26,7 +26,7 @@ class Cut:
     Either each sample belongs to one task, or every task has all of them, in its own view.
     """
 
-    images: Rows  # [M, C, H, W] uint8, not padded; in regression the inputs, float32
+    images: Rows  # [M, C, H, W] uint8, not padded; features and inputs of regression: float32
     labels: Tensor  # [M] int64, as the stream numbers them (with views: as the task does)
     tasks: Tensor | View  # [M] int64, −1: left out
     groups: Tensor  # [M] int64: a group stays on one side of the validation split

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import accumulate, pairwise
 from math import prod
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +16,13 @@ from cl_runner.config.setting_types import (
     PositiveInt,
     Seed,
     TaskCount,
-    at_most_one_a_task,
-    at_task,
 )
 from cl_runner.config.targets import target
 from cl_runner.data.arrays import joined
 from cl_runner.data.assemble import Cut, assemble
+from cl_runner.data.class_order import Order, check_order, in_order, sizes
 from cl_runner.data.samples import Pixels
-from cl_runner.data.source import Source, Split, read
+from cl_runner.data.source import Source, Split, has_features, in_words, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
 from cl_runner.data.views import Rearranged, View
 from cl_runner.errors import ConfigError
@@ -36,10 +34,14 @@ from cl_runner.randomness import generator
 class ByClass:
     """One data set, of which each task has some classes (split MNIST and the like).
 
-    `class_order`: `numeric`, a list of the data set's own labels, or `random`: drawn from
-    `class_order_seed`, and where that is null from the seed of the run. So the order can be another
-    for each seed, the same for all seeds, or be varied alone. Classes beyond the last task are left
-    out.
+    `classes_per_task`: a number, a list with one for each task, or null: all classes in parts as
+    equal as they can be, the larger ones first.
+
+    `class_order`: `numeric`, a list of the data set's own labels, `seed_1993`: the permutation that
+    numpy's RandomState(1993) draws first, as in many papers on CIFAR-100 and ImageNet-100; or
+    `random`: drawn from `class_order_seed`, and where that is null from the seed of the run. So the
+    order can be another for each seed, the same for all seeds, or be varied alone. Classes beyond
+    the last task are left out.
     """
 
     def __init__(
@@ -50,19 +52,23 @@ class ByClass:
         scenario: Scenario,
         tasks: TaskCount,
         # Not PerTask: all values act at once, as they set the shape of the head.
-        classes_per_task: PositiveInt | NonEmpty[PositiveInt],
-        class_order: Literal["numeric", "random"] | list[NonNegativeInt],
+        classes_per_task: PositiveInt | NonEmpty[PositiveInt] | None,
+        class_order: Order | list[NonNegativeInt],
         class_order_seed: Seed | None,
         samples_per_task: PositiveInt | None,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
-        self.source, self.root, self.pixels = source, root, pixels.fitting(source.shape)
+        self.source, self.root, self.pixels = (
+            source,
+            root,
+            pixels.fitting(source.shape, has_features(source)),
+        )
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
-        self.sizes = _sizes(tasks, classes_per_task, source, scenario)
+        self.sizes = sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
-            _check_order(class_order, sum(self.sizes), source)
+            check_order(class_order, sum(self.sizes), source)
         if class_order_seed is not None and class_order != "random":
             allowed = f"has no effect with class_order={class_order}"
             hint = "class_order=random or class_order_seed=null"
@@ -71,28 +77,24 @@ class ByClass:
 
     def outline(self, seed: int) -> Outline:
         starts = [0, *accumulate(self.sizes)]
-        order = self._order(seed)
+        order = in_order(self.class_order, self.class_order_seed, self.source.classes, seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
-        names = [f"classes {', '.join(map(str, task))}" for task in labels]
+        names = [in_words(self.source, task) for task in labels]
         shape = self.pixels.padded(self.source.shape)
         return Outline(
-            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+            self.scenario,
+            names,
+            labels,
+            shape,
+            self.validation_fraction,
+            self.samples_per_task,
+            has_features(self.source),
         )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         train, test = (self._cut(split, outline) for split in read(self.source, self.root))
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
-
-    def _order(self, seed: int) -> list[int]:
-        if isinstance(self.class_order, list):
-            return self.class_order
-        if self.class_order == "numeric":
-            return list(range(self.source.classes))
-        own = self.class_order_seed
-        draw = generator(seed if own is None else own, "class order")
-        order: list[int] = torch.randperm(self.source.classes, generator=draw).tolist()
-        return order
 
     def _cut(self, split: Split, outline: Outline) -> Cut:
         task_of = torch.full((self.source.classes,), -1)
@@ -101,7 +103,7 @@ class ByClass:
             labels = outline.labels[task]
             task_of[labels] = task
             number_of[labels] = torch.tensor(numbers)
-        return Cut(split.images, number_of[split.labels], task_of[split.labels], _groups(split))
+        return Cut(split.images, number_of[split.labels], task_of[split.labels], groups_of(split))
 
 
 @target
@@ -127,7 +129,7 @@ class ByPermutation:
         pixels: Pixels,
     ) -> None:
         self.source, self.root, self.tasks = source, root, tasks
-        self.pixels = pixels.fitting(source.shape)
+        self.pixels = pixels.fitting(source.shape, has_features(source))
         self.permute_first = permute_first
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
@@ -139,7 +141,13 @@ class ByPermutation:
         labels = [list(range(self.source.classes))] * self.tasks
         shape = self.pixels.padded(self.source.shape)
         return Outline(
-            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+            self.scenario,
+            names,
+            labels,
+            shape,
+            self.validation_fraction,
+            self.samples_per_task,
+            has_features(self.source),
         )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
@@ -175,10 +183,10 @@ class BySource:
         pixels: Pixels,
     ) -> None:
         self.sources, self.root = sources, root
-        self.pixels = pixels.fitting(sources[0].shape)
+        self.pixels = pixels.fitting(sources[0].shape, has_features(sources[0]))
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
-        shapes = {source.name: (*source.shape, source.classes) for source in sources}
+        shapes = {s.name: (*s.shape, s.classes, *["features"] * has_features(s)) for s in sources}
         if len(set(shapes.values())) != 1:
             allowed = "the data sets must agree in [channels, height, width, classes]"
             raise ConfigError.of("sources", shapes, allowed)
@@ -188,7 +196,13 @@ class BySource:
         labels = [list(range(source.classes)) for source in self.sources]
         shape = self.pixels.padded(self.sources[0].shape)
         return Outline(
-            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
+            self.scenario,
+            names,
+            labels,
+            shape,
+            self.validation_fraction,
+            self.samples_per_task,
+            has_features(self.sources[0]),
         )
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
@@ -205,7 +219,7 @@ def _one_after_another(splits: list[Split], outline: Outline) -> Cut:
         joined([split.images for split in splits]),
         torch.cat([split.labels + start for split, start in zip(splits, starts, strict=True)]),
         torch.cat([torch.full_like(split.labels, t) for t, split in enumerate(splits)]),
-        torch.cat([_groups(split) for split in splits]),
+        torch.cat([groups_of(split) for split in splits]),
     )
 
 
@@ -213,40 +227,9 @@ def in_views(splits: tuple[Split, Split], view: View, tasks: int) -> tuple[Cut, 
     """Each task sees all samples of the split in its own way. Raises ConfigError for too many."""
     # What grows is the class predicted of each test sample of each task so far after each task.
     refuse_too_large("dataset.tasks", tasks, tasks * (tasks + 1) * len(splits[1].labels))
-    train, test = (Cut(each.images, each.labels, view, _groups(each)) for each in splits)
+    train, test = (Cut(each.images, each.labels, view, groups_of(each)) for each in splits)
     return train, test
 
 
-def _groups(split: Split) -> Tensor:
+def groups_of(split: Split) -> Tensor:
     return torch.arange(len(split.labels)) if split.groups is None else split.groups
-
-
-def _sizes(
-    tasks: int, classes_per_task: int | list[int], source: Source, scenario: Scenario
-) -> list[int]:
-    """Number of classes of each task. Raises ConfigError if the data set has fewer in all."""
-    at_most_one_a_task("classes_per_task", classes_per_task, tasks)
-    sizes = [at_task(classes_per_task, t) for t in range(min(tasks, source.classes + 1))]
-    if sum(sizes) > source.classes:
-        allowed = f"is too many with {classes_per_task} classes per task: {source.name} has"
-        raise ConfigError.of("tasks", tasks, f"{allowed} {source.classes} classes")
-    if sum(sizes) == 1:
-        raise ConfigError.of("classes_per_task", sizes, "needs at least two classes")
-    if scenario == "domain_incremental" and len(set(sizes)) > 1:
-        allowed = "a domain-incremental stream needs the same number of classes in every task"
-        raise ConfigError.of("classes_per_task", sizes, allowed)
-    return sizes
-
-
-def _check_order(order: list[int], needed: int, source: Source) -> None:
-    outside = [str(label) for label in order if label >= source.classes]
-    twice = sorted({str(label) for label in order if order.count(label) > 1})
-    if outside:
-        allowed = f"class {', '.join(outside)} is outside 0 … {source.classes - 1}"
-    elif twice:
-        allowed = f"class {', '.join(twice)} is listed more than once"
-    elif len(order) < needed:
-        allowed = f"lists {len(order)} classes, but the tasks need {needed}"
-    else:
-        return
-    raise ConfigError.of("class_order", order, allowed)

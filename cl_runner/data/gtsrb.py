@@ -41,7 +41,7 @@ class GTSRB:
 
 def _load(root: str, split: Literal["train", "test"]) -> Split:
     samples = list_samples(root, split)
-    images = decoded([path for path, _ in samples], SIZE, "gtsrb", picture)
+    images, _ = decoded([path for path, _ in samples], GTSRB.shape, "gtsrb", picture)
     labels = torch.tensor([label for _, label in samples])
     # A track's number is only unique within its class.
     tracks = [label * 100_000 + int(Path(path).stem.split("_")[0]) for path, label in samples]

@@ -1,111 +1,193 @@
-"""Pictures in files, decoded once into one file, which is kept in a cache folder."""
+"""Pictures in files, decoded once into one file, which is kept in a cache folder.
+
+N files, G of which can be read; [C, H, W] is one picture.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from hashlib import blake2b, sha256
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import torch
 from torch import Tensor
 
+from cl_runner import terminal
 from cl_runner.data.arrays import Rows, stored
-from cl_runner.errors import DataError
+from cl_runner.data.cache import kept, place
+from cl_runner.data.picture_files import as_tensor
+from cl_runner.errors import DataError, StorageError
 
 PART = 1000
 """Pictures that are decoded together."""
 BLOCK = 2**20
 """Bytes that are read at a time."""
+NAMED = 10
+"""How many unreadable pictures a message names."""
+BAR = "{desc}: {n_fmt} of {total_fmt} pictures |{bar}| {remaining}"
+
+OnError = Literal["stop", "skip"]
+log = logging.getLogger("cl_runner")
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def decoded(files: Sequence[str], size: int, name: str, opened: Callable[[str], Image]) -> Rows:
-    """[N, 3, size, size] uint8: the pictures in these files, in their order.
+@dataclass
+class Unreadable:
+    """The pictures that cannot be read, by their places among N files."""
 
-    opened: reads one file. The result is kept in $XDG_CACHE_HOME/cl_runner under `name` and a
-    digest of the files' names, sizes and times. Raises DataError for a file that is missing or
-    empty, and whatever `opened` raises.
+    files: Sequence[str]
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if len(self.reasons) == 1:
+            return next(iter(self.reasons.values()))
+        reasons = [self.reasons[number] for number in sorted(self.reasons)[:NAMED]]
+        first = "; ".join(text.removeprefix("data error: ") for text in reasons)
+        more = f"; and {len(self.reasons) - NAMED} more" if len(self.reasons) > NAMED else ""
+        counts = f"{len(self.reasons):,} of {len(self.files):,} pictures cannot be read"
+        return f"data error: {counts}: {first}{more}"
+
+
+def decoded(
+    files: Sequence[str],
+    shape: tuple[int, int, int],
+    name: str,
+    opened: Callable[[str], Image],
+    on_error: OnError = "stop",
+) -> tuple[Rows, Tensor]:
+    """The pictures in these files, [G, C, H, W] uint8, and which of the files they are, [G] int64.
+
+    opened: reads one file as a picture of C colours and any size, and raises DataError if it
+    cannot. The result is kept in $XDG_CACHE_HOME/cl_runner under `name` and a digest of the files'
+    names, sizes and times. One process decodes, others wait for it. Raises DataError for a file
+    that is missing, and for all those that cannot be read unless on_error is `skip`.
     """
-    cached, shape = _cache_file(files, f"{name}-{size}"), (len(files), 3, size, size)
-    images = _from_cache(cached, shape)
-    if images is None:
-        _to_cache(cached, _in_parts(files, size, opened))
-        images = _from_cache(cached, shape)
-    if images is None:  # a run does not fail for lack of a cache
-        images = torch.cat(list(_in_parts(files, size, opened)))
-    return images
+    cached = _cache_file(files, f"{name}-{shape[-1]}")
+    decoder = _Decoder(files, shape, opened, on_error)
+    try:
+        found = kept(
+            cached,
+            partial(_from_cache, cached, shape, len(files), on_error),
+            partial(_to_cache, decoder),
+        )
+    except (OSError, StorageError):  # a run works without a cache
+        images = torch.cat([torch.empty(0, *shape, dtype=torch.uint8), *decoder])
+        found = images, decoder.kept()
+    return _with_warning(files, *found)
 
 
-def _in_parts(files: Sequence[str], size: int, opened: Callable[[str], Image]) -> Iterator[Tensor]:
-    """The decoded pictures, so few at a time that there is memory for them."""
-    with ThreadPoolExecutor() as threads:
-        for start in range(0, len(files), PART):
-            part = files[start : start + PART]
-            yield torch.stack(list(threads.map(lambda f: as_tensor(opened(f), size), part)))
+@dataclass
+class _Decoder:
+    """An iterator of the decoded pictures [≤ PART, C, H, W], so few that there is memory for them.
+
+    It ends with DataError if some cannot be read and none may be left out.
+    """
+
+    files: Sequence[str]
+    shape: tuple[int, int, int]
+    opened: Callable[[str], Image]
+    on_error: OnError
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self.unreadable = Unreadable(self.files)
+        with (
+            ThreadPoolExecutor() as threads,
+            terminal.bar(len(self.files), 0, BAR, "decoding") as bar,
+        ):
+            if bar.disable and len(self.files) > PART:
+                log.info("decoding %s pictures, once", f"{len(self.files):,}")
+            for start in range(0, len(self.files), PART):
+                numbers = range(start, min(start + PART, len(self.files)))
+                made = [one for one in threads.map(self._one, numbers) if one is not None]
+                bar.update(len(numbers))
+                if made:
+                    yield torch.stack(made)
+        if self.unreadable.reasons and self.on_error == "stop":
+            raise DataError(str(self.unreadable))
+
+    def _one(self, number: int) -> Tensor | None:
+        file = self.files[number]
+        try:
+            if os.path.getsize(file) == 0:
+                raise DataError(f"data error: {file} is empty")
+            return as_tensor(self.opened(file), self.shape[1:])
+        except DataError as error:
+            self.unreadable.reasons[number] = str(error)
+            return None
+
+    def kept(self) -> Tensor:
+        """[G] int64, after the iteration."""
+        return torch.tensor([n for n in range(len(self.files)) if n not in self.unreadable.reasons])
 
 
-def as_tensor(picture: Image, size: int) -> Tensor:
-    """[3, size, size] uint8, from an RGB picture of any size."""
-    from PIL.Image import Resampling
-    from torchvision.transforms.functional import pil_to_tensor
-
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Resampling.BILINEAR)
-    tensor: Tensor = pil_to_tensor(picture)
-    return tensor
+def _with_warning(files: Sequence[str], images: Rows, kept: Tensor) -> tuple[Rows, Tensor]:
+    if len(kept) < len(files):
+        left_out = sorted(set(range(len(files))) - set(kept.tolist()))
+        names = [files[number] for number in left_out[:NAMED]]
+        counts = f"{len(left_out):,} of {len(files):,} pictures cannot be read and are left out"
+        more = f", and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+        log.warning("%s: %s%s", counts, ", ".join(names), more)
+    return images, kept
 
 
 def _cache_file(files: Sequence[str], name: str) -> Path:
-    digest = blake2b(digest_size=16)
-    for file in files:
-        try:
-            status = os.stat(file)
-        except OSError:
-            raise DataError(f"data error: {file} is missing") from None
-        if status.st_size == 0:
-            raise DataError(f"data error: {file} is empty")
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cl_runner" / f"{name}-{digest.hexdigest()}.uint8"
+    return place(name, map(_stamp, files), ".uint8")
 
 
-def _from_cache(file: Path, shape: tuple[int, ...]) -> Rows | None:
-    """None unless the file holds so many pixels and, behind them, their SHA-256."""
-    size = prod(shape)
+def _stamp(file: str) -> str:
     try:
-        if file.stat().st_size != size + sha256().digest_size:
+        status = os.stat(file)
+    except OSError:
+        raise DataError(f"data error: {file} is missing") from None
+    return f"{file}\0{status.st_size}\0{status.st_mtime_ns}"
+
+
+def _from_cache(
+    file: Path, shape: tuple[int, ...], count: int, on_error: OnError
+) -> tuple[Rows, Tensor] | None:
+    """None unless the file holds the pixels of G pictures, a byte for each of the N files (1: it
+    can be read) and the SHA-256 of both."""
+    try:
+        pixels = file.stat().st_size - count - sha256().digest_size
+        rows, rest = divmod(pixels, prod(shape))
+        if rest or rows < 0 or (rows < count and on_error == "stop"):
             return None
         with file.open("rb") as content:
-            digest, left = sha256(), size
+            digest, left = sha256(), pixels
             while left:
                 block = content.read(min(left, BLOCK))
                 digest.update(block)
                 left -= len(block)
-            whole = content.read() == digest.digest()
-        return stored(file, shape) if whole else None
+            readable = content.read(count)
+            digest.update(readable)
+            whole = content.read() == digest.digest() and sum(readable) == rows
+        kept = torch.frombuffer(bytearray(readable), dtype=torch.uint8).nonzero().flatten()
+        return (stored(file, (rows, *shape)), kept) if whole else None
     except OSError:
         return None
 
 
-def _to_cache(file: Path, parts: Iterable[Tensor]) -> None:
-    """Errors are ignored: a run works without a cache."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as content:
-            digest = sha256()
-            for images in parts:
-                digest.update(images.numpy().data)
-                content.write(images.numpy().data)
-            content.write(digest.digest())
-        os.replace(part, file)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+def _to_cache(decoder: _Decoder, content: BinaryIO) -> None:
+    digest = sha256()
+    for block in _blocks(decoder):
+        digest.update(block)
+        content.write(block)
+    content.write(digest.digest())
+
+
+def _blocks(decoder: _Decoder) -> Iterable[memoryview | bytes]:
+    for images in decoder:
+        yield images.numpy().data
+    readable = bytearray(len(decoder.files))
+    for number in decoder.kept().tolist():
+        readable[number] = 1
+    yield bytes(readable)

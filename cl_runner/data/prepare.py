@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cl_runner import lock, terminal
-from cl_runner.data import gtsrb, mnist
+from cl_runner.data import gtsrb, mnist, torchvision_sets
 from cl_runner.errors import DataError
 
 MNISTS = {source.name: source for source in (mnist.mnist(), mnist.fashion_mnist())}
-NAMES = [*MNISTS, "gtsrb"]
+ARCHIVES = (".gz", ".zip", ".tar")
+NAMES = [*MNISTS, "gtsrb", *torchvision_sets.FETCHED]
 
 
 def main() -> None:
@@ -44,6 +45,8 @@ def check(name: str, root: str) -> None:
     """Raise DataError, which names the file, unless the data set is complete and undamaged."""
     if name in MNISTS:
         MNISTS[name].check(root)
+    elif name in torchvision_sets.FETCHED:
+        torchvision_sets.check(name, root)
     else:
         gtsrb.GTSRB().load(root)
 
@@ -63,11 +66,11 @@ def prepare(name: str, root: str) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as part:
             _fetch(name, part)
             check(name, part)
-            for folder in [p for p in Path(part).iterdir() if p.is_dir()]:
-                place = Path(root) / folder.name
-                if place.exists():  # damaged
+            for found in [p for p in Path(part).iterdir() if p.suffix not in ARCHIVES]:
+                place = Path(root) / found.name
+                if place.is_dir():  # damaged
                     shutil.rmtree(place)
-                os.replace(folder, place)
+                os.replace(found, place)
 
 
 def _fetch(name: str, part: str) -> None:
@@ -95,6 +98,8 @@ def _torchvision(name: str, part: str) -> None:
     if name == "gtsrb":
         for split in ("train", "test"):
             datasets.GTSRB(part, split, download=True)
+    elif name in torchvision_sets.FETCHED:
+        torchvision_sets.fetch(name, part)
     else:
         getattr(datasets, MNISTS[name].torchvision_class)(part, download=True)
         for archive in Path(part).rglob("*.gz"):

@@ -23,7 +23,7 @@ from cl_runner.config.targets import target
 from cl_runner.data.assemble import assemble
 from cl_runner.data.cuts import in_views
 from cl_runner.data.samples import Pixels
-from cl_runner.data.source import Source, read
+from cl_runner.data.source import Source, has_features, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
 from cl_runner.data.views import BITS, Interpolated, Rearranged, View
 from cl_runner.errors import ConfigError
@@ -58,6 +58,9 @@ class ByRotation:
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
+        if has_features(source):
+            allowed = "features cannot be turned"
+            raise ConfigError.of("source", source.name, allowed, "ByPermutation, or ByClass")
         self.source, self.root, self.tasks = source, root, tasks
         self.pixels = pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction

@@ -41,7 +41,8 @@ class Preparation(Protocol):
 
 @target
 class Pixels:
-    """From stored uint8 pictures to the network's input: (pixel / 255 − mean) / std.
+    """From stored uint8 pictures to the network's input: (pixel / 255 − mean) / std. Features are
+    not divided by 255: (value − mean) / std.
 
     `mean` and `std` have one value per colour. With `per_picture` they are those of each picture,
     over all its pixels and colours, so that dark and bright ones look alike.
@@ -68,14 +69,17 @@ class Pixels:
         if per_picture and (any(mean) or set(std) != {1.0}):
             allowed = "uses each picture's own mean and deviation, so mean and std must be neutral"
             raise ConfigError.of("per_picture", per_picture, allowed, "mean=[0.0] and std=[1.0]")
-        self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
-        self.shift = -torch.tensor(mean).view(-1, 1, 1) / torch.tensor(std).view(-1, 1, 1)
+        self.mean, self.std = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+        self.scale, self.shift = 1 / (255 * self.std), -self.mean / self.std
         self.padding, self.crop_padding = padding, crop_padding
         self.flip = flip
         self.per_picture = per_picture
 
-    def fitting(self, shape: tuple[int, int, int]) -> Pixels:
-        """Itself. Raises ConfigError if it does not fit pictures of this shape [C, H, W]."""
+    def fitting(self, shape: tuple[int, int, int], features: bool = False) -> Pixels:
+        """Itself. Raises ConfigError if it does not fit pictures of this shape [C, H, W], or
+        features, which have no colours and no sides."""
+        if features:
+            return self._fitting_features()
         channels, *sides = shape
         values = len(self.shift)
         if values not in (1, channels):
@@ -89,6 +93,16 @@ class Pixels:
             raise ConfigError.of("pixels.crop_padding", self.crop_padding, f"{allowed}, {sides}")
         return self
 
+    def _fitting_features(self) -> Pixels:
+        allowed = "is for pictures, and this data set has features"
+        for name in ("padding", "crop_padding", "flip", "per_picture"):
+            if value := getattr(self, name):
+                raise ConfigError.of(f"pixels.{name}", value, allowed)
+        if len(self.shift) > 1:
+            allowed = "mean and std must have one value for all features"
+            raise ConfigError.of("pixels", f"{len(self.shift)} values", allowed)
+        return self
+
     def padded(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape [C, H, W] that pictures of this shape have when they are padded."""
         channels, height, width = shape
@@ -96,11 +110,14 @@ class Pixels:
 
     def to(self, device: str) -> Pixels:
         moved = copy.copy(self)
-        moved.scale, moved.shift = self.scale.to(device), self.shift.to(device)
+        for name in ("mean", "std", "scale", "shift"):
+            setattr(moved, name, getattr(self, name).to(device))
         return moved
 
     def __call__(self, images: Tensor) -> Tensor:
-        """images: [B, C, H, W] uint8. Returns float32 of the same shape."""
+        """images: [B, C, H, W] uint8, or float32 features. Returns float32 of the same shape."""
+        if images.dtype == torch.float32:
+            return (images - self.mean) / self.std
         if self.per_picture:
             std, mean = torch.std_mean(images.float(), dim=(1, 2, 3), keepdim=True)
             return (images - mean) / std.clamp(min=1)  # the deviation of a plain picture is 0
@@ -139,7 +156,7 @@ class Samples:
     ids continue from task to task (see `Views`), and all tasks share one tensor of rows.
     """
 
-    images: Rows  # [M, C, H, W] uint8; in regression the inputs, float32
+    images: Rows  # [M, C, H, W] uint8; features and the inputs of regression: float32
     labels: Tensor  # [M] int64, as the stream numbers them; in regression float32
     rows: Tensor  # [N] int64
     pixels: Preparation
@@ -181,7 +198,7 @@ class Samples:
 
     @property
     def raw(self) -> Tensor:
-        """[N, C, H, W], before normalisation: uint8, in regression float32."""
+        """[N, C, H, W], before normalisation, as stored."""
         return self.stored(self.index)
 
     @property

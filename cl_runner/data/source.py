@@ -1,8 +1,9 @@
-"""What a data set must provide, and the checks that it passes when it is read."""
+"""What a data set must provide, what it may, and the checks that it passes when it is read."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,18 +14,26 @@ from torch import Tensor
 from cl_runner.data.arrays import Rows
 from cl_runner.errors import DataError
 
+ROWS = 10_000
+"""How many are checked at a time."""
+
 
 @dataclass(frozen=True)
 class Split:
     """The training or the test part of a data set."""
 
-    images: Rows  # [N, C, H, W] uint8
+    images: Rows  # [N, C, H, W] uint8; features [N, 1, 1, D] float32
     labels: Tensor  # [N] int64, 0 … classes − 1 as the data set numbers them
     groups: Tensor | None = None  # [N] int64: similar samples, to be kept on one side of a split
+    tasks: Tensor | None = None  # [N] int64: for a cut that leaves them as they are (`ByColumn`)
 
 
 class Source(Protocol):
-    """A data set of labelled pictures, loaded after all settings have been checked."""
+    """A data set of labelled samples, loaded after all settings have been checked.
+
+    It may also have `class_names`, a list of text, and `features`: true where samples are not
+    pictures but D numbers, of shape (1, 1, D).
+    """
 
     name: str
     classes: int
@@ -41,14 +50,15 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
         where = f"data error: {source.name}, {kind} split: "
         if len(split.images) != len(split.labels):
             raise DataError(f"{where}{len(split.images)} pictures but {len(split.labels)} labels")
-        if isinstance(split.images, Tensor) and split.images.is_floating_point():
-            wrong = torch.nonzero(~torch.isfinite(split.images.flatten(1)).all(1)).flatten()
-            if len(wrong) > 0:
-                raise DataError(f"{where}picture {int(wrong[0])} has a pixel that is not finite")
-        if split.images.dtype != torch.uint8 or tuple(split.images.shape[1:]) != source.shape:
+        row = _not_finite(split.images)
+        if row is not None:
+            what = "row {} has a feature" if has_features(source) else "picture {} has a pixel"
+            raise DataError(f"{where}{what.format(row)} that is not finite")
+        expected = torch.float32 if has_features(source) else torch.uint8
+        if split.images.dtype != expected or tuple(split.images.shape[1:]) != source.shape:
             raise DataError(
-                f"{where}pictures are {split.images.dtype} {list(split.images.shape[1:])}, "
-                f"expected torch.uint8 {list(source.shape)}"
+                f"{where}samples are {split.images.dtype} {list(split.images.shape[1:])}, "
+                f"expected {expected} {list(source.shape)}"
             )
         if split.labels.dtype != torch.int64:
             raise DataError(f"{where}labels are {split.labels.dtype}, expected torch.int64")
@@ -60,6 +70,28 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
                 f"0 … {source.classes - 1}"
             )
     return splits
+
+
+def has_features(source: Source) -> bool:
+    """Whether its samples are float32 features [1, 1, D], not uint8 pictures [C, H, W]."""
+    return bool(getattr(source, "features", False))
+
+
+def in_words(source: Source, labels: Sequence[int]) -> str:
+    """`classes 3, 5`, or with the names that the data set gives them: `classes cat, dog`."""
+    names = getattr(source, "class_names", None)
+    return f"classes {', '.join(names[label] if names else str(label) for label in labels)}"
+
+
+def _not_finite(rows: Rows) -> int | None:
+    """The first row with such a value, read some at a time; None if there is none."""
+    if not rows.dtype.is_floating_point:
+        return None
+    for some in torch.arange(len(rows)).split(ROWS):
+        wrong = torch.nonzero(~torch.isfinite(rows.index_select(0, some).flatten(1)).all(1))
+        if len(wrong) > 0:
+            return int(some[wrong[0]])
+    return None
 
 
 def remedy(name: str, root: str) -> str:

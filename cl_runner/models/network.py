@@ -49,6 +49,7 @@ class Network(nn.Module):
         self.body = body
         self.shape = shape
         self.likelihood: Likelihood = CATEGORICAL
+        self.inputs = CATEGORICAL.inputs
         self.inserted = None if inserted_layer == "none" else _zero_layer(features)
         self.classifier = GrowingClassifier(features, classes)
         self.stage = Stage()
@@ -100,7 +101,7 @@ class Network(nn.Module):
     def fit_to(self, outline: Outline, scope: Scope) -> None:
         """Set the likelihood, and which rows of the classifier are born together. Comes before any
         use of the network."""
-        self.likelihood = outline.likelihood
+        self.likelihood, self.inputs = outline.likelihood, outline.inputs
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
 

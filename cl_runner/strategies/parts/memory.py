@@ -49,7 +49,7 @@ class Memory(nn.Module):
     when filled by tasks, not by `reservoir` (None: as many as there is room for).
     """
 
-    images: Tensor  # [S, C, H, W] uint8; in regression the inputs, float32
+    images: Tensor  # [S, C, H, W] uint8; features and the inputs of regression: float32
     labels: Tensor  # [S] int64; in regression the targets, float32
     groups: Tensor  # [S] int64
     index: Tensor  # [S] int64, the samples' numbers in the stream
@@ -74,7 +74,7 @@ class Memory(nn.Module):
         self.policy: Policy = policy
         self.per_class = buffer_size if per_class is None else per_class
         shape = network.shape
-        inputs, targets = network.likelihood.inputs, network.likelihood.targets
+        inputs, targets = network.inputs, network.likelihood.targets
         self.register_buffer("images", torch.zeros(buffer_size, *shape, dtype=inputs))
         self.register_buffer("labels", torch.zeros(buffer_size, dtype=targets))
         self.register_buffer("groups", torch.zeros(buffer_size, dtype=torch.int64))

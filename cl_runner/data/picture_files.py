@@ -1,0 +1,68 @@
+"""One picture file: opened without trusting what it says, and made a tensor of a given size."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_runner.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is opened: EPS and the like would start other programs."""
+
+
+@cache
+def _pil() -> ModuleType:
+    """The module that opens pictures, which refuses what would take gigabytes."""
+    from PIL import Image
+
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    return Image
+
+
+@cache
+def endings() -> frozenset[str]:
+    """How the names of such files end, in small letters: `.jpg`, `.jpeg`, `.png` and others."""
+    return frozenset(e for e, form in _pil().registered_extensions().items() if form in FORMATS)
+
+
+def open_picture(path: str, channels: int) -> Image:
+    """A picture file of one of FORMATS, in grey (1 channel) or in red, green and blue (3).
+
+    Transparency is dropped. Raises DataError.
+    """
+    pil = _pil()
+    try:
+        with pil.open(path, formats=FORMATS) as picture:
+            if picture.mode[0] in "IF":
+                raise DataError(f"data error: {path} has more than 8 bits for each colour")
+            made: Image = picture.convert("L" if channels == 1 else "RGB")
+            return made
+    except pil.UnidentifiedImageError:
+        reason = f"it is none of {', '.join(FORMATS)}"
+    except (pil.DecompressionBombError, pil.DecompressionBombWarning):
+        reason = f"its header says that it has more than {pil.MAX_IMAGE_PIXELS:,} pixels"
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+    raise DataError(f"data error: {path} cannot be decoded: {reason}")
+
+
+def as_tensor(picture: Image, size: tuple[int, int]) -> Tensor:
+    """[C, H, W] uint8, from a picture of any size: stretched to (H, W), bilinear with the picture
+    smoothed before it is made smaller, as PIL does it."""
+    from PIL.Image import Resampling
+
+    height, width = size
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(picture)).view(height, width, -1)
+    return pixels.permute(2, 0, 1).contiguous()
