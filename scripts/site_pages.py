@@ -42,7 +42,14 @@ PACKAGES = {
 }
 FIRST = ("commands", "strategy", "stream", "network", "loop", "read", "tracker", "targets")
 """The modules that the others of their package are read after."""
-INSIDE = ("api.calls", "api.display", "api.frames", "api.own_process", "api.process")
+INSIDE = (
+    "api.calls",
+    "api.display",
+    "api.frames",
+    "api.own_process",
+    "api.pictures",
+    "api.process",
+)
 """Modules that a caller does not use directly."""
 MODULES = ("metrics", "measures", "randomness", "errors")
 

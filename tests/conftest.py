@@ -32,12 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`cl-train` turns propagation off and sets a level in its process, which may also run the next
-    test."""
+    test, and before that the fixtures of its file."""
     log = logging.getLogger("cl_runner")
     log.setLevel(logging.NOTSET)
     monkeypatch.setattr(log, "propagate", True)
+    yield
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -59,9 +59,13 @@ def shown_commands(document: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", COMMANDS)
-def test_the_commands_of_a_document_run(document, tmp_path, cl_train_here, monkeypatch) -> None:
+def test_the_commands_of_a_document_run(
+    document, tmp_path, cl_train_here, monkeypatch, request
+) -> None:
     """Each in this process, which saves the seconds of importing torch, except those that need a
-    shell; the first sweep in small."""
+    shell; the first sweep in small. The page of commands draws the figures."""
+    if document == "README.md":
+        request.getfixturevalue("no_figures")
     commands = shown_commands(document)
     assert len(commands) >= {"README.md": 3, "docs/commands.md": 9}[document]
     assert any("-m" in c for c in commands)

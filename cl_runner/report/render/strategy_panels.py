@@ -46,12 +46,14 @@ def blocks(section: Section) -> list[Block]:
     if not groups:
         return []
     measure = section.measure
+    several = any(len(group.complete) > 1 for group in groups)
+    over_seeds = " Numbers are means over seeds." * several
     logged = _found(groups, lines)
     confused = _found(groups, confusion)
     made = [
         (
             f"{measure.title} matrix",
-            MATRIX,
+            MATRIX + over_seeds,
             "matrices",
             _matrices(section, groups),
         ),
@@ -62,7 +64,12 @@ def blocks(section: Section) -> list[Block]:
             _curves(section, logged),
         ),
         ("terms of the loss over training", TERMS + _on_bands(logged), "terms", _terms(logged)),
-        ("confusion matrix", _on_confusion(confused), "confusion", _confusions(confused)),
+        (
+            "confusion matrix",
+            _on_confusion(confused) + over_seeds,
+            "confusion",
+            _confusions(confused),
+        ),
     ]
     alone = sum(len(group.complete) for group in section.measured) == 1
     found = []
@@ -124,8 +131,7 @@ def _confusions(confused: Of[Confusion]) -> Drawn:
 
 
 MATRIX = (
-    "Row: the task learned last; column: the task measured; means over seeds. The colours mean the "
-    "same in all panels."
+    "Row: the task learned last; column: the task measured. Colours mean the same in all panels."
 )
 TERMS = (
     "Each term as it was minimised, with its weight; each value is the mean since the previous "
@@ -158,7 +164,7 @@ def _on_confusion(confused: Of[Confusion]) -> str:
     """What rows and columns are; where seeds learn the classes in different orders, by position."""
     words = (
         "After the last task, on the test samples of all tasks. Row: the true class; column: the "
-        "class predicted, in % of the row; means over seeds. The colour scale is stretched "
+        "class predicted, in % of the row. The colour scale is stretched "
         "where shares are small."
     )
     if any(len(found.tasks) > 1 for _, found in confused):
