@@ -15,7 +15,7 @@ def picture(path: Path, colour: Sequence[int], number: int, size: tuple[int, int
     """Of one colour, with a pixel that tells it from others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Image.new("RGB", size, tuple(colour))
-    made.putpixel((0, 0), (number % 256,) * 3)
+    made.putpixel((0, 0), (40 * number % 256,) * 3)
     made.save(path)
 
 
