@@ -43,6 +43,8 @@ def allowed(hint: Any) -> str:
         return f"one of {', '.join(map(str, arguments))}"
     if origin is list:
         return f"a list, each {allowed(arguments[0])}"
+    if origin is dict:
+        return "names with values: {name: value}"
     if is_node(hint):
         return f"a node with a _target_ that builds a {(arguments or [hint])[0].__name__}"
     return WORDS.get(hint, f"of type {hint}")

@@ -6,9 +6,10 @@ from __future__ import annotations
 import io
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from typing import get_origin
 
 import yaml
 from hydra._internal.utils import get_args_parser
@@ -145,11 +146,12 @@ def _nodes(text: str, key: str, target: str = "") -> Iterator[Node]:
         given = _given(node)
         declared = signature(given[TARGET].value if TARGET in given else target)
         settings = []
-        for name, value in _leaves(given):
+        hints = declared.hints if declared else {}
+        for name, value in _leaves(given, {n for n in hints if get_origin(hints[n]) is dict}):
             at, within = f"{key}.{name}".lstrip("."), f"{inside}.{name}".lstrip(".")
             if not key and name.partition(".")[0] in ("defaults", "hydra"):
                 continue
-            hint = allowed(declared.hints[name]) if declared and name in declared.hints else ""
+            hint = allowed(hints[name]) if name in hints else ""
             default, below = _text(text, value), _given(value)
             if TARGET in below:
                 waiting.append((at, within, value, ""))
@@ -168,11 +170,14 @@ def _given(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return found
 
 
-def _leaves(given: Mapping[str, yaml.Node]) -> Iterator[tuple[str, yaml.Node]]:
-    """The settings of a node. Those of a mapping that builds nothing are its own, too."""
+def _leaves(
+    given: Mapping[str, yaml.Node], whole: Collection[str] = ()
+) -> Iterator[tuple[str, yaml.Node]]:
+    """The settings of a node. Those of a mapping that builds nothing are its own, too, unless the
+    mapping as a whole is one, as those of `whole` are."""
     for name, value in given.items():
         below = _given(value)
-        if below and TARGET not in below:
+        if below and TARGET not in below and name not in whole:
             yield from ((f"{name}.{deeper}", leaf) for deeper, leaf in _leaves(below))
         elif name != TARGET:
             yield name, value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -110,7 +111,9 @@ def _extracted(path: Path, key: str) -> Path:
 
 
 def _of_torch(path: Path, key: str) -> Array:
-    whole = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about files that are refused below
+        whole = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     if isinstance(whole, dict):
         _refuse_unknown(path, key, [name for name in whole if isinstance(name, str)])
         whole = whole[key]

@@ -26,7 +26,8 @@ class ArrayFiles:
     """Arrays in files below the root: `FILE.npy`, `FILE.pt`, or `FILE.npz:KEY` and `FILE.pt:KEY`.
 
     Inputs are uint8 pictures [N, H, W], [N, H, W, C] or [N, C, H, W], or float32 features [N, D].
-    Labels are integers [N], 0 … classes − 1. Features are seen by the network as [1, 1, D] and are
+    `test_inputs` are of the same shape and type. `train_labels` and `test_labels` are integers
+    [N], 0 … classes − 1. Features are seen by the network as [1, 1, D] and are
     not divided by 255. `layout`: where the colours of pictures with four axes are; `auto` takes the
     one axis that has 1 or 3 entries. `train_groups` [N]: similar samples, which the validation
     split keeps together. `class_names` replace numbers where classes are shown.

@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
+import own_data
 import pytest
 import yaml
 from messages import check_problem
@@ -21,7 +22,12 @@ EXPERIMENTS = sorted(f.stem for f in (CONF / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_is_built(group: str, option: str) -> None:
+def test_every_option_is_built(
+    group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its own data little is needed: what it has to know before the run."""
+    own_data.write_all(tmp_path)
+    monkeypatch.setenv("CL_DATA", str(tmp_path))
     settings = composed(f"{group}={option}")
     if group == "dataset":
         outline = settings.dataset.outline(0)
@@ -65,7 +71,7 @@ WRONG = [
     (["epochs=0"], "must be an integer ≥ 1 and < 2³¹ or a list, each an integer ≥ 1"),
     (["epochs=[3,-1]"], "a list, each an integer ≥ 1"),
     (["batch_size=true"], "must be an integer ≥ 1"),
-    (["dataset.class_order=sorted"], "must be one of numeric, random or a list"),
+    (["dataset.class_order=sorted"], "must be one of numeric, random, seed_1993 or a list"),
     (["dataset.scenario=cil"], "class_incremental, task_incremental, domain_incremental"),
     (["dataset.validation_fraction=1.0"], "≥ 0 and < 1"),
     (["dataset.pixels.std=[0.0]"], "each a number ≥"),
