@@ -24,7 +24,7 @@ import benchmark_precision
 import benchmark_steps
 import torch
 from benchmark_checkpoint import checkpoints
-from benchmark_ewc import ewc_flat, ewc_step, si_step
+from benchmark_ewc import ewc_flat, penalty_step
 from benchmark_fisher import fisher
 from benchmark_icarl import icarl_step
 from benchmark_loop import loop
@@ -49,8 +49,8 @@ def main() -> None:
         ("CNN, SGD, batch 64: cl-train's loop / by hand", 1.10, partial(loop, CNN)),
         ("MLP, SGD, batch 10: cl-train's loop / by hand", 1.10, partial(online, 10)),
         ("MLP, SGD, batch 1: cl-train's loop / by hand", 1.10, partial(online, 1)),
-        ("EWC's step / fine-tuning's, MLP", 1.35, ewc_step),
-        ("SI's step / fine-tuning's, MLP", 1.35, si_step),
+        ("a step of ewc / the same by hand, MLP", 1.10, partial(penalty_step, "ewc")),
+        ("a step of si / the same by hand, MLP", 1.10, partial(penalty_step, "si")),
         *(
             (f"a step of {name} / its passes by hand, MLP", 1.10, partial(steps, name))
             for name in benchmark_steps.STRATEGIES

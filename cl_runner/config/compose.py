@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config import command_line, masking, search_path, targets
-from cl_runner.config.identity import flat
 from cl_runner.config.paths import GROUPS
+from cl_runner.config.traits import flat
 from cl_runner.errors import MISSING, ConfigError, nearest
 
 

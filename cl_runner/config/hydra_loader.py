@@ -25,6 +25,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import MarkedYAMLError
+from yaml.reader import ReaderError
 
 from cl_runner.config import chosen_files
 from cl_runner.config.overrides import parsed, refuse_no_option
@@ -78,10 +79,23 @@ class Loader(ConfigLoaderImpl):
             config = super().load_configuration(config_name, overrides, *given, **named)
         except MarkedYAMLError as error:
             raise _not_yaml(error) from None
+        except (UnicodeDecodeError, ReaderError) as error:
+            raise self._not_text(error) from None
         if config.hydra.job.config_name is not None:  # None: Hydra's own help
             _refuse_files(config.hydra)
             _refuse_unusable(config.hydra)
         return config
+
+    def _not_text(self, error: UnicodeDecodeError | ReaderError) -> ConfigError:
+        """Names the file: where Python's error does not, it is the one with these bytes."""
+        allowed = "is not text in UTF-8"
+        if isinstance(error, ReaderError):  # a character that YAML does not allow
+            return ConfigError.of("--config-dir", Path(error.name), allowed)
+        sources = [s.path for s in self.repository.get_sources() if s.scheme() == "file"]
+        for file in (f for folder in sources for f in sorted(Path(folder).rglob("*.yaml"))):
+            if file.is_file() and error.object in file.read_bytes():
+                return ConfigError.of("--config-dir", file, allowed)
+        return ConfigError.of("--config-dir", MISSING, "has a file that is not text in UTF-8")
 
     def _compose_config_from_defaults_list(
         self, defaults: list[ResultDefault], repo: IConfigRepository

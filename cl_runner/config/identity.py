@@ -10,7 +10,8 @@ from textwrap import indent
 from typing import Any
 
 from cl_runner.config.setting_types import at_task
-from cl_runner.config.traits import Config, traits
+from cl_runner.config.traits import Config, flat, traits
+from cl_runner.config.unrecorded import defaults
 from cl_runner.errors import ConfigError
 from cl_runner.text import aligned
 
@@ -21,8 +22,11 @@ def settings_digest(config: Config) -> str:
 
 
 def refuse_changes(folder: Path, old: Config, new: Config) -> None:
-    """Raise ConfigError with a table (key, old, new) if settings that change results differ."""
+    """Raise ConfigError with a table (key, old, new) if settings that change results differ. One
+    that came after the run was begun had its default."""
     before, after = fixed(old), fixed(new)
+    if later := after.keys() - before.keys():
+        before |= {key: value for key, value in defaults(old).items() if key in later}
     keys = [k for k in {**before, **after} if before.get(k, "–") != after.get(k, "–")]
     if not keys:
         return
@@ -54,15 +58,6 @@ def acting(config: Config) -> dict[str, Any]:
         if its.acts_in_first_task or (its.adds_weights and kept):
             acting[key] = at_task(value, 0) if its.per_task and value else value
     return acting
-
-
-def flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value below a node with its whole key: `("optimizer.lr", 0.1)`."""
-    if not isinstance(node, dict) or not node:
-        yield key, node
-        return
-    for name, value in node.items():
-        yield from flat(value, f"{key}.{name}" if key else str(name))
 
 
 def _free(node: Config, prefix: str, config: Config) -> Iterator[str]:

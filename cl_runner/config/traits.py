@@ -111,3 +111,12 @@ def targets_below(key: str, node: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(node, list):
         for below in node:
             yield from targets_below(key, below)
+
+
+def flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value below a node with its whole key: `("optimizer.lr", 0.1)`."""
+    if not isinstance(node, dict) or not node:
+        yield key, node
+        return
+    for name, value in node.items():
+        yield from flat(value, f"{key}.{name}" if key else str(name))

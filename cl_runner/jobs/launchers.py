@@ -15,7 +15,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from cl_runner import extras, terminal
-from cl_runner.config.identity import flat
+from cl_runner.config.traits import flat
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import is_secret, names_one, word_for
 from cl_runner.jobs import ray_cluster

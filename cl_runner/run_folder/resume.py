@@ -44,10 +44,12 @@ class Attempt:
 
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
-    """The attempt that begins now in this folder."""
-    before = read.NEVER_BEGUN if read.config(folder) is None else read.status(folder)
+    """The attempt that begins now in this folder. Its settings are those that the run recorded:
+    `config` may have some that came later."""
+    recorded = read.config(folder)
+    before = read.NEVER_BEGUN if recorded is None else read.status(folder)
     run_id = before.run_id or secrets.token_hex(4)
-    return Attempt(run_id, before.attempt + 1, settings_digest(config))
+    return Attempt(run_id, before.attempt + 1, settings_digest(recorded or config))
 
 
 def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:

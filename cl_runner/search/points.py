@@ -79,8 +79,13 @@ def all_checked(space: Space, name: str) -> Point:
 def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job, Point]:
     """The job of a trial, in the search's folder, and its point."""
     point = checked(space.point(params), space.config_dir)
-    place = job_folder(folder, number, point.title, settings_digest(point.config)[:8])
+    place = place_of(point, number, folder)
     return Job(place, space.words(params), point.overrides, point.config), point
+
+
+def place_of(point: Point, number: int, folder: Path) -> Path:
+    """The folder of the run at a point: the existing one for its settings, or a new one."""
+    return job_folder(folder, number, point.title, settings_digest(point.config)[:8])
 
 
 def _composed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -12,6 +13,7 @@ from optuna.trial import TrialState
 
 from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
+from cl_runner.config.identity import settings_digest
 from cl_runner.config.overrides import last_part
 from cl_runner.errors import ConfigError, DataError, Diverged, RunError, StorageError
 from cl_runner.hidden import masked
@@ -25,7 +27,7 @@ from cl_runner.run_folder import read
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import DONE
 from cl_runner.search import objective
-from cl_runner.search.points import Point, job_of
+from cl_runner.search.points import Point, job_of, place_of
 from cl_runner.search.space import Space
 from cl_runner.search.study import Study, Trial
 from cl_runner.search.table import short, shown
@@ -43,7 +45,7 @@ class Search:
 
     def __init__(self, folder: Path, space: Space, study: Study, masks: dict[str, str]) -> None:
         self.folder, self.space, self.study, self.masks = folder, space, study, masks
-        self.one_at_a_time: defaultdict[str, Lock] = defaultdict(Lock)  # per run folder
+        self.one_at_a_time: defaultdict[str, Lock] = defaultdict(Lock)  # per settings
         self.writing = Lock()
         self.unfinished = 0  # trials whose run was interrupted or killed
 
@@ -85,7 +87,9 @@ class Search:
             job, point = job_of(self.space, trial.params, trial.number, self.folder)
         except ConfigError as error:
             return self.failed(trial, masked(str(error).splitlines()[0], self.masks))
-        with self.one_at_a_time[job.folder.name]:
+        with self.one_at_a_time[settings_digest(point.config)]:
+            # A trial with equal settings that ran meanwhile has made their folder.
+            job = replace(job, folder=place_of(point, trial.number, self.folder))
             self.study.note(trial, folder=job.folder.name)
             with self.writing:
                 write_ledger(self.folder, self.jobs())

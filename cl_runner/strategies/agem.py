@@ -53,8 +53,8 @@ class AGEM(Strategy):
         loss = task_loss(self.network(replayed.x), replayed)
         reference = torch.autograd.grad(loss, learning, allow_unused=True)
         pairs = [(p, r) for p, r in zip(learning, reference, strict=True) if r is not None]
-        dot = sum((p.grad * r).sum() for p, r in pairs if p.grad is not None)
-        square = sum(r.square().sum() for _, r in pairs) + self.ridge if dot < 0 else 0.0
+        dot = sum(_dot(p.grad, r) for p, r in pairs if p.grad is not None)
+        square = sum(_dot(r, r) for _, r in pairs) + self.ridge if dot < 0 else 0.0
         if raises := bool(square > SMALLEST):
             torch._foreach_mul_([r for _, r in pairs], dot / square)
             for p, r in pairs:
@@ -63,3 +63,8 @@ class AGEM(Strategy):
 
     def end_task(self, task: Task) -> None:
         self.memory.learn(task, self.network, at_most=self.samples_per_task)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Without a tensor of products: what costs here is fresh memory."""
+    return a.reshape(-1).dot(b.reshape(-1))

@@ -77,11 +77,9 @@ class SI(Strategy):
         """ωᵢ ← ωᵢ − gᵢ δᵢ. In place where possible: what costs here is fresh memory."""
         theta, g = tuple(self.network.trainable), tuple(self.gradients)
         if self.pulls:
-            torch._foreach_mul_(self.pulls, 2 * self.weight)
-            g = torch._foreach_sub(g, self.pulls)
-        product = torch._foreach_sub(theta, self.before)
-        torch._foreach_mul_(product, g)
-        torch._foreach_sub_(in_shapes_of(theta, self.path), product)
+            g = torch._foreach_sub(g, self.pulls, alpha=2 * self.weight)
+        delta = torch._foreach_sub(theta, self.before)
+        torch._foreach_addcmul_(in_shapes_of(theta, self.path), g, delta, value=-1)
         self.before, self.gradients, self.pulls = [], [], []  # the next step takes their memory
 
     def end_task(self, task: Task) -> None:

@@ -109,5 +109,5 @@ def _norm(term: Tensor, learning: Sequence[nn.Parameter]) -> float:
     if not term.requires_grad:
         return 0.0
     gradients = torch.autograd.grad(term, learning, retain_graph=True, allow_unused=True)
-    norms = torch._foreach_norm([g for g in gradients if g is not None])
-    return float(torch.stack(list(norms)).norm()) if norms else 0.0
+    reached = [g for g in gradients if g is not None]
+    return float(torch.stack(list(torch._foreach_norm(reached))).norm()) if reached else 0.0

@@ -70,6 +70,17 @@ def test_a_file_that_is_not_yaml_is_named_with_its_line(words, cl_train_here, tm
     assert done.stderr.startswith(start)
 
 
+@pytest.mark.parametrize("content", [b"a: caf\xe9\n", b"a: \x00\n"], ids=["latin-1", "NUL"])
+@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")], ids=["run", "sweep"])
+def test_a_file_that_is_not_utf_8_is_named(words, content, cl_train_here, tmp_path) -> None:
+    plant(tmp_path / "mine", {"strategy/w": "a: b", "strategy/x": ""})
+    (tmp_path / "mine/strategy/x.yaml").write_bytes(content)
+    done = cl_train_here("--config-dir", "mine", *words, "strategy=x")
+    assert done.returncode == 2
+    file = tmp_path / "mine/strategy/x.yaml"
+    assert done.stderr == f"config error: --config-dir={file}: is not text in UTF-8.\n"
+
+
 def test_nor_does_one_that_the_command_line_names(cl_train_here, tmp_path: Path) -> None:
     plant(
         tmp_path,

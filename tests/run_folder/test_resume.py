@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from processes import exit_code, until
 
+from cl_runner import train
+from cl_runner.config import masking
 from cl_runner.config.identity import settings_digest
 from cl_runner.errors import CheckpointError
 from cl_runner.run_folder import read
@@ -90,6 +93,56 @@ def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) 
     assert head.split() == ["setting", "of", "the", "run", "now"]
     assert [row.split() for row in rows] == [[change.partition("=")[0], old, new]]
     assert contents(stopped) == before
+
+
+@pytest.fixture
+def earlier(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An earlier version, which did not know two of the settings; `undo` brings today's back."""
+    today = masking.as_written
+
+    def as_written(config: object) -> dict:
+        written = today(config)
+        del written["diagnose"]
+        if written["strategy"]["_target_"].startswith("cl_runner."):  # not a class of its own
+            del written["strategy"]["outputs"]
+        return written
+
+    with monkeypatch.context() as version:
+        version.setattr(train.masking, "as_written", as_written)
+        yield version
+
+
+def test_a_setting_that_came_later_had_its_default(earlier, cl_train_here, tmp_path) -> None:
+    """A complete run is read, as `cl-reproduce` asks for it; another value is refused."""
+    cl_train_here(*TINY, *HERE)
+    assert "diagnose" not in read.config(tmp_path / "run")
+    earlier.undo()
+    before = contents(tmp_path / "run")
+    done = cl_train_here(*TINY, *HERE, "resume=auto")
+    assert done.returncode == 0 and done.stdout.startswith("already complete"), done.stderr
+    for key, default, other in (
+        ("diagnose", "None", "probe"),
+        ("strategy.outputs", "old", "all"),
+    ):
+        held_out = ["dataset.validation_fraction=0.2"] if other == "probe" else []
+        done = cl_train_here(*TINY, *HERE, "resume=auto", f"{key}={other}", *held_out)
+        assert done.returncode == 2
+        rows = [row.split() for row in done.stderr.splitlines()[2:]]
+        assert [key, default, other] in rows and len(rows) == 1 + len(held_out)
+    assert contents(tmp_path / "run") == before
+
+
+def test_an_interrupted_run_of_an_earlier_version_goes_on(
+    earlier, stopped, cl_train_here, monkeypatch
+) -> None:
+    """It keeps its recorded settings and their digest, so that a third attempt may read it."""
+    earlier.undo()
+    monkeypatch.setenv("GO_ON", "1")
+    digest = status(stopped)["settings"]
+    assert cl_train_here("resume=run", "trusted_targets=[stopping]").returncode == 0
+    assert status(stopped)["status"] == "complete" and status(stopped)["settings"] == digest
+    again = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    assert again.returncode == 0 and again.stdout.startswith("already complete"), again.stderr
 
 
 def test_threads_are_a_setting_of_the_run(cl_train_here, tmp_path: Path) -> None:

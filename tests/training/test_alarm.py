@@ -89,3 +89,14 @@ def test_a_task_that_is_learned_perfectly_makes_no_other_term_alive() -> None:
         total = sum(p.sum() for p in network.parameters())
         watch.look({"task": size * total, "noise": 1e-7 * total})
     assert watch.share("noise") == pytest.approx(1e-7, rel=1e-3)
+
+
+def test_a_term_whose_gradient_reaches_no_weight_that_learns_does_nothing() -> None:
+    network, task = nn.Linear(2, 1), tiny_stream().tasks[1]
+    watch, elsewhere = Watch(task, list(network.parameters())), nn.Parameter(torch.ones(()))
+    for _ in range(3):
+        watch.look({"task": network.weight.sum(), "lost": 2 * elsewhere})
+        with torch.no_grad():
+            network.weight.add_(1)
+        watch.after_step()
+    assert [name for name, _ in watch.alarms("x")] == ["lost"]
