@@ -87,7 +87,7 @@ def test_no_two_strategies_look_the_same() -> None:
 def test_up_to_eight_strategies_have_eight_colours_and_markers(first) -> None:
     names = [first, "finetune", "mine", "ewc", "lwf", "joint", "bic", "wa"]
     looks = [Looks({name: name for name in names}).of(name) for name in names]
-    assert len({look.colour for look in looks}) == 8
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 8
     alone = [Looks(dict.fromkeys([name], name)).of(name).colour for name in names]
     assert alone == [colour_of(name) for name in names]
 

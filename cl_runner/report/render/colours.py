@@ -83,7 +83,7 @@ def shades(colour: str, count: int) -> list[str]:
     if count == 1:
         return [colour]
     steps = np.linspace(-1, 1, count)
-    return [with_lightness(colour, 0.5 + 0.14 * float(x), 0.5 * float(x)) for x in steps]
+    return [with_lightness(colour, 0.5 + 0.14 * float(x), 0.3 * float(x)) for x in steps]
 
 
 def ink_on(rgb: Any) -> str:
