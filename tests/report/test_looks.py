@@ -54,7 +54,7 @@ def test_no_eye_takes_two_colours_for_one(eyes, shown) -> None:
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_every_shade_stands_out_on_both_pages(colour) -> None:
-    for shade in [colour, *shades(colour, 9)]:
+    for shade in [colour, *shades(colour, 9, 0.6), *shades(colour, 9, 1.8)]:
         assert contrast(shade, PAGE) >= 3  # WCAG 2.2, 1.4.11
         assert contrast(in_dark(shade), DARK_PAGE) >= 3
 

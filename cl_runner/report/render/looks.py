@@ -33,6 +33,9 @@ OTHERS = ("ewc", "lwf", "rehearsal", "kd", "rehearsal_kd", "si",
 """The colour of each is that of its place, modulo HUES. The first ones have the first choice."""
 HUES = 6
 """The last two colours, grey and black, are kept for the baseline and the upper bound."""
+TURN, TURN_ALONE = 0.6, 1.8
+"""How far the hue of a strategy turns over its settings: further, if no other strategy may be
+mistaken for it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ class Looks:
         """settings: the label of each setting in order, and its strategy."""
         self._strategies = _chosen(set(settings.values()))
         self._settings: dict[str, Look] = {}
+        others = self._strategies.keys() - {BASELINE, UPPER_BOUND}
+        turn = TURN if len(others) > 1 else TURN_ALONE
         for strategy, number in Counter(settings.values()).items():
             look = self._strategies[strategy]
             labels = [label for label, of in settings.items() if of == strategy]
-            for n, shade in enumerate(shades(look.colour, number)):
+            for n, shade in enumerate(shades(look.colour, number, turn)):
                 dashes = DASHES[n % len(DASHES)] if number > 1 else look.dashes
                 self._settings[labels[n]] = replace(look, colour=shade, dashes=dashes)
 
