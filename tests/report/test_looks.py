@@ -54,7 +54,7 @@ def test_no_eye_takes_two_colours_for_one(eyes, shown) -> None:
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_every_shade_stands_out_on_both_pages(colour) -> None:
-    for shade in [colour, *shades(colour, 9)]:
+    for shade in [colour, *shades(colour, 9, 0.6), *shades(colour, 9, 1.8)]:
         assert contrast(shade, PAGE) >= 3  # WCAG 2.2, 1.4.11
         assert contrast(in_dark(shade), DARK_PAGE) >= 3
 
@@ -87,7 +87,7 @@ def test_no_two_strategies_look_the_same() -> None:
 def test_up_to_eight_strategies_have_eight_colours_and_markers(first) -> None:
     names = [first, "finetune", "mine", "ewc", "lwf", "joint", "bic", "wa"]
     looks = [Looks({name: name for name in names}).of(name) for name in names]
-    assert len({look.colour for look in looks}) == 8
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 8
     alone = [Looks(dict.fromkeys([name], name)).of(name).colour for name in names]
     assert alone == [colour_of(name) for name in names]
 

@@ -77,13 +77,13 @@ def in_dark(colour: str) -> str:
     return with_lightness(colour, float(lightness))
 
 
-def shades(colour: str, count: int) -> list[str]:
-    """So many shades of a colour, from dark to light, the colour itself if it is one. The hue turns
-    a little on the way, so that the eye can tell more of them apart."""
+def shades(colour: str, count: int, turn: float) -> list[str]:
+    """So many shades of a colour, from dark to light, the colour itself if it is one. turn: by how
+    many radians the hue turns on the way, so that the eye can tell more of them apart."""
     if count == 1:
         return [colour]
     steps = np.linspace(-1, 1, count)
-    return [with_lightness(colour, 0.5 + 0.14 * float(x), 0.5 * float(x)) for x in steps]
+    return [with_lightness(colour, 0.5 + 0.14 * float(x), turn / 2 * float(x)) for x in steps]
 
 
 def ink_on(rgb: Any) -> str:

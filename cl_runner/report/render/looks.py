@@ -30,9 +30,12 @@ OTHERS = ("ewc", "lwf", "rehearsal", "kd", "rehearsal_kd", "si",
           "der", "derpp", "er_ace", "agem", "gem", "mas",
           "icarl", "bic", "wa", "gdumb", "rwalk", "l2",
           "gss", "fdr")  # fmt: skip
-"""By their number. The first ones have the first choice of a colour."""
+"""The colour of each is that of its place, modulo HUES. The first ones have the first choice."""
 HUES = 6
 """The last two colours, grey and black, are kept for the baseline and the upper bound."""
+TURN, TURN_ALONE = 0.6, 1.8
+"""How far the hue of a strategy turns over its settings: further, if no other strategy may be
+mistaken for it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ class Looks:
         """settings: the label of each setting in order, and its strategy."""
         self._strategies = _chosen(set(settings.values()))
         self._settings: dict[str, Look] = {}
+        others = self._strategies.keys() - {BASELINE, UPPER_BOUND}
+        turn = TURN if len(others) > 1 else TURN_ALONE
         for strategy, number in Counter(settings.values()).items():
             look = self._strategies[strategy]
             labels = [label for label, of in settings.items() if of == strategy]
-            for n, shade in enumerate(shades(look.colour, number)):
+            for n, shade in enumerate(shades(look.colour, number, turn)):
                 dashes = DASHES[n % len(DASHES)] if number > 1 else look.dashes
                 self._settings[labels[n]] = replace(look, colour=shade, dashes=dashes)
 
@@ -104,17 +109,12 @@ def colour_of(strategy: str) -> str:
 
 
 def _chosen(strategies: Iterable[str]) -> dict[str, Look]:
-    """Each strategy's own look; if its colour is taken, the first one that is free; if none is
-    free, a colour comes again with another marker."""
+    """Each strategy's own look; if it is taken, the first one that is free."""
     taken: dict[int, str] = {}
     for strategy in sorted(strategies, key=_first_choice):
-        colours = {number % len(COLOURS) for number in taken}
         own = _own(strategy)
-        free = [n for n in range(len(COLOURS)) if n not in colours]
-        if own % len(COLOURS) not in colours:
-            taken[own] = strategy
-        else:
-            taken[free[0] if free else next(n for n in count() if n not in taken)] = strategy
+        number = own if own not in taken else next(n for n in count() if n not in taken)
+        taken[number] = strategy
     return {
         strategy: replace(_look(n), dashes=":") if strategy == UPPER_BOUND else _look(n)
         for n, strategy in taken.items()
@@ -132,8 +132,7 @@ def _own(strategy: str) -> int:
     if strategy in (BASELINE, UPPER_BOUND):
         return HUES + (strategy == UPPER_BOUND)
     known = strategy in OTHERS
-    number = OTHERS.index(strategy) if known else crc32(strategy.encode()) % HUES
-    return len(COLOURS) * (number // HUES) + number % HUES
+    return (OTHERS.index(strategy) if known else crc32(strategy.encode())) % HUES
 
 
 def _look(number: int) -> Look:

@@ -31,7 +31,7 @@ def write_names(axes: Axes, names: Sequence[Name]) -> None:
     figure.draw_without_rendering()  # settles where the axes are
     points = [axes.transData.transform(name.place) for name in names]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
-    for name, (x, y) in zip(names, points, strict=True):
+    for name, (x, y) in dict(zip(names, points, strict=True)).items():  # each of them once
         if not name.text:
             continue
         text = plain(name.text)

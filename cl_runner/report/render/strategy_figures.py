@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_runner.report.render.figures import plain, styled
 from cl_runner.report.render.limits import limit_percent, percent_limits
-from cl_runner.report.render.looks import Looks
+from cl_runner.report.render.looks import DASHES, Looks
 from cl_runner.report.render.names_of_points import Name, write_names
 from cl_runner.run_folder.outcome import Results
 
@@ -75,11 +75,14 @@ def trade_off(
     """New against old tasks, one curve for each label. Large points are means of a setting over
     seeds, small points are seeds. Settings of a curve are named where there is room."""
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
-    axes, names = figure.subplots(), list[Name]()
+    axes, names, drawn = figure.subplots(), list[Name](), 0
     for label, points in curves.items():
         middle = looks.of(points[len(points) // 2].label)
         means = [point.mean for point in points]
-        axes.plot(*np.transpose(means), **{**middle.line, "marker": ""})
+        if len(points) > 1:
+            middle = replace(middle, dashes=DASHES[drawn % len(DASHES)])
+            drawn += 1
+            axes.plot(*np.transpose(means), **{**middle.line, "marker": ""})
         for point in points:
             look = looks.of(point.label)
             axes.plot(*np.transpose(point.seeds), color=look.colour, **SEED)
