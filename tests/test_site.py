@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import own_data
 import pytest
 import site_markdown
 import site_strategies
@@ -52,6 +53,10 @@ def with_files(page: Path, folder: Path) -> None:
     }
     labels = {f"y_{kind}": np.arange(40) % 4 for kind in ("train", "test")}
     np.savez(folder / "mydata.npz", **splits, **labels)
+    own_data.folders(folder / "pictures")
+    own_data.tree(folder / "animals")
+    own_data.arrays(folder / "measured")
+    own_data.listed(folder / "listed")
 
 
 def of_lists(words: list[str], which: str) -> list[str]:
@@ -77,6 +82,7 @@ def test_the_commands_of_a_page_run(
 ) -> None:
     """Of a sweep the first job runs, and the last is composed and checked. What needs real data is
     only composed, and suites and data sets have to be there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with_files(page, tmp_path)
     for name, *words in commands(page):
         if name == "cl-train":

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_runner.data.arrays import fits
+from cl_runner.data.arrays import OutOfCore, Rows, fits, mapped
 from cl_runner.data.cache import kept, place
 from cl_runner.errors import DataError, StorageError, first_line
 
@@ -36,7 +36,7 @@ class Array:
     where: str  # for messages
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    values: Callable[[], Tensor]  # raises DataError
+    values: Callable[[], Rows]  # raises DataError
     """The whole array: in memory if it fits, else mapped."""
 
 
@@ -55,15 +55,19 @@ def opened(root: Path, written: str) -> Array:
             return _of_torch(path, key)
         if key:
             raise DataError(f"data error: {path} is one array and has no key {key}")
-        mapped = np.load(path, mmap_mode="c", allow_pickle=False)
-        return Array(str(path), mapped.shape, mapped.dtype, _guarded(path, lambda: _of_npy(path)))
+        found = np.load(path, mmap_mode="c", allow_pickle=False)
+        return Array(str(path), found.shape, found.dtype, _guarded(path, lambda: _of_npy(path)))
     except DAMAGED as error:
         raise _cannot_be_read(path, error) from None
 
 
-def _of_npy(path: Path) -> Tensor:
-    mapped = np.load(path, mmap_mode="c", allow_pickle=False)
-    return torch.from_numpy(np.load(path, allow_pickle=False) if fits(mapped.nbytes) else mapped)
+def _of_npy(path: Path) -> Rows:
+    found = np.load(path, mmap_mode="c", allow_pickle=False)
+    if fits(found.nbytes):
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    if not found.flags.c_contiguous:
+        return OutOfCore([torch.from_numpy(found)])
+    return mapped(path, found.dtype, found.shape, path.stat().st_size - found.nbytes)
 
 
 def _in_archive(path: Path, key: str) -> Array:
@@ -73,7 +77,7 @@ def _in_archive(path: Path, key: str) -> Array:
         with archive.open(f"{key}.npy") as member:
             shape, dtype = _header(path, member)
 
-    def values() -> Tensor:
+    def values() -> Rows:
         if fits(int(np.prod(shape)) * dtype.itemsize):
             with np.load(path, allow_pickle=False) as arrays:
                 return torch.from_numpy(arrays[key])
@@ -127,9 +131,11 @@ def _of_torch(path: Path, key: str) -> Array:
         dtype = tensor[:0].numpy().dtype
     except (TypeError, IndexError):
         raise DataError(f"data error: {where} is {tensor.dtype}, of {tensor.dim()} axes") from None
-    return Array(
-        where, tuple(tensor.shape), dtype, lambda: tensor.clone() if fits(tensor.nbytes) else tensor
-    )
+
+    def values() -> Rows:
+        return tensor.clone() if fits(tensor.nbytes) else OutOfCore([tensor])
+
+    return Array(where, tuple(tensor.shape), dtype, values)
 
 
 def _refuse_unknown(path: Path, key: str, names: list[str]) -> None:
@@ -139,8 +145,8 @@ def _refuse_unknown(path: Path, key: str, names: list[str]) -> None:
         raise DataError(f"data error: {path} has no array {key or 'without a key'}; {hint}")
 
 
-def _guarded(path: Path, values: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    def call() -> Tensor:
+def _guarded(path: Path, values: Callable[[], Rows]) -> Callable[[], Rows]:
+    def call() -> Rows:
         try:
             return values()
         except DAMAGED as error:

@@ -105,12 +105,15 @@ def _shape(array: Array, layout: Layout) -> tuple[int, int, int]:
 
 def _rows(array: Array, shape: tuple[int, int, int], layout: Layout) -> Rows:
     """[N, C, H, W]"""
-    rows = array.values()
-    if rows.dim() == 4 and (layout == "NHWC" or tuple(rows.shape[1:]) != shape):
-        rows = rows.permute(0, 3, 1, 2)
-    while rows.dim() < 4:
-        rows = rows.unsqueeze(1)
-    return rows.contiguous() if fits(rows.nbytes) else OutOfCore([rows])
+    values = array.values()
+    whole = values if isinstance(values, Tensor) else values.parts[0]
+    if whole.dim() == 4 and (layout == "NHWC" or tuple(whole.shape[1:]) != shape):
+        whole = whole.permute(0, 3, 1, 2)
+    while whole.dim() < 4:
+        whole = whole.unsqueeze(1)
+    if isinstance(values, OutOfCore):
+        return OutOfCore([whole], files=values.files)
+    return whole.contiguous() if fits(whole.nbytes) else OutOfCore([whole])
 
 
 def _integers(root: Path, name: str) -> Tensor:
@@ -119,7 +122,7 @@ def _integers(root: Path, name: str) -> Tensor:
     if len(array.shape) != 1 or not np.issubdtype(array.dtype, np.integer):
         has = f"{array.where} is {array.dtype} {list(array.shape)}"
         raise DataError(f"data error: {has}, must be integers [N]")
-    return array.values().to(torch.int64)
+    return array.values().to("cpu").to(torch.int64)
 
 
 def _labels(root: Path, name: str) -> Tensor:

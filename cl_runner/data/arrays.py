@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from cl_runner import machine
 
 SHARE = 0.5
 """Of the memory that is free, how much the data may take: network and batches need some, too."""
+AROUND = 64 * 2**10
+"""Bytes that Linux maps around one that is read."""
+MAPPED = 256 * 2**20
+"""Bytes of files that may stay mapped."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -25,10 +30,14 @@ Made = TypeVar("Made")
 class OutOfCore:
     """Rows [M, …] that do not fit in the memory of the device: those of mapped files, or of the
     host's memory. `parts` are tensors on the CPU, one behind the other. With `padding`, so many
-    zeros come on each side of each row [C, H, W] when it is read."""
+    zeros come on each side of each row [C, H, W] when it is read. `files`: the mappings below the
+    parts, if any. Pages that have been read stay in the cache of the system, but not with this
+    process."""
 
-    def __init__(self, parts: Sequence[Tensor], padding: int = 0) -> None:
-        self.parts, self.padding = list(parts), padding
+    def __init__(
+        self, parts: Sequence[Tensor], padding: int = 0, files: Sequence[mmap.mmap] = ()
+    ) -> None:
+        self.parts, self.padding, self.files, self.touched = list(parts), padding, files, 0
         first = self.parts[0]
         self.dtype, self.device = first.dtype, first.device
         self.starts = [sum(map(len, self.parts[:n])) for n in range(len(self.parts))]
@@ -45,7 +54,17 @@ class OutOfCore:
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """As a tensor's, along the first dimension: [B, …] on the device of `rows` [B]."""
-        return _with_zeros(self._stored(dim, rows.cpu()).to(rows.device), self.padding)
+        chosen = self._stored(dim, rows.cpu())
+        self._give_back(chosen)
+        return _with_zeros(chosen.to(rows.device), self.padding)
+
+    def _give_back(self, read: Tensor) -> None:
+        """Unmap pages when there are many, so that the process does not seem to hold the files."""
+        self.touched += read.nbytes + AROUND * len(read)
+        if self.files and self.touched > MAPPED:
+            self.touched = 0
+            for file in self.files:
+                file.madvise(mmap.MADV_DONTNEED)
 
     def _stored(self, dim: int, here: Tensor) -> Tensor:
         if len(self.parts) == 1:
@@ -72,9 +91,16 @@ def stored(path: Path, shape: Sequence[int], offset: int = 0) -> Rows:
     if fits(size):
         values = np.fromfile(path, np.uint8, size, offset=offset)
         return torch.from_numpy(values).view(*shape)
-    # Copied on writing, so nothing that is done to the tensor can reach the file.
-    mapped = np.memmap(path, np.uint8, "c", offset, tuple(shape))
-    return OutOfCore([torch.from_numpy(mapped)])
+    return mapped(path, np.dtype(np.uint8), shape, offset)
+
+
+def mapped(path: Path, dtype: np.dtype[Any], shape: Sequence[int], offset: int) -> OutOfCore:
+    """[*shape] of this type in a file, from `offset` on. Raises OSError, ValueError."""
+    with path.open("rb") as file:
+        # Copied on writing, so nothing that is done to the tensor can reach the file.
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    values = np.frombuffer(content, dtype, prod(shape), offset).reshape(shape)
+    return OutOfCore([torch.from_numpy(values)], files=[content])
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -85,7 +111,8 @@ def joined(parts: Sequence[Rows]) -> Rows:
     in_memory = all(isinstance(part, Tensor) for part in parts)
     if in_memory and fits(sum(part.nbytes for part in parts)):
         return torch.cat(tensors)
-    return OutOfCore(tensors)
+    files = [file for part in parts if isinstance(part, OutOfCore) for file in part.files]
+    return OutOfCore(tensors, files=files)
 
 
 def padded(rows: Rows, padding: int) -> Rows:
@@ -93,8 +120,10 @@ def padded(rows: Rows, padding: int) -> Rows:
     padded when they are read."""
     if padding == 0:
         return rows
-    grown = OutOfCore([rows] if isinstance(rows, Tensor) else rows.parts, padding)
-    return _with_zeros(rows, padding) if isinstance(rows, Tensor) and fits(grown.nbytes) else grown
+    if isinstance(rows, OutOfCore):
+        return OutOfCore(rows.parts, padding, rows.files)
+    grown = OutOfCore([rows], padding)
+    return _with_zeros(rows, padding) if fits(grown.nbytes) else grown
 
 
 def _with_zeros(images: Tensor, padding: int) -> Tensor:

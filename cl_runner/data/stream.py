@@ -6,7 +6,9 @@ task are the slice [0, old). C is the number of classes of the whole stream.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Literal
 
@@ -18,6 +20,8 @@ from cl_runner.data.samples import Samples
 from cl_runner.randomness import generator
 
 Scenario = Literal["class_incremental", "task_incremental", "domain_incremental"]
+ROWS = 1000
+"""How many are read at a time."""
 Scope = Literal["all", "seen", "new"]
 
 
@@ -121,3 +125,22 @@ class Stream:
     outline: Outline
     tasks: list[Task]
     test: list[Samples]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all that is stored, and of the parts that tasks have of it. Each stored row is read
+        once, however many tasks see it."""
+        parts = [s for task in self.tasks for s in (task.train, task.validation)] + self.test
+        digest = hashlib.sha256()
+        for stored in {id(samples.images): samples for samples in parts}.values():
+            for rows in torch.arange(len(stored.images), device=stored.rows.device).split(ROWS):
+                digest.update(_bytes(stored.images.index_select(0, rows)))
+            digest.update(_bytes(stored.labels))
+        for samples in parts:
+            digest.update(_bytes(samples.index))
+        return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    values: memoryview = tensor.cpu().contiguous().numpy().data
+    return values.cast("B") if values.nbytes else memoryview(b"")

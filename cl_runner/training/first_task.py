@@ -123,7 +123,7 @@ def _merged(training: Training, before: State, saved: State) -> State:
     """The entry's state in all that such runs share, and this run's own in the rest."""
     # Evaluations within the task come from the entry, one before the task is this run's own.
     within = {k: v for k, v in saved["evaluator"].items() if k in ("curve", "fits")}
-    own = {"evaluator": {**before["evaluator"], **within}}
+    own = {"evaluator": {**before["evaluator"], **within}, "data_sha256": before["data_sha256"]}
     # Not all of these networks have a layer that is inserted later; so far it is zero.
     known = {k: v for k, v in saved["strategy"].items() if k in before["strategy"]}
     own["strategy"] = {**before["strategy"], **known}

@@ -257,6 +257,7 @@ class Training:
             "alarms": list(self.alarms),
             "generators": global_states(self.device),
             "environment": self.environment,
+            "data_sha256": self.stream.sha256,
         }
 
     def put_back(self, state: State) -> None:
@@ -264,6 +265,8 @@ class Training:
         nothing outside this object has been changed then."""
         try:
             check_fits(state, self.strategy, self.optimizer)
+            if state.get("data_sha256", self.stream.sha256) != self.stream.sha256:
+                raise ValueError("its data set had other samples, labels or splits then")
             if self.settings.threads is None:
                 torch.set_num_threads(state["environment"]["threads"])
             self.position = Position(**state["position"])
