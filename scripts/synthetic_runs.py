@@ -77,6 +77,12 @@ def begun(files: LocalFiles, folder: str, tasks: Sequence[str]) -> Trackers:
     return trackers
 
 
+def ended(run: Training) -> None:
+    """Close its files: each run adds a handler to the log."""
+    for tracker in run.trackers.trackers:
+        tracker.end(None, None)
+
+
 def again(run: Training, task: Task) -> None:
     """All steps of the task, from its beginning."""
     run.position = Position(task.index)

@@ -19,6 +19,7 @@ from cl_runner.config.traits import flat
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import is_secret, names_one, word_for
 from cl_runner.jobs import ray_cluster
+from cl_runner.jobs.stopping import ending_with
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 
@@ -91,9 +92,11 @@ class Here:
     """Runs a job in the folder where the sweep was started, with the sweep's `CL_DATA`: a cluster's
     worker has the folder and variables of the shell that started the cluster.
 
-    The job prints nothing: the command has a line for each, and the rest is in the job's folder."""
+    The job prints nothing: the command has a line for each, and the rest is in the job's folder. If
+    the command dies, its own processes save and end: nobody would wait for them."""
 
     job: TaskFunction
+    command: int = field(default_factory=os.getpid)
     folder: str = field(default_factory=os.getcwd)
     data: str | None = field(default_factory=lambda: os.environ.get("CL_DATA"))
 
@@ -102,7 +105,7 @@ class Here:
         if self.data is not None:
             os.environ["CL_DATA"] = self.data
         try:
-            with terminal.silent():
+            with terminal.silent(), ending_with(self.command):
                 return self.job(config)
         except RunError as error:
             if not _tells(Path(config.output_root) / config.name, error):

@@ -1,4 +1,5 @@
-"""Ask a job on any machine to save and end, by a file that its process looks for.
+"""Ask a job on any machine to save and end, by a file that its process looks for; and let a job end
+with the command that started its process.
 
 A launcher's worker may be on another machine, where no signal of ours arrives, and a signal that
 comes before the run listens would end a worker that others need.
@@ -6,8 +7,11 @@ comes before the run listens would end a worker that others need.
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -16,7 +20,7 @@ from typing import Any
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from cl_runner.errors import Interrupted
+from cl_runner.errors import EXIT_CODES, Interrupted
 from cl_runner.jobs.looking import POLL
 from cl_runner.run_folder.files import make, write
 from cl_runner.training.signals import Signals
@@ -37,6 +41,37 @@ def withdraw(folder: Path) -> None:
     file.unlink(missing_ok=True)
     with suppress(OSError):  # others are there, or none ever was
         file.parent.rmdir()
+
+
+def withdraw_all(folder: Path) -> None:
+    """Let all jobs in this folder run: a command that was killed may have left its requests."""
+    shutil.rmtree(folder / REQUESTS, ignore_errors=True)
+
+
+@contextmanager
+def ending_with(command: int) -> Iterator[None]:
+    """Inside, a job saves and ends as after SIGTERM if its parent dies, which must be the command
+    with this process id; then this process ends, too. Not for workers that a service started."""
+    if os.getppid() != command:
+        yield
+        return
+    over = Event()
+
+    def follow() -> None:
+        while not over.wait(POLL):
+            if os.getppid() != command and Signals.active is not None:
+                Signals.active.received = signal.SIGTERM
+                return
+
+    thread = Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        if os.getppid() != command:
+            os._exit(EXIT_CODES[signal.SIGTERM])
 
 
 @dataclass(frozen=True)

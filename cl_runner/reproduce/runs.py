@@ -129,6 +129,8 @@ def _outcome(run: Job, before: bool) -> Ended:
         return None, str(damaged)
     if status.status == "failed":
         return _failed(status.exit_code, status.complaint)
+    if run.state == "missing":
+        return None, "not started by the launcher"
     return None, f"{run.state}: {status.complaint}".removesuffix(": ")
 
 

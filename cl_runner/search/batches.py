@@ -115,6 +115,8 @@ def _outcome(search: Search, member: Member, pruned: set[int], trained: set[Path
         return search.complete(trial, job, member.point) + again
     if trial.number in pruned:
         return search.prune(trial, member.point)
+    if job.state == "missing":
+        return search.not_begun()
     status = read.status(job.folder)
     code = status.exit_code if status.status == "failed" else KILLED
     return search.without_value(trial, code, masked(status.complaint, search.masks))

@@ -23,6 +23,7 @@ from cl_runner.jobs.job import Job, composed_command
 from cl_runner.jobs.launch import POLL, Children, Ended, side_by_side
 from cl_runner.jobs.ledger import write_ledger
 from cl_runner.jobs.looking import looking
+from cl_runner.jobs.stopping import withdraw_all
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import DONE
@@ -47,7 +48,8 @@ class Search:
         self.folder, self.space, self.study, self.masks = folder, space, study, masks
         self.one_at_a_time: defaultdict[str, Lock] = defaultdict(Lock)  # per settings
         self.writing = Lock()
-        self.unfinished = 0  # trials whose run was interrupted or killed
+        self.unfinished = 0  # trials whose run was interrupted, killed or never started
+        withdraw_all(folder)
 
     def run(self, budget: int, jobs: int) -> None:
         """Run trials, `jobs` at a time, until there are `budget`, including those of earlier calls.
@@ -158,6 +160,11 @@ class Search:
             self.unfinished += 1
             return "interrupted or killed; run the same command to continue it"
         return self.failed(trial, complaint)
+
+    def not_begun(self) -> str:
+        """The launcher has ended without starting the run."""
+        self.unfinished += 1
+        return "not started by the launcher; run the same command to start it"
 
     def failed(self, trial: Trial, complaint: str) -> str:
         """Tell the study that the run failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -26,6 +27,7 @@ from cl_runner import extras
 from cl_runner.errors import ConfigError
 from cl_runner.jobs import launchers, ray_cluster
 from cl_runner.run_folder.files import is_locked, locked
+from cl_runner.training.signals import Signals
 
 SIX = ("-m", *TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", "seed=0,1", "name=six")
 RAY = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
@@ -65,6 +67,39 @@ def test_every_launcher_gives_the_same_bits(basic, tmp_path: Path, plugin, launc
     assert said.endswith("exit code 0"), said
     assert states(said) == {"complete": 6}
     assert results(tmp_path / "outputs" / "sweeps" / "six") == basic
+
+
+def test_a_job_saves_and_ends_with_its_command(tmp_path: Path) -> None:
+    """A worker of `local` would go on when the command is killed."""
+    listens, saved = tmp_path / "listens", tmp_path / "saved"
+
+    def job(_: object) -> None:
+        with Signals() as signals:
+            listens.touch()
+            while signals.received is None:
+                time.sleep(0.01)
+            saved.write_text(str(os.getpid()))
+
+    command = fork()
+    if command == 0:
+        here = launchers.Here(job)
+        if fork() == 0:
+            try:
+                here(OmegaConf.create())
+            finally:
+                os._exit(1)
+        time.sleep(60)
+        os._exit(0)
+    until(listens.exists, command)
+    os.kill(command, signal.SIGKILL)
+    exit_code(command)
+    end = time.monotonic() + 20
+    while not (saved.exists() and saved.read_text()) and time.monotonic() < end:
+        time.sleep(0.01)
+    worker = Path("/proc", saved.read_text())
+    while worker.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not worker.exists()
 
 
 def test_a_job_that_kills_its_worker_under_ray_is_named(tmp_path) -> None:

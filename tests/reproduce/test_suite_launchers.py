@@ -10,6 +10,7 @@ import pytest
 import yaml
 from processes import code_of
 
+from cl_runner.jobs.in_turn import InTurn
 from cl_runner.reproduce import command
 
 SUITE = {
@@ -89,6 +90,12 @@ def test_a_suite_goes_on_where_another_launcher_left_it(basic, tmp_path: Path) -
         printed = reproduced(tmp_path, *launcher)
         assert re.search("^already complete: [23] of 5 runs$", printed, re.MULTILINE), printed
         assert {f: f.stat().st_mtime_ns for f in runs.glob("*/results.json")} == before
+
+
+def test_a_run_that_the_launcher_does_not_start_is_told_as_such(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(InTurn, "launch", lambda *_, **__: [])
+    printed = reproduced(tmp_path, "hydra/launcher=in_turn")
+    assert printed.count(": not started by the launcher") == 4 and "missing" not in printed
 
 
 def test_jobs_and_a_launcher_exclude_each_other(tmp_path: Path, monkeypatch, capsys) -> None:

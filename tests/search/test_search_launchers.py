@@ -136,6 +136,19 @@ def test_runs_that_end_without_a_value(tmp_path: Path) -> None:
     assert [trial.state.name for trial in trials(tmp_path / "other")] == ["RUNNING"]
 
 
+def test_a_run_that_the_launcher_does_not_start_is_not_called_interrupted(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """A request to stop that a killed search has left is gone before the runs begin."""
+    monkeypatch.setattr(InTurn, "launch", lambda *_, **__: [])
+    stale = tmp_path / "outputs" / "searches" / "mine" / ".stop"
+    stale.mkdir(parents=True)
+    (stale / "000_digits_01234567").touch()
+    printed = searched(tmp_path, *TINY, SEARCHED[0], "--trials", "1", IN_TURN, code=1)
+    assert ": not started by the launcher; run the same command to start it" in printed
+    assert "interrupted" not in printed and not stale.exists()
+
+
 def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None:
     words = (*TINY[1:], "epochs=30", SEARCHED[0], "--trials", "1")
     searching = fork()
