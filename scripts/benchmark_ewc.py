@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import statistics
 import tempfile
 from collections.abc import Callable
 
 import torch
-from interleaving import Ratio, interleaved, timed
+from interleaving import Ratio, interleaved
 from synthetic_runs import MLP, again, synthetic, training
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,33 +20,23 @@ EMPIRICAL = ("strategy.fisher=empirical", "strategy.fisher_samples=100")
 SETTINGS = {"finetune": (), "ewc": EMPIRICAL, "si": ()}
 
 
-def penalty_step(strategy: str, pairs: int = 21) -> Ratio:
-    """The strategy's steps / the same by hand, in the second task.
+def penalty_step(strategy: str, pair: tuple[str, str]) -> Ratio:
+    """A step of the strategy in the second task, timed for two of its sides: `ours`, `by hand`,
+    and fine-tuning's, `finetune` and `finetune by hand`.
 
-    Prints how many times fine-tuning's each takes. By hand the penalty is as cheap as we can write
-    it with torch: no autograd, no tensor that is not needed, one call for all parameters."""
+    By hand the penalty is as cheap as we can write it with torch: no autograd, no tensor that is
+    not needed, one call for all parameters."""
     stream = synthetic(2, 5_000)
-    sides: dict[str, Callable[[], None]] = {}
+    task = stream.tasks[1]
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
-        for name, folder in ((strategy, a), ("finetune", b)):
-            run = _at_task(stream, folder, name, 1)
-            sides[name] = _epoch(run, stream.tasks[1])
-            sides[f"{name} by hand"] = ByHand(name, run, stream.tasks[1]).epoch
-        seconds: dict[str, list[float]] = {side: [] for side in sides}
-        for pair in range(-1, pairs):  # the first warms up
-            for side in sides if pair % 2 else reversed(sides):
-                took = timed(sides[side])
-                if pair >= 0:
-                    seconds[side].append(took)
-
-    def ratios(side: str, other: str) -> list[float]:
-        return [a / b for a, b in zip(seconds[side], seconds[other], strict=True)]
-
-    ours = statistics.median(ratios(strategy, "finetune"))
-    hand = statistics.median(ratios(f"{strategy} by hand", "finetune by hand"))
-    print(f"  {strategy}: ours {ours:.2f} x fine-tuning's step, by hand {hand:.2f} x")
-    found = ratios(strategy, f"{strategy} by hand")
-    return statistics.median(found), min(found), max(found)
+        run, plain = _at_task(stream, a, strategy, 1), _at_task(stream, b, "finetune", 1)
+        sides = {
+            "ours": _epoch(run, task),
+            "by hand": ByHand(strategy, run, task).epoch,
+            "finetune": _epoch(plain, task),
+            "finetune by hand": ByHand("finetune", plain, task).epoch,
+        }
+        return interleaved(sides[pair[0]], sides[pair[1]])
 
 
 class ByHand:
