@@ -37,10 +37,12 @@ def write(folder: Path, kind: str, count: int) -> None:
     """Random pictures and their classes, as the run expects them."""
     draw = np.random.default_rng(0)
     block = draw.integers(0, 256, (BLOCK, *SHAPE), np.uint8)
-    file = np.lib.format.open_memmap(folder / f"{kind}_inputs.npy", "w+", np.uint8, (count, *SHAPE))
-    for start in range(0, count, BLOCK):
-        file[start : start + BLOCK] = block[: count - start]
-    file.flush()
+    # Not through a mapping: what this process holds, a child would be said to have held.
+    with (folder / f"{kind}_inputs.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, count, BLOCK):
+            file.write(block[: count - start].data)
     np.save(folder / f"{kind}_labels.npy", np.arange(count) % 10)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cl_runner.errors import MISSING, ConfigError
+from cl_runner.extras import install
 from cl_runner.metrics import METRICS
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.compare.sorting import sections
@@ -73,6 +74,5 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     try:
         import pandas as pd
     except ModuleNotFoundError:
-        hint = "pip install 'cl-runner[pandas]'"
-        raise ConfigError.of("pandas", MISSING, "is not installed", hint) from None
+        raise ConfigError.of("pandas", MISSING, "is not installed", install("pandas")) from None
     return pd.DataFrame(rows)

@@ -153,7 +153,7 @@ class Runs(Sequence[Run]):
         runs, in the columns `after_task`, `task` and `value`, with the same description.
 
         Shares are fractions of 1, as in `results.json`. Raises ConfigError if pandas is not
-        installed: `pip install 'cl-runner[pandas]'`.
+        installed.
         """
         if form not in ("wide", "long"):
             raise ValueError(f"form is 'wide' or 'long', not {form!r}")

@@ -18,10 +18,8 @@ from cl_runner import machine
 
 SHARE = 0.5
 """Of the memory that is free, how much the data may take: network and batches need some, too."""
-AROUND = 64 * 2**10
-"""Bytes that Linux maps around one that is read."""
-MAPPED = 256 * 2**20
-"""Bytes of files that may stay mapped."""
+MAPPED = 64
+"""Rows of a file that may be mapped at a time: around each, Linux maps up to 2 MiB."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -37,7 +35,7 @@ class OutOfCore:
     def __init__(
         self, parts: Sequence[Tensor], padding: int = 0, files: Sequence[mmap.mmap] = ()
     ) -> None:
-        self.parts, self.padding, self.files, self.touched = list(parts), padding, files, 0
+        self.parts, self.padding, self.files = list(parts), padding, files
         first = self.parts[0]
         self.dtype, self.device = first.dtype, first.device
         self.starts = [sum(map(len, self.parts[:n])) for n in range(len(self.parts))]
@@ -54,17 +52,18 @@ class OutOfCore:
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """As a tensor's, along the first dimension: [B, …] on the device of `rows` [B]."""
-        chosen = self._stored(dim, rows.cpu())
-        self._give_back(chosen)
+        here = rows.cpu()
+        if self.files and len(here) > 0:
+            chosen = torch.cat([self._and_unmapped(dim, some) for some in here.split(MAPPED)])
+        else:
+            chosen = self._stored(dim, here)
         return _with_zeros(chosen.to(rows.device), self.padding)
 
-    def _give_back(self, read: Tensor) -> None:
-        """Unmap pages when there are many, so that the process does not seem to hold the files."""
-        self.touched += read.nbytes + AROUND * len(read)
-        if self.files and self.touched > MAPPED:
-            self.touched = 0
-            for file in self.files:
-                file.madvise(mmap.MADV_DONTNEED)
+    def _and_unmapped(self, dim: int, here: Tensor) -> Tensor:
+        chosen = self._stored(dim, here)
+        for file in self.files:
+            file.madvise(mmap.MADV_DONTNEED)
+        return chosen
 
     def _stored(self, dim: int, here: Tensor) -> Tensor:
         if len(self.parts) == 1:

@@ -9,7 +9,7 @@ import torch
 from cl_runner.config.setting_types import DataRoot, Fraction, PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.data.assemble import Cut, assemble
-from cl_runner.data.cuts import groups_of
+from cl_runner.data.cuts import groups_of, outlined
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, Split, has_features, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
@@ -54,15 +54,8 @@ class ByColumn:
 
     def outline(self, seed: int) -> Outline:
         every = [list(range(self.source.classes))] * len(self.source.task_names)
-        return Outline(
-            self.scenario,
-            self.source.task_names,
-            every if self.scenario == "domain_incremental" else self.source.task_classes,
-            self.pixels.padded(self.source.shape),
-            self.validation_fraction,
-            self.samples_per_task,
-            has_features(self.source),
-        )
+        labels = every if self.scenario == "domain_incremental" else self.source.task_classes
+        return outlined(self, self.source, self.source.task_names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from math import prod
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -80,16 +82,7 @@ class ByClass:
         order = in_order(self.class_order, self.class_order_seed, self.source.classes, seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
         names = [in_words(self.source, task) for task in labels]
-        shape = self.pixels.padded(self.source.shape)
-        return Outline(
-            self.scenario,
-            names,
-            labels,
-            shape,
-            self.validation_fraction,
-            self.samples_per_task,
-            has_features(self.source),
-        )
+        return outlined(self, self.source, names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
@@ -139,16 +132,7 @@ class ByPermutation:
         numbers = range(first, first + self.tasks)
         names = [f"permutation {number}" if number else "as they are" for number in numbers]
         labels = [list(range(self.source.classes))] * self.tasks
-        shape = self.pixels.padded(self.source.shape)
-        return Outline(
-            self.scenario,
-            names,
-            labels,
-            shape,
-            self.validation_fraction,
-            self.samples_per_task,
-            has_features(self.source),
-        )
+        return outlined(self, self.source, names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         splits = read(self.source, self.root)
@@ -194,22 +178,37 @@ class BySource:
     def outline(self, seed: int) -> Outline:
         names = [source.name for source in self.sources]
         labels = [list(range(source.classes)) for source in self.sources]
-        shape = self.pixels.padded(self.sources[0].shape)
-        return Outline(
-            self.scenario,
-            names,
-            labels,
-            shape,
-            self.validation_fraction,
-            self.samples_per_task,
-            has_features(self.sources[0]),
-        )
+        # Each data set names classes of its own.
+        return replace(outlined(self, self.sources[0], names, labels), class_names=None)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)
         pairs = [read(source, self.root) for source in self.sources]
         train, test = (_one_after_another(list(side), outline) for side in zip(*pairs, strict=True))
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
+
+
+class Stated(Protocol):
+    """A cut, as far as its outline repeats its settings."""
+
+    scenario: Scenario
+    validation_fraction: float
+    samples_per_task: int | None
+    pixels: Pixels
+
+
+def outlined(cut: Stated, source: Source, names: list[str], labels: list[list[int]]) -> Outline:
+    """The outline of tasks with these names and classes."""
+    return Outline(
+        cut.scenario,
+        names,
+        labels,
+        cut.pixels.padded(source.shape),
+        cut.validation_fraction,
+        cut.samples_per_task,
+        has_features(source),
+        getattr(source, "class_names", None),
+    )
 
 
 def _one_after_another(splits: list[Split], outline: Outline) -> Cut:

@@ -64,5 +64,5 @@ def as_tensor(picture: Image, size: tuple[int, int]) -> Tensor:
     height, width = size
     if picture.size != (width, height):
         picture = picture.resize((width, height), Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(picture)).view(height, width, -1)
-    return pixels.permute(2, 0, 1).contiguous()
+    pixels = np.asarray(picture).reshape(height, width, -1)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

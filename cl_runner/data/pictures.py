@@ -27,6 +27,8 @@ from cl_runner.errors import DataError, StorageError
 
 PART = 1000
 """Pictures that are decoded together."""
+SHARE = 50
+"""And by one thread at a time."""
 BLOCK = 2**20
 """Bytes that are read at a time."""
 NAMED = 10
@@ -107,12 +109,16 @@ class _Decoder:
                 log.info("decoding %s pictures, once", f"{len(self.files):,}")
             for start in range(0, len(self.files), PART):
                 numbers = range(start, min(start + PART, len(self.files)))
-                made = [one for one in threads.map(self._one, numbers) if one is not None]
+                shares = [numbers[first : first + SHARE] for first in range(0, len(numbers), SHARE)]
+                made = [one for share in threads.map(self._some, shares) for one in share]
                 bar.update(len(numbers))
                 if made:
                     yield torch.stack(made)
         if self.unreadable.reasons and self.on_error == "stop":
             raise DataError(str(self.unreadable))
+
+    def _some(self, numbers: range) -> list[Tensor]:
+        return [one for number in numbers if (one := self._one(number)) is not None]
 
     def _one(self, number: int) -> Tensor | None:
         file = self.files[number]

@@ -21,7 +21,7 @@ from cl_runner.config.setting_types import (
 )
 from cl_runner.config.targets import target
 from cl_runner.data.assemble import assemble
-from cl_runner.data.cuts import in_views
+from cl_runner.data.cuts import in_views, outlined
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import Source, has_features, read
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
@@ -78,10 +78,7 @@ class ByRotation:
     def outline(self, seed: int) -> Outline:
         names = [f"turned by {angle:.4g}°" if angle else "as they are" for angle in self._of(seed)]
         labels = [list(range(self.source.classes))] * self.tasks
-        shape = self.pixels.padded(self.source.shape)
-        return Outline(
-            self.scenario, names, labels, shape, self.validation_fraction, self.samples_per_task
-        )
+        return outlined(self, self.source, names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         splits = read(self.source, self.root)

@@ -36,16 +36,12 @@ class Outline:
     validation_fraction: float
     samples_per_task: int | None = None  # drawn from the training samples; None: all
     features: bool = False  # whether samples are float32 features [1, 1, D], not uint8 pictures
+    class_names: list[str] | None = None  # of the data set's own labels, where it has names
 
     @property
     def likelihood(self) -> Likelihood:
         """Whether targets are classes or real numbers, and everything that depends on it."""
         return GAUSSIAN if self.scenario == "regression" else CATEGORICAL
-
-    @property
-    def inputs(self) -> torch.dtype:
-        """Of samples as they are stored."""
-        return torch.float32 if self.features else self.likelihood.inputs
 
     @property
     def matrix(self) -> str:

@@ -108,7 +108,9 @@ def _refuse_unknown(of: Any, key: str, options: Mapping[str, Any]) -> None:
     for name in options:
         if name in OURS or (name not in known and not others):
             allowed = f"is no option of {of.__name__}"
-            raise ConfigError.of(f"{key}.{name}", options[name], allowed, f"known are {known}")
+            raise ConfigError.of(
+                f"{key}.{name}", options[name], allowed, f"known are {', '.join(known)}"
+            )
 
 
 _BY_TRAIN: tuple[Options, Options] = ({"train": True}, {"train": False})
@@ -136,7 +138,8 @@ def opened(of: Any, root: str, options: Mapping[str, Any]) -> Any:
         hint = f"; run: cl-data prepare {name.lower()} --root {root}"
         hint = hint if name.lower() in FETCHED else ""
         what = f"{name} cannot be read from {root}"
-        raise DataError(f"data error: {what}: {first_line(error)}{hint}") from None
+        reason = first_line(error).partition(". You can use download=True")[0]
+        raise DataError(f"data error: {what}: {reason}{hint}") from None
 
 
 def fetch(name: str, root: str) -> None:

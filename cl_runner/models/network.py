@@ -49,7 +49,7 @@ class Network(nn.Module):
         self.body = body
         self.shape = shape
         self.likelihood: Likelihood = CATEGORICAL
-        self.inputs = CATEGORICAL.inputs
+        self.takes_features = False
         self.inserted = None if inserted_layer == "none" else _zero_layer(features)
         self.classifier = GrowingClassifier(features, classes)
         self.stage = Stage()
@@ -98,10 +98,15 @@ class Network(nn.Module):
         """Outputs: the classes of the whole stream."""
         return sum(self.classifier.sizes)
 
+    @property
+    def inputs(self) -> torch.dtype:
+        """Of samples as they are stored."""
+        return torch.float32 if self.takes_features else self.likelihood.inputs
+
     def fit_to(self, outline: Outline, scope: Scope) -> None:
         """Set the likelihood, and which rows of the classifier are born together. Comes before any
         use of the network."""
-        self.likelihood, self.inputs = outline.likelihood, outline.inputs
+        self.likelihood, self.takes_features = outline.likelihood, outline.features
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
 

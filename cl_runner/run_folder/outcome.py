@@ -35,9 +35,23 @@ SCHEMA = 1
 class Task(Strict):
     name: str
     classes: list[int] | None
+    class_names: list[str] | None = None
     train: Count
     test: Count
     test_sha256: str = "not known"
+
+    @model_validator(mode="after")
+    def _a_name_for_each(self) -> Task:
+        if self.class_names is not None and len(self.class_names) != len(self.classes or []):
+            raise ValueError("class_names must have a name for each of the classes")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_missing_names(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.class_names is None:
+            del written["class_names"]
+        return written
 
 
 class Spent(Strict):

@@ -38,10 +38,12 @@ def compose(training: Training, names: dict[str, str], reference: Matrix | None)
 
 def described(stream: Stream) -> list[Task]:
     """Each task: its classes, and what it is trained and tested on."""
+    names = stream.outline.class_names
     return [
         Task(
             name=t.name,
             classes=t.labels if isinstance(t.likelihood, Categorical) else None,
+            class_names=[names[label] for label in t.labels] if names else None,
             train=len(t.train),
             test=len(test),
             test_sha256=digest_of(test),

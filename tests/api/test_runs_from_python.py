@@ -148,7 +148,7 @@ def test_without_pandas_it_is_one_line(trained: Path, monkeypatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(cl_runner.RunError) as raised:
         cl_runner.load(trained).to_pandas()
-    line = "config error: pandas is not installed. Hint: pip install 'cl-runner[pandas]'."
+    line = "config error: pandas is not installed. Hint: pip install 'pandas>=2'."
     assert str(raised.value).rstrip(".") == line.rstrip(".")
 
 

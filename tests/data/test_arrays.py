@@ -207,3 +207,29 @@ def test_a_whole_run_is_the_same_mapped(
 def test_data_may_take_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda device="cpu": 100)
     assert arrays.fits(50) and not arrays.fits(51)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
+def test_rows_that_were_read_do_not_stay_mapped(tmp_path: Path, no_room: None) -> None:
+    """The process would seem to hold the whole file."""
+    file = tmp_path / "rows"
+    with file.open("wb") as content:
+        content.truncate(64 * 2**20)
+    rows = stored(file, (2**14, 2**12))
+    assert isinstance(rows, OutOfCore)
+
+    def resident() -> int:
+        """KiB of the file."""
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        at = next(n for n, line in enumerate(lines) if line.endswith(str(file)))
+        return next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
+
+    rows.parts[0].sum()
+    assert resident() > 60_000
+    for part in torch.randperm(2**14).split(500):
+        rows.index_select(0, part)
+    assert resident() < 1000
+    joined_rows = joined([rows, rows])
+    rows.parts[0].sum()
+    joined_rows.index_select(0, torch.tensor([0, 2**14 + 1]))
+    assert resident() < 1000

@@ -75,12 +75,14 @@ def test_one_tree_is_split_class_by_class(tmp_path, each: int, fraction: float, 
 
 
 def test_a_run_shows_the_names_of_classes(tmp_path: Path) -> None:
+    """In the report, too."""
     own_data.folders(tmp_path / "mine", 20)
     results = run_here(tmp_path / "run", "dataset=image_folder", "epochs=10", "model.widths=[8]",
                        "dataset.class_order=[3,0,1,2]", f"dataset.root={tmp_path / 'mine'}",
                        "dataset.source.size=4", "optimizer.lr=0.1")  # fmt: skip
     assert [task["name"] for task in results["tasks"]] == ["classes owl, cat", "classes dog, fox"]
     assert [task["classes"] for task in results["tasks"]] == [[3, 0], [1, 2]]
+    assert [task["class_names"] for task in results["tasks"]] == [["owl", "cat"], ["dog", "fox"]]
     assert results["accuracy"][0][0] == 1.0  # colours are easy
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import own_data
 import pytest
 import torch
-from running import composed, run_here
+from running import run_here
 
 from cl_runner.data.by_column import ByColumn
-from cl_runner.data.image_folder import ImageFolder
 from cl_runner.data.manifest import Manifest
 from cl_runner.data.samples import Pixels
 from cl_runner.data.source import read
@@ -97,8 +96,6 @@ def test_a_run_on_domains(root: Path, tmp_path: Path) -> None:
     results = run_here(tmp_path / "run", *words)
     assert [task["name"] for task in results["tasks"]] == ["day", "night"]
     assert results["accuracy"][0][0] == 1.0
-    by_class = composed("dataset=image_folder", f"dataset.root={own_data.folders(tmp_path / 'f')}")
-    assert isinstance(by_class.dataset.source, ImageFolder)
 
 
 def test_classes_in_several_tasks_make_domains(root: Path) -> None:

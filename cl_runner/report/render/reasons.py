@@ -163,9 +163,11 @@ def class_by_class(explained: Sequence[Reason]) -> Table:
     results = shown[0].runs[0][0].results
     lines = []
     for task, own in zip(results.tasks, results.class_ranges, strict=True):
-        for number, label in zip(own, task.classes or [], strict=True):
+        numbers = map(Cell.number, task.classes or [])
+        names = numbers if task.class_names is None else map(Cell, task.class_names)
+        for number, name in zip(own, names, strict=True):
             means = [reason.of_class(number) for reason in shown]
-            lines.append([Cell.number(label), Cell(task.name), *map(_cell, means)])
+            lines.append([name, Cell(task.name), *map(_cell, means)])
         if results.shares_classes:
             break
     columns = ["class", "task", *(reason.group.label for reason in shown)]
