@@ -31,7 +31,7 @@ OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folde
     (["optimizer=[1]"], "optimizer=[1]", OPTION + "adagrad, adam"),
     (["optimizer=[]"], "optimizer=[]", OPTION + "adagrad, adam"),
     (["~model=5"], "model=5", OPTION),
-    (["dataset="], "dataset=", "no such option. Hint: known are digits"),
+    (["dataset="], "dataset=", "no such option"),
     (["=5"], "command line==5", "has no key"),
     (["model={a:1}"], "model={a:1}", "no such setting: model.a"),
     (["checkpoint=[]"], "checkpoint=[]", "cannot be used"),
