@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class _Decoder:
             terminal.bar(len(self.files), 0, BAR, "decoding") as bar,
         ):
             if bar.disable and len(self.files) > PART:
-                log.info("decoding %s pictures, once", f"{len(self.files):,}")
+                print(f"decoding {len(self.files):,} pictures, once", file=sys.stderr)
             for start in range(0, len(self.files), PART):
                 numbers = range(start, min(start + PART, len(self.files)))
                 shares = [numbers[first : first + SHARE] for first in range(0, len(numbers), SHARE)]

@@ -59,7 +59,12 @@ def test_a_mistake_is_one_line_and_an_exit_code(
 
 def test_help_shows_how_without_importing_torch(cl_train) -> None:
     done = cl_train("--help")
-    for words in ("cl-train strategy=ewc", "dataset: arrays", "strategy.alpha=", "Examples"):
+    for words in (
+        "cl-train strategy=ewc",
+        "dataset: arrays, csv, digits",
+        "strategy.alpha=",
+        "Examples",
+    ):
         assert words in done.stdout
     loaded = "import sys, cl_runner.train; print(sorted({'torch', 'wandb'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
