@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from cl_runner.measures import Measure
 from cl_runner.report.compare.history import Line, Lines
@@ -54,10 +54,11 @@ def accuracies(
         _draw(axes, line, style, gid, unit.factor, band=len(colours) <= MOST_BANDS)
         hover[gid] = f"{measure.title} on task {task + 1}"
     _draw_switches(axes, lines, colours)
-    axes.set_ylim(limits)
-    axes.set_ylabel(measure.label, fontsize=8)
     if unit.logarithmic:
-        axes.set_yscale("log")
+        _set_log(axes, *limits)
+    else:
+        axes.set_ylim(limits)
+    axes.set_ylabel(measure.label, fontsize=8)
     return figure, hover
 
 
@@ -124,9 +125,19 @@ def _log_where_spanned(axes: Axes, means: Sequence[Any]) -> None:
     positive = values[values > 0]
     if (values < 0).any() or len(positive) == 0 or positive.max() < 30 * positive.min():
         return
-    axes.set_yscale("log", nonpositive="clip")
     lowest = max(positive.min(), positive.max() / DECADES)
-    axes.set_ylim(lowest / 1.5, 1.5 * positive.max())
+    _set_log(axes, lowest / 1.5, 1.5 * positive.max())
+
+
+def _set_log(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic axis with few labels: whole decades, or 0.1, 0.2, 0.5 where there are hardly
+    any. Matplotlib would write 2 × 10⁻¹, which has no room."""
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if high < 300 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
 
 
 def colours_of(tasks: int) -> list[str]:
