@@ -150,7 +150,8 @@ def test_a_run_that_the_launcher_does_not_start_is_not_called_interrupted(
 
 
 def test_a_killed_search_goes_on_wherever_it_is_taken_up(tmp_path: Path) -> None:
-    words = (*TINY[1:], "epochs=30", SEARCHED[0], "--trials", "1")
+    # The second task takes longer than the run needs to see that the search is gone.
+    words = (*TINY[1:], "epochs=[5,1000]", SEARCHED[0], "--trials", "1")
     searching = fork()
     if searching == 0:
         run_and_exit(tmp_path, ["cl-search", *words, "--name", "mine", IN_TURN], command.main)
