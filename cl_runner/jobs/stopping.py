@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,23 +55,34 @@ def ending_with(command: int) -> Iterator[None]:
     if os.getppid() != command:
         yield
         return
-    over = Event()
+    try:
+        with _ended_when(lambda: os.getppid() != command):
+            yield
+    finally:
+        if os.getppid() != command:
+            os._exit(EXIT_CODES[signal.SIGTERM])
+
+
+@contextmanager
+def _ended_when(told: Callable[[], bool]) -> Iterator[Event]:
+    """Inside, a run saves and ends as after SIGTERM once it is told to; the event says that it
+    was. A thread looks a few times a second."""
+    over, asked = Event(), Event()
 
     def follow() -> None:
         while not over.wait(POLL):
-            if os.getppid() != command and Signals.active is not None:
+            if told() and Signals.active is not None:
+                asked.set()
                 Signals.active.received = signal.SIGTERM
                 return
 
     thread = Thread(target=follow, daemon=True)
     thread.start()
     try:
-        yield
+        yield asked
     finally:
         over.set()
         thread.join()
-        if os.getppid() != command:
-            os._exit(EXIT_CODES[signal.SIGTERM])
 
 
 @dataclass(frozen=True)
@@ -82,23 +93,10 @@ class Stoppable:
 
     def __call__(self, config: DictConfig) -> Any:
         file = Path(config.output_root).absolute() / REQUESTS / config.name
-        over, asked = Event(), Event()
-
-        def follow() -> None:
-            while not over.wait(POLL):
-                if file.exists() and Signals.active is not None:
-                    asked.set()
-                    Signals.active.received = signal.SIGTERM
-                    return
-
-        thread = Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            return self.job(config)
-        except Interrupted:
-            if not asked.is_set():
-                raise
-        finally:
-            over.set()
-            thread.join()
+        with _ended_when(file.exists) as asked:
+            try:
+                return self.job(config)
+            except Interrupted:
+                if not asked.is_set():
+                    raise
         return None
