@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._utils import _unflatten_dense_tensors
 from torch.nn.utils import parameters_to_vector
 
 
@@ -81,4 +80,5 @@ class _Penalty(torch.autograd.Function):
 
 def in_shapes_of(parameters: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
     """The parts of a vector [P] in the shapes of the parameters. They share its memory."""
-    return list(_unflatten_dense_tensors(vector, parameters))
+    parts = vector.split([parameter.numel() for parameter in parameters])
+    return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
