@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cl_runner.api.accuracies import CHUNK, Accuracies, chunks
-from cl_runner.api.pictures import stored
+from cl_runner.api.pictures import features, stored
 from cl_runner.api.process import left_as_it_was
 from cl_runner.config import targets
 from cl_runner.config.identity import settings_digest
+from cl_runner.config.traits import Config
 from cl_runner.data.samples import Preparation
 from cl_runner.data.stream import Outline
 from cl_runner.data.views import View
@@ -48,6 +49,9 @@ class TrainedNetwork(nn.Module):
         labels = outline.labels[:1] if outline.shared else outline.labels
         self.classes = [label for task in labels for label in task]
         """The data set's own label of each output. In regression [0]."""
+        names = outline.class_names
+        self.class_names = None if names is None else [names[label] for label in self.classes]
+        """The name of each output, where the data set has names."""
 
     @property
     def network(self) -> Network:
@@ -63,8 +67,9 @@ class TrainedNetwork(nn.Module):
         normalised, on its device.
 
         x: PIL pictures, or arrays or tensors of uint8: [H, W] if there is one colour,
-        [channels, H, W], [H, W, channels], or N of them; or a list. In regression numbers. task:
-        counted from 1, where each task shows pictures in its own way, as in permuted MNIST.
+        [channels, H, W], [H, W, channels], or N of them; or a list. In regression numbers; where
+        the data set holds features, those, [N, D] or [D]. task: counted from 1, where each task
+        shows pictures in its own way, as in permuted MNIST.
 
         Raises DataError for pictures of another type or size, ConfigError for a wrong task.
         """
@@ -73,7 +78,8 @@ class TrainedNetwork(nn.Module):
             return torch.as_tensor(x, dtype=torch.float32, device=device).view(-1, 1, 1, 1)
         pad = self._pixels.padding
         channels, height, width = self.outline.shape
-        images = stored(x, (channels, height - 2 * pad, width - 2 * pad)).to(device)
+        as_stored = features if self.outline.features else stored
+        images = as_stored(x, (channels, height - 2 * pad, width - 2 * pad)).to(device)
         images = F.pad(images, [pad] * 4)
         if self._view is not None:
             tasks = torch.full((len(images),), self._index(task), device=device)
@@ -166,12 +172,16 @@ def _among(scores: Tensor, tasks: Sequence[int], outline: Outline) -> Tensor:
     return scores.masked_fill(others.to(scores.device), -torch.inf)
 
 
-def load_network(folder: str | Path, *, trusted_targets: Sequence[str] = ()) -> TrainedNetwork:
+def load_network(
+    folder: str | Path, *, trusted_targets: Sequence[str] = (), root: str | Path | None = None
+) -> TrainedNetwork:
     """The network of a complete run, as it was in the end, with what it needs to classify.
 
     A folder is data: only tensors and plain values are loaded, and only parts of cl-runner are
     built. trusted_targets: your own packages whose classes the run used, as for `cl-train`; they
-    are imported. No data set is read.
+    are imported. root: where the data set is, if its files say which classes there are
+    (`image_folder`, `arrays`, `csv` and the like); the path that the run recorded is not followed,
+    and no data set is read otherwise.
 
     Raises RunError if the run is not complete, CheckpointError if its files are missing or damaged
     or do not fit each other, ConfigError if there is no run or its settings cannot be used.
@@ -191,7 +201,7 @@ def load_network(folder: str | Path, *, trusted_targets: Sequence[str] = ()) -> 
     with left_as_it_was():
         if trusted_targets:
             sys.path.append(os.getcwd())  # where your own package may be
-        settings = _settings(config, trusted_targets)
+        settings = _settings(_at(config, root), trusted_targets)
         strategy = build_strategy(settings)
         try:
             check_strategy(saved, strategy)
@@ -205,7 +215,23 @@ def load_network(folder: str | Path, *, trusted_targets: Sequence[str] = ()) -> 
         return TrainedNetwork(strategy, dataset.outline(seed), pixels, view).eval()
 
 
-def _settings(config: dict[str, Any], trusted: Sequence[str]) -> Settings:
+def _at(config: Config, root: str | Path | None) -> Config:
+    """The configuration with the data set here. Raises ConfigError if it has to be told where."""
+    recorded = config.get("dataset")
+    if not isinstance(recorded, dict) or "root" not in recorded:
+        return config
+    sources = recorded.get("sources", [recorded.get("source")])
+    own = [each for each in sources if isinstance(each, dict) and "root" in each]
+    if own and root is None:
+        allowed = "must be given: the files of this data set say which classes there are"
+        raise ConfigError.of("root", None, allowed, "root=FOLDER")
+    place = {"root": str(root or "")}
+    moved = [each | place if each in own else each for each in sources]
+    key = {"sources": moved} if "sources" in recorded else {"source": moved[0]}
+    return config | {"dataset": recorded | place | key}
+
+
+def _settings(config: Config, trusted: Sequence[str]) -> Settings:
     """The settings of the run that its network depends on; the others are neutral."""
     targets.trust(trusted)
     neutral = dict.fromkeys(ELSEWHERE) | {"device": "cpu", "trusted_targets": list(trusted)}

@@ -45,6 +45,18 @@ def stored(given: Any, shape: tuple[int, int, int]) -> Tensor:
     return arranged
 
 
+def features(given: Any, shape: tuple[int, int, int]) -> Tensor:
+    """[N, 1, 1, D] float32 from [N, D] or [D]. Raises DataError for another size."""
+    try:
+        values = torch.as_tensor(given, dtype=torch.float32)
+    except (TypeError, ValueError):
+        raise DataError("data error: features are an array of numbers") from None
+    if values.ndim not in (1, 2) or values.shape[-1] != shape[2]:
+        found = " × ".join(map(str, values.shape)) or "one number"
+        raise DataError(f"data error: features of shape {found}, not N × {shape[2]}")
+    return values.view(-1, *shape)
+
+
 def _of_pil(picture: Image.Image, shape: tuple[int, int, int]) -> Tensor:
     channels, height, width = shape
     if channels not in MODES:

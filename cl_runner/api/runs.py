@@ -83,18 +83,26 @@ class Run:
         """The arrays of `predictions.npz`. Raises CheckpointError if it is missing or damaged."""
         return read.predictions(self.folder)
 
-    def network(self, trusted_targets: Sequence[str] = ()) -> TrainedNetwork:
+    def network(
+        self, trusted_targets: Sequence[str] = (), root: str | Path | None = None
+    ) -> TrainedNetwork:
         """The network that was trained; see `load_network`."""
         from cl_runner.api.network import load_network
 
-        return load_network(self.folder, trusted_targets=trusted_targets)
+        return load_network(self.folder, trusted_targets=trusted_targets, root=root)
 
     def evaluate(
-        self, x: Any, y: Any = None, *, task: int | None = None, trusted_targets: Sequence[str] = ()
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        task: int | None = None,
+        trusted_targets: Sequence[str] = (),
+        root: str | Path | None = None,
     ) -> Accuracies:
         """The accuracy on pictures x with labels y, or on a Dataset x of pairs; see
         `TrainedNetwork.evaluate`."""
-        return self.network(trusted_targets).evaluate(x, y, task=task)
+        return self.network(trusted_targets, root).evaluate(x, y, task=task)
 
     def __repr__(self) -> str:
         return harmless(f"<Run {self.folder}: {self.state}>")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from own_data import arrays, folders
 from PIL import Image
 from torch.utils.data import TensorDataset
 
@@ -77,6 +78,40 @@ def test_it_predicts_what_the_run_predicted(strategy: str, tmp_path: Path) -> No
     assert scores.shape == (len(Y), 10)
     np.testing.assert_array_equal(scores.argmax(1).numpy(), found)
     assert network.classify(X[order]) == [network.classes[i] for i in found]
+
+
+def test_where_files_name_the_classes_only_the_caller_says_where_they_are(tmp_path: Path) -> None:
+    """The path that the run recorded is not looked at, though classes are there, too."""
+    here = folders(tmp_path / "pictures")
+    words = ("dataset=image_folder", f"dataset.root={here}", "dataset.source.size=8")
+    run = trained(tmp_path, *words)
+    with pytest.raises(errors.ConfigError, match=r"root=null: must be given.*root=FOLDER"):
+        cl_runner.load_network(run.folder)
+    here.rename(tmp_path / "moved")
+    (here / "train" / "elk").mkdir(parents=True)
+    network = cl_runner.load_network(run.folder, root=tmp_path / "moved")
+    assert network.class_names == ["cat", "dog", "fox", "owl"]
+    found, labels = predicted(run)
+    names = ["cat"] * 3 + ["dog"] * 3 + ["fox"] * 3 + ["owl"] * 3
+    assert [network.class_names[label] for label in labels] == names
+    pictures = [Image.open(tmp_path / "moved/test" / name / f"{n % 3}.png").resize((8, 8), 2)
+                for n, name in enumerate(names)]  # fmt: skip
+    assert network.classify(pictures) == found.tolist()
+
+
+def test_features_are_taken_as_they_are(tmp_path: Path) -> None:
+    root = arrays(tmp_path / "files")
+    scaled = "dataset.pixels={mean: [0.5], std: [2.0]}"
+    run = trained(tmp_path, "dataset=arrays", f"dataset.root={root}", scaled)
+    data = np.load(root / "data.npz")
+    got = run.evaluate(data["x_test"], data["y_test"], root=root)
+    assert got.accuracy == pytest.approx(run.metrics["overall_accuracy"])
+    network = run.network(root=root)
+    wanted = (torch.from_numpy(data["x_test"]) - 0.5) / 2
+    torch.testing.assert_close(network.preprocess(data["x_test"]).flatten(1), wanted)
+    for wrong in (data["x_test"][:, :3], "x", 1.0):
+        with pytest.raises(errors.DataError, match="data error: features"):
+            network.classify(wrong)
 
 
 def test_accuracies_are_those_of_the_results(run: cl_runner.Run) -> None:
