@@ -218,6 +218,26 @@ def test_terms_that_span_decades_have_a_logarithmic_scale(tmp_path: Path) -> Non
         assert [text.get_text() for text in texts] == ["task", "penalty"]
 
 
+def test_labels_of_a_logarithmic_scale_have_room(tmp_path: Path) -> None:
+    """0.02, 0.05, 0.1 where there are few decades, and never 2 × 10⁻²."""
+    for lowest in (0.02, 1e-5):
+        folder = tmp_path / str(lowest)
+        run_folder(folder / "run", "ewc", 0, (0.1, 0.2))
+        events = step(0, 10, task=0.62), step(1, 20, task=0.4, penalty=lowest)
+        logged(folder / "run", *events, evaluation(0, 10, 0.5), evaluation(1, 20, 0.5, 0.5))
+        (panel,) = next(b for b in blocks(section_of(folder)) if b.name == "terms").panels
+        axis = panel.figure.axes[0].yaxis
+        low, high = axis.get_view_interval()
+        words = [
+            word
+            for part in (axis.major, axis.minor)
+            if len(places := [x for x in part.locator() if low <= x <= high])
+            for word in part.formatter.format_ticks(places)
+            if word
+        ]
+        assert 2 <= len(words) <= 6 and "times" not in "".join(words), words
+
+
 def test_what_is_damaged_or_missing_is_left_out(tmp_path: Path) -> None:
     events = [evaluation(0, 5, 0.5), evaluation(1, 9, 0.5, 0.5)]
     damages: list[list[dict[str, Any]]] = [
