@@ -67,7 +67,7 @@ class ByRotation:
         self.samples_per_task = samples_per_task
         if isinstance(angles, list) and len(angles) != tasks:
             allowed = f"has {len(angles)} values for {tasks} tasks; give one per task"
-            allowed += ", random or ascending"
+            allowed += ", or random, or ascending"
             raise ConfigError.of("angles", angles, allowed)
         if isinstance(angles, list) and rotate_first:
             allowed = f"has no effect with angles={angles}, which has the first task's"

@@ -213,7 +213,7 @@ def test_ascending_angles_are_uniform_in_their_own_parts() -> None:
 
 
 def test_as_many_angles_as_tasks() -> None:
-    with pytest.raises(ConfigError, match="for 4 tasks; give one per task, random or ascending"):
+    with pytest.raises(ConfigError, match="give one per task, or random, or ascending"):
         rotated([0.0, 9.0], 4)
     with pytest.raises(ConfigError, match=r"rotate_first=True: has no effect with angles=\[9.0\]"):
         rotated([9.0], 1, rotate_first=True)
