@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from cl_runner.config import hydra_loader
 from cl_runner.train import main
 
 torch.set_num_threads(1)
+# A shell script starts what it puts in the background with Ctrl-C ignored; tests here press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 hydra_loader.install()  # also for tests that compose without a command
 pytest_plugins = ["skipped"]
 

@@ -27,6 +27,7 @@ from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder.outcome import Results
+from cl_runner.run_folder.schemas import Judgement
 from cl_runner.text import aligned
 
 PAGES = Path("docs/results")
@@ -148,7 +149,8 @@ def _page(
     from cl_runner.report.render.suite_figures import published_and_ours
 
     storage.make(folder / "figures")
-    figure, picture = published_and_ours(verdicts), f"figures/{suite.name}.svg"
+    judged = Judgement.model_validate(as_json(suite, [], verdicts)).rows
+    figure, picture = published_and_ours(judged), f"figures/{suite.name}.svg"
     if figure is not None:
         storage.write(folder / picture, svg(figure))
     file = folder / f"{suite.name}.md"

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from cl_runner.reproduce.suite import Row, Suite, number_at
+from cl_runner.run_folder.schemas import OUTSIDE
 from cl_runner.text import aligned, counted
 
 HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
@@ -51,7 +52,7 @@ class Verdict:
 
     @property
     def is_outside(self) -> bool:
-        return self.word in ("too low", "too high")
+        return self.word in OUTSIDE
 
     @property
     def is_judged(self) -> bool:

@@ -200,7 +200,9 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
-    named = [f"{name}.{kind}" for name in ("trade_off", "why") for kind in ("svg", "pdf", "png")]
+    kinds = ("svg", "pdf", "png")
+    figures = ("published_and_ours", "trade_off", "why")
+    named = [f"{name}.{kind}" for name in figures for kind in kinds]
     named.append("each_strategy.pdf")
     assert [file.name for file in drawn] == named
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
