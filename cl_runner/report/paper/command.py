@@ -17,6 +17,7 @@ from cl_runner.report.paper.cells import Grid, grid
 from cl_runner.report.paper.layout import layout
 from cl_runner.report.paper.names import Labels
 from cl_runner.report.paper.names import read as labels_of
+from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 
 OPTIONS = ("rows", "columns", "metrics", "labels", "spread")
@@ -79,10 +80,14 @@ def table(folders: Sequence[Path], output: Path, wanted: Wanted) -> tuple[str, l
     ConfigError for names that are not known and for cells with several settings."""
     labels = Labels() if wanted.labels is None else labels_of(wanted.labels)
     asked = _named(wanted.metrics)
-    streams = sections(read(folders))
+    runs = read(folders)
+    suite = OfSuite.read(folders)
+    streams = sections(runs, suite.labels(runs) if suite else None)
     if not any(section.measured for section in streams):
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no complete run")
-    made = grid(streams, wanted.rows, wanted.columns, labels)
+    made = grid(
+        streams, wanted.rows, wanted.columns, labels, list(suite.suite.runs) if suite else ()
+    )
     metrics = asked or [made.section(made.shown[0]).metric]
     _check(metrics, made)
     error = wanted.spread or "sd"

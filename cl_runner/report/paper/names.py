@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS
-from cl_runner.report.paper.keys import BUFFER_SIZE, DATASET, NAMED, SCENARIO, STRATEGY
+from cl_runner.report.paper.keys import BUFFER_SIZE, DATASET, NAMED, RUN, SCENARIO, STRATEGY
 from cl_runner.run_folder.plain import Damaged, content, decoding, of_yaml
 
 STRATEGIES = {
@@ -76,6 +76,7 @@ OTHERS = {
 }
 TITLES = {
     STRATEGY: "Method",
+    RUN: "Run",
     DATASET: "Data set",
     SCENARIO: "Scenario",
     BUFFER_SIZE: "Buffer",
