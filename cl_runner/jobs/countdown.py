@@ -85,7 +85,10 @@ class Countdown:
             self.last = now
             if complete:
                 self.seconds.append(now - begun)
-            elif (first := self.failed.setdefault(text, label)) != label:
+            elif (
+                text.startswith("failed")
+                and (first := self.failed.setdefault(text, label)) != label
+            ):
                 text = f"failed like {first}"
             left = f", {self.left}" if complete and self.left else ""
             self.say(f"{self.ended_so_far}/{self.total} {label}: {text}{left}")

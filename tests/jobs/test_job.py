@@ -25,7 +25,7 @@ def test_an_error_stands_beside_its_job_and_one_of_all_jobs_stands_once(tmp_path
         "2 jobs: 2 failed",
     ]
     jobs.append(failed(tmp_path, 2, "diverged"))
-    assert [line.split("  ")[-1] for line in table(jobs, []).splitlines()] == [
+    assert [line.split("  ")[-1].strip() for line in table(jobs, []).splitlines()] == [
         "error",
         "data error: no pictures",
         "data error: no pictures",
