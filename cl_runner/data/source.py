@@ -60,6 +60,8 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
                 f"{where}samples are {split.images.dtype} {list(split.images.shape[1:])}, "
                 f"expected {expected} {list(source.shape)}"
             )
+        if split.labels.dim() != 1:
+            raise DataError(f"{where}labels are {list(split.labels.shape)}, expected one a sample")
         if split.labels.dtype != torch.int64:
             raise DataError(f"{where}labels are {split.labels.dtype}, expected torch.int64")
         wrong = torch.nonzero((split.labels < 0) | (split.labels >= source.classes)).flatten()

@@ -153,6 +153,12 @@ class Results(Strict):
         return bool(self.conventions["scenario"] == "domain_incremental")
 
     @property
+    def class_labels(self) -> list[str]:
+        """What the data set calls each class, its name or its number, in the order of learning."""
+        tasks = self.tasks[:1] if self.shares_classes else self.tasks
+        return [str(name) for task in tasks for name in task.class_names or task.classes or ()]
+
+    @property
     def names_task(self) -> bool:
         """Whether the task is given at test time, so that only its own classes compete."""
         return self.metrics_are_of == "accuracy_task_il"

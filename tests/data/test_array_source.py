@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut zip": (cut_short,
                 "data.npz cannot be read: File is not a zip file"),
     "damaged member": (cut, "data.npz cannot be read: Bad CRC-32"),
+    "other members": (lambda r: zipfile.ZipFile(r / "data.npz", "w").writestr("x_train", b""),
+                      "has no array x_train; it has none"),
     "no zip": (put("data.npz", b"x" * 99), "data.npz cannot be read: File is not a zip file"),
 }  # fmt: skip
 

@@ -74,6 +74,18 @@ def test_groups_stay_together(root: Path) -> None:
         assert (held[::2] % 2 == 0).all()
 
 
+def test_a_sample_without_a_group_is_alone(root: Path) -> None:
+    rows = (root / "samples.csv").read_text().splitlines()
+    in_train = [n for n, row in enumerate(rows) if row.split(",")[2] == "train"]
+    together = {rows[n].split(",")[0] for n in in_train[:2]}
+    rewrite(root, lambda row: row.__setitem__(4, {"group": "group"}.get(row[4], "")))
+    rewrite(root, lambda row: row.__setitem__(4, "g" if row[0] in together else row[4]))
+    train, test = source(root).load("")
+    assert train.groups is not None
+    assert train.groups.unique(return_counts=True)[1].tolist() == [2, *[1] * (len(in_train) - 2)]
+    assert test.groups is None or len(test.groups.unique()) == len(test.labels)
+
+
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
 def test_tasks_may_have_classes_of_their_own(root: Path, scenario: str) -> None:
     rewrite(root, lambda row: row.__setitem__(1, {"day": "", "night": "dark "}.get(row[3], "")

@@ -124,6 +124,15 @@ def test_the_format_of_mnist(dataset: str, tmp_path: Path) -> None:
     assert in_colour.shape == (47, 3, 32, 32) and torch.equal(in_colour[:, 0], in_colour[:, 2])
 
 
+def test_a_loader_opens_no_format_that_starts_a_program(tmp_path: Path) -> None:
+    """EPS under another name: PIL would call Ghostscript."""
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    with pytest.raises(DataError, match=r"x\.jpg cannot be decoded: it is none of BMP"):
+        source("ImageFolder", 2, {}, {}).load(str(tmp_path))
+
+
 def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = DRAW.integers(0, 256, (20, 32, 32, 3), np.uint8)
     digits = np.arange(1, 21).reshape(-1, 1) % 10
