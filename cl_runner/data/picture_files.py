@@ -39,6 +39,7 @@ def open_picture(path: str, channels: int) -> Image:
     Transparency is dropped. Raises DataError.
     """
     from PIL import Image as pil
+    from PIL import UnidentifiedImageError
 
     try:
         with pil.open(path, formats=FORMATS) as picture:
@@ -50,7 +51,7 @@ def open_picture(path: str, channels: int) -> Image:
                 raise DataError(f"data error: {path} has more than 8 bits for each colour")
             made: Image = picture.convert("L" if channels == 1 else "RGB")
             return made
-    except pil.UnidentifiedImageError:
+    except UnidentifiedImageError:
         reason = f"it is none of {', '.join(FORMATS)}"
     except (pil.DecompressionBombError, pil.DecompressionBombWarning):
         reason = f"its header says that it has more than {MOST_PIXELS:,} pixels"

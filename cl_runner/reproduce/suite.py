@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
+from cl_runner.measures import standard_error
 from cl_runner.run_folder.plain import Damaged, content, decoding
 from cl_runner.run_folder.resume import stays_inside
 
@@ -55,10 +55,7 @@ class Row:
     @property
     def error(self) -> float | None:
         """The standard error of the published mean; None if no spread was published."""
-        if self.sem is not None or self.sd is None:
-            return self.sem
-        assert self.seeds is not None  # checked by `of_file`
-        return self.sd / math.sqrt(self.seeds)
+        return standard_error(self.sd, self.seeds) if self.sem is None else self.sem
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -6,7 +6,6 @@ Other keys are allowed. Types are strict: `"1"` and `true` are not numbers. For 
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from functools import cache, reduce
 from operator import or_
@@ -20,7 +19,7 @@ from cl_runner.config.annotations import UNIONS, is_node
 from cl_runner.config.factory import hints_of
 from cl_runner.config.traits import run_settings
 from cl_runner.hidden import WORD
-from cl_runner.measures import ERROR, SHARE
+from cl_runner.measures import ERROR, SHARE, standard_error
 
 Share = Annotated[float, Field(ge=-SHARE.limit, le=SHARE.limit)]
 Error = Annotated[float, Field(ge=-ERROR.limit, le=ERROR.limit)]
@@ -140,14 +139,12 @@ class Judged(Strict):
     @property
     def published_error(self) -> float | None:
         """The standard error of the published mean; None if no spread was published."""
-        if self.sem is not None or self.sd is None or not self.seeds:
-            return self.sem
-        return self.sd / math.sqrt(self.seeds)
+        return standard_error(self.sd, self.seeds) if self.sem is None else self.sem
 
     @property
     def error(self) -> float | None:
         """The standard error of our mean; None for fewer than two seeds."""
-        return None if self.deviation is None else self.deviation / math.sqrt(self.n or 1)
+        return standard_error(self.deviation, self.n)
 
     @property
     def is_outside(self) -> bool:
