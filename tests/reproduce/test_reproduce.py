@@ -286,7 +286,8 @@ def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
         assert stop.value.code == 1
         printed = capsys.readouterr().out
         assert printed.count(told) == times
-        assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 2
+        assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 1
+        assert printed.count("failed like wrong, seed ") == 1
         assert "too high" in printed and "failed (2 of 2 runs)" in printed
     folder = tmp_path / "outputs" / "reproduce" / "tiny"
     judged = json.loads((folder / "verdict.json").read_text())
