@@ -70,7 +70,7 @@ def test_several_data_sets_have_as_many_each() -> None:
     plain = by_class()
     cut = BySource(sources=[Numbered(), Numbered(per_class=20, name="other")], root="",
                    scenario="domain_incremental", samples_per_task=50, validation_fraction=0.0,
-                   pixels=plain.pixels)  # fmt: skip
+                   blurry=0.0, repetition=0.0, pixels=plain.pixels)  # fmt: skip
     stream = load(cut)
     assert [len(task.train) for task in stream.tasks] == [50, 50]
     assert max(rows(stream)[0]) < 180 <= min(rows(stream)[1])
