@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from running import composed, run_here
 
-from cl_runner.data import avalanche
+from cl_runner.data import avalanche_experiences as experiences
 from cl_runner.data.avalanche import FromAvalanche
 from cl_runner.data.samples import Pixels
 from cl_runner.data.stream import Stream
@@ -89,8 +89,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for function in ours:
         monkeypatch.setattr(function, "__module__", "avalanche.benchmarks.classic.ours")
     module = SimpleNamespace(**{f.__name__: f for f in ours}, Path=Path, OsSystem=os.system)
-    monkeypatch.setattr(avalanche, "_classic", lambda: module)
-    avalanche._built.cache_clear()
+    monkeypatch.setattr(experiences, "_classic", lambda: module)
+    experiences.built.cache_clear()
 
 
 def cut(benchmark: str, scenario: str = "class_incremental", **changed: Any) -> FromAvalanche:
@@ -157,7 +157,7 @@ def test_only_arguments_of_the_benchmark_are_passed(name: str) -> None:
 
 
 def test_without_avalanche_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avalanche, "_classic", lambda: None)
+    monkeypatch.setattr(experiences, "_classic", lambda: None)
     words = r"dataset.benchmark=SplitMNIST: needs Avalanche.* Hint: pip install 'avalanche-lib==0"
     with pytest.raises(ConfigError, match=words):
         composed("dataset=avalanche")
