@@ -21,6 +21,7 @@ from cl_runner.data.avalanche_experiences import (
     shape_of,
 )
 from cl_runner.data.samples import Pixels
+from cl_runner.data.source import in_words
 from cl_runner.data.stream import Outline, Scenario, Scope, Stream
 from cl_runner.errors import ConfigError, DataError
 
@@ -63,7 +64,7 @@ class FromAvalanche:
         self._check_pixels(shape, features)
         apart = len(set().union(*classes)) == sum(map(len, classes))
         names = [
-            f"classes {', '.join(map(str, mine))}" if apart else f"experience {number}"
+            in_words(mine, None) if apart else f"experience {number}"
             for number, mine in enumerate(classes, start=1)
         ]
         return Outline(

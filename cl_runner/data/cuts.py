@@ -84,7 +84,8 @@ class ByClass:
         starts = [0, *accumulate(self.sizes)]
         order = in_order(self.class_order, self.class_order_seed, self.source.classes, seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
-        names = [in_words(self.source, task) for task in labels]
+        known = getattr(self.source, "class_names", None)
+        names = [in_words(task, known) for task in labels]
         return outlined(self, self.source, names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:

@@ -80,7 +80,7 @@ def test_what_cannot_be_drawn_is_a_config_error(monkeypatch: pytest.MonkeyPatch)
     uneven: ByClass = by_class(classes_per_task=[3, 1, 2])
     assert [len(task.train) for task in load(uneven).tasks] == [90, 30, 60]
     uneven.samples_per_task = 31
-    words = r"=31: is too many: task 2 \(classes 3\) has 30 training samples.*samples_per_task=30"
+    words = r"=31: is too many: task 2 \(class 3\) has 30 training samples.*samples_per_task=30"
     with pytest.raises(ConfigError, match=words):
         load(uneven)
     few = by_class(samples_per_task=1)
