@@ -5,6 +5,7 @@ PACKAGES = {
     "slurm": ("hydra-submitit-launcher>=1.2,<1.4",),
     "ray": ("hydra-ray-launcher>=1.2.2,<1.4",),
     "pandas": ("pandas>=2",),
+    "avalanche": ("avalanche-lib==0.6.0",),
     "search": ("optuna>=5,<6", "sqlalchemy>=2"),
 }
 

@@ -79,10 +79,10 @@ def has_features(source: Source) -> bool:
     return bool(getattr(source, "features", False))
 
 
-def in_words(source: Source, labels: Sequence[int]) -> str:
-    """`classes 3, 5`, or with the names that the data set gives them: `classes cat, dog`."""
-    names = getattr(source, "class_names", None)
-    return f"classes {', '.join(names[label] if names else str(label) for label in labels)}"
+def in_words(labels: Sequence[int], names: Sequence[str] | None) -> str:
+    """`classes 3, 5`, or with the names that the data set gives them, `classes cat, dog`."""
+    listed = ", ".join(names[label] if names else str(label) for label in labels)
+    return f"{'class' if len(labels) == 1 else 'classes'} {listed}"
 
 
 def _not_finite(rows: Rows) -> int | None:

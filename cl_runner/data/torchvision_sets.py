@@ -126,6 +126,7 @@ FETCHED: dict[str, tuple[str, tuple[Options, Options]]] = {
     "svhn": ("SVHN", ({"split": "train"}, {"split": "test"})),
     "kmnist": ("KMNIST", _BY_TRAIN),
     "emnist": ("EMNIST", _BALANCED),
+    "omniglot": ("Omniglot", ({"background": True}, {"background": False})),
 }
 """What `cl-data` fetches: the name there, the class, and its options for both splits."""
 

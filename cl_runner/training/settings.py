@@ -30,6 +30,7 @@ from cl_runner.config.setting_types import (
 )
 from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
+from cl_runner.data import mixing
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import MISSING, ConfigError
@@ -158,6 +159,7 @@ def _refuse_contradictions(settings: Settings) -> None:
     if not isinstance(outline, Outline):
         allowed = f"its outline() gives a {type(outline).__name__}, must be an Outline"
         raise ConfigError.of("dataset", type(settings.dataset).__name__, allowed)
+    mixing.check(outline, settings.ce_scope)
     tasks = len(outline.labels)
     _values_without_a_task("", Settings, vars(settings), tasks)
     for part in vars(settings).values():

@@ -32,6 +32,8 @@ scenario: domain_incremental
 tasks: 3
 permute_first: true
 samples_per_task: null
+blurry: 0.0
+repetition: 0.0
 validation_fraction: 0.0
 pixels:
   _target_: cl_runner.data.samples.Pixels

@@ -61,7 +61,7 @@ def test_help_shows_how_without_importing_torch(cl_train) -> None:
     done = cl_train("--help")
     for words in (
         "cl-train strategy=ewc",
-        "dataset: arrays, csv, digits",
+        "dataset: arrays, avalanche, csv, digits",
         "strategy.alpha=",
         "Examples",
     ):

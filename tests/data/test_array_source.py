@@ -263,7 +263,8 @@ def test_features_can_be_permuted_but_not_turned(tmp_path: Path) -> None:
     made = source(own_data.arrays(tmp_path))
     pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
     common = {"source": made, "root": "", "scenario": "domain_incremental", "tasks": 2,
-              "samples_per_task": None, "validation_fraction": 0.0, "pixels": pixels}  # fmt: skip
+              "samples_per_task": None, "validation_fraction": 0.0, "pixels": pixels,
+              "blurry": 0.0, "repetition": 0.0}  # fmt: skip
     cut = ByPermutation(**common, permute_first=False)
     first, second = (t.train.raw for t in cut.load(seed=0, scope="seen", device="cpu").tasks)
     assert not torch.equal(first, second)

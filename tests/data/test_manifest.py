@@ -37,6 +37,7 @@ def source(root: Path, **changed: Any) -> Manifest:
 def cut(root: Path, scenario: str = "domain_incremental", fraction: float = 0.0) -> ByColumn:
     pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
     return ByColumn(source=source(root), root="", scenario=scenario, samples_per_task=None,
+                    blurry=0.0, repetition=0.0,
                     validation_fraction=fraction, pixels=pixels)  # fmt: skip
 
 
