@@ -58,7 +58,7 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
-        "scheduler": type(settings.scheduler).__name__,
+        "scheduler": settings.scheduler.formula,
         **settings.model.conventions(),
         **settings.strategy.conventions(),
     }
