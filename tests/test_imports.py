@@ -10,9 +10,9 @@ import cl_runner
 
 PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
-    "text", "hidden", "extras", "errors", "lock", "randomness", "measures", "metrics", "forgetting",
-    "machine", "terminal", "config", "data", "models", "strategies.parts", "strategies",
-    "evaluation", "run_folder", "tracking", "training", "train", "jobs", "reproduce",
+    "text", "hidden", "extras", "errors", "lock", "randomness", "measures", "records", "metrics",
+    "forgetting", "machine", "terminal", "config", "data", "models", "strategies.parts",
+    "strategies", "evaluation", "run_folder", "tracking", "training", "train", "jobs", "reproduce",
     "report.compare", "report.render", "report", "wandb_mirror", "report.command",
     "reproduce.command", "sweeps", "search", "api",
 )  # fmt: skip

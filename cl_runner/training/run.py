@@ -15,6 +15,7 @@ from cl_runner.run_folder.checkpoint import Checkpoints
 from cl_runner.run_folder.files import locked
 from cl_runner.run_folder.outcome import Results
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.tracking.guarded import Guarded
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
@@ -55,6 +56,8 @@ def run(
             checks.check_whole_steps(strategy, stream, batch_size * settings.accumulate)
         if not settings.drop_last or batch_size == 1:
             checks.check_batches(strategy, stream, batch_size)
+        if settings.keep == "logits":
+            sizes.check_logits(stream)
         with locked(folder), Signals() as signals:
             if (complete := resume.finished(folder, config, settings.resume)) is not None:
                 return complete
@@ -64,8 +67,9 @@ def run(
             durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
             earlier = read.metrics(folder, *durable)
             files = LocalFiles(folder, durable[0])
-            mirror = [settings.tracker] if settings.tracker else []
-            trackers = Trackers([files, Progress(), *mirror])
+            others = [settings.tracker] if settings.tracker else []
+            others += settings.trackers
+            trackers = Trackers([files, Progress(), *map(Guarded, others)])
             saver = Saver(checkpoints, settings.checkpoint, files, signals)
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
@@ -95,6 +99,8 @@ def run(
                 files.save_arrays(read.PREDICTIONS, training.evaluator.arrays())
                 if probed := training.probe.arrays():
                     files.save_arrays(read.PROBE, probed)
+                if scores := training.evaluator.scores():
+                    files.save_arrays(read.LOGITS, scores)
                 checkpoints.prune(1)  # the final state stays: it contains the trained network
                 trackers.results = measured = results.compose(training, names, compared)
             signals.obey(folder)
