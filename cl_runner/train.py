@@ -26,6 +26,8 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
+from cl_runner.new import command as new
+from cl_runner.plugins import command as plugins
 from cl_runner.run_folder import resume
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in docs/run_folder.md."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+        if plugins.is_asked(sys.argv[1:]):
+            plugins.main(sys.argv[1:])
+            return
+        if sys.argv[1:2] == ["new"]:
+            new.main(sys.argv[2:])
+            return
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
         if command_line.ASKS_FOR_HELP & {*flags} and (text := manual.asked_for(overrides)):

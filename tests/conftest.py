@@ -31,6 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own list of trusted plugins is neither read nor changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`cl-train` turns propagation off and sets a level in its process, which may also run the next
@@ -104,7 +112,8 @@ def cl_train_here(
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         given = any(argument.startswith("threads=") for argument in arguments)
-        command = ["cl-train", *arguments, *([] if given else ["threads=1"])]
+        runs = arguments[:1] not in (("new",), ("--plugins",), ("--trust",), ("--distrust",))
+        command = ["cl-train", *arguments, *(["threads=1"] if runs and not given else [])]
         monkeypatch.setattr(sys, "argv", command)
         code = 0
         try:

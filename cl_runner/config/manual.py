@@ -21,6 +21,7 @@ from cl_runner.config.command_line import text_of
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
 from cl_runner.config.signatures import signature
+from cl_runner.plugins import trusted
 
 RUN = "cl_runner.training.settings.Settings"
 """The class of the root node, which has no `_target_`."""
@@ -59,8 +60,8 @@ class Option:
 
 
 def option(group: str, name: str) -> Option | None:
-    """The option with this name, ours or of the folder given with --config-dir; None if there is
-    none."""
+    """The option with this name, ours or a plugin's or of the folder given with --config-dir; None
+    if there is none."""
     try:
         text = _read(group, name)
         if text is None:
@@ -111,7 +112,7 @@ def _explained(choices: Mapping[str, str | None]) -> dict[str, list[str]]:
 
 def _read(group: str, name: str) -> str | None:
     """The file of an option; None if there is none."""
-    for folder in filter(None, (CONF, search_path.typed())):
+    for folder in filter(None, (CONF, *trusted.conf_folders(), search_path.typed())):
         file = folder / group / f"{name}.yaml"
         if file.is_file():
             return file.read_text("utf-8")

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from cl_runner.forgetting import Course, course, key_of, labels_of
+from cl_runner.plugins import loading
 from cl_runner.records import BySample, Samples
 from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import is_locked
@@ -63,6 +64,7 @@ def state_of(folder: Path) -> str:
 
 def results(folder: Path) -> Results:
     """What a complete run has measured, with all metrics, even those added after it ended."""
+    loading.load()
     kept = Kept(partial(_samples, folder), partial(_logits, folder))
     validate = partial(Results.model_validate, context=kept)
     return _required(folder / "results.json", 64 * MB, of_json, validate)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cl_runner import machine
 from cl_runner.models.network import Network
+from cl_runner.plugins import loading
 from cl_runner.randomness import seeded
 from cl_runner.run_folder import read, resume
 from cl_runner.run_folder.checkpoint import Checkpoints
@@ -46,6 +47,7 @@ def run(
     checkpoint; a complete one is only read. Nothing is written before settings and data have been
     checked.
     """
+    loading.load()
     device = machine.choose_device(settings.device)
     with machine.threads(settings.threads):
         strategy = build_strategy(settings).to(device)

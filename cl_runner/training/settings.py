@@ -36,6 +36,7 @@ from cl_runner.errors import MISSING, ConfigError
 from cl_runner.evaluation.evaluator import Keep
 from cl_runner.evaluation.probe import Diagnose
 from cl_runner.models.network import MemoryFormat, Network, Precision
+from cl_runner.plugins import trusted as plugins
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.training.schedulers import Scheduler, lowest
@@ -139,7 +140,8 @@ def read(config: Mapping[str, Any]) -> Settings:
     if node.get("tracker") == {}:
         node["tracker"] = None
     given = node.get("trusted_targets")
-    trusted = ("cl_runner", *map(str, given if isinstance(given, list) else []))
+    named = map(str, given if isinstance(given, list) else [])
+    trusted = ("cl_runner", *plugins.packages(), *named)
     settings = Settings(**settings_of(Settings, node, "", trusted))
     _refuse_contradictions(settings)
     return settings
