@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import terminal
-from cl_runner.config import command_line, manual, masking
+from cl_runner.config import command_line, manual, masking, search_path
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
@@ -47,6 +47,7 @@ def main() -> None:
             return
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
+        search_path.check_typed()
         if command_line.ASKS_FOR_HELP & {*flags} and (text := manual.asked_for(overrides)):
             print(text, end="")
             return
