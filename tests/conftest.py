@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_metrics import registry_as_before
 from processes import fork, run_and_exit
 
 from cl_runner.config import hydra_loader
+from cl_runner.plugins import loading, trusted
 from cl_runner.train import main
 
 torch.set_num_threads(1)
@@ -37,6 +39,15 @@ def nothing_trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered() -> Iterator[None]:
+    """Metrics of the user's that a test registers, and plugins that it trusts, are forgotten."""
+    with registry_as_before():
+        yield
+    trusted._found.cache_clear()
+    loading._done.clear()
 
 
 @pytest.fixture(autouse=True)

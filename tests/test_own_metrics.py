@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from own_metrics import registry_as_before
 from planted_runs import document
 from running import composed, run_here
 from stopping import stopped_and_continued
@@ -24,12 +22,6 @@ from cl_runner.training import sizes
 
 TINY = ("epochs=2", "batch_size=100", "model.widths=[8]", "dataset.tasks=2")
 Labels = list[Array]
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    with registry_as_before():
-        yield
 
 
 def worst_class(labels: Labels, predictions: BySample) -> float:

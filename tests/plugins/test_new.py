@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 from messages import only_line
-from own_metrics import registry_as_before
 
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.new import command
-from cl_runner.plugins import loading, trusted
 from cl_runner.reproduce import suite as suites
 
 SMALL = ("epochs=1", "batch_size=100", "output_root=.")
@@ -29,12 +27,9 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(tmp_path)  # as for pytest; before a command adds the folder, too
     before = set(sys.modules)
     importlib.invalidate_caches()
-    with registry_as_before():
-        yield
+    yield
     for name in [n for n in set(sys.modules) - before if "spin" in n]:
         del sys.modules[name]
-    trusted._found.cache_clear()
-    loading._done.clear()
 
 
 def functions(module: str) -> list[str]:

@@ -15,7 +15,6 @@ import own_plugin
 import pytest
 from hydra._internal.utils import create_config_search_path
 from messages import only_line
-from own_metrics import registry_as_before
 
 import cl_runner
 from cl_runner.config.paths import CONF
@@ -35,10 +34,9 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is trusted and no plugin is imported, before and after."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     modules = set(sys.modules)
-    with registry_as_before():
-        forget()
-        yield
-        forget()
+    forget()
+    yield
+    forget()
     for name in set(sys.modules) - modules:
         if name.startswith("rotting"):
             del sys.modules[name]
