@@ -26,8 +26,6 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
-from cl_runner.new import command as new
-from cl_runner.plugins import command as plugins
 from cl_runner.run_folder import resume
 
 if TYPE_CHECKING:
@@ -39,11 +37,7 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in docs/run_folder.md."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-        if plugins.is_asked(sys.argv[1:]):
-            plugins.main(sys.argv[1:])
-            return
-        if sys.argv[1:2] == ["new"]:
-            new.main(sys.argv[2:])
+        if _did_something_else(sys.argv[1:]):
             return
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
@@ -58,6 +52,22 @@ def main() -> None:
                     _hydra_main()
             except (HydraException, OmegaConfBaseException) as error:
                 raise from_hydra(error) from None
+
+
+def _did_something_else(words: list[str]) -> bool:
+    """Whether the command line is not about a run, but about plugins or files to start from. Then
+    that is done."""
+    if words[:1] == ["new"]:
+        from cl_runner.new import command as new
+
+        new.main(words[1:])
+        return True
+    if any(word.partition("=")[0] in command_line.ABOUT_PLUGINS for word in words):
+        from cl_runner.plugins import command as plugins
+
+        plugins.main(words)
+        return True
+    return False
 
 
 def one_job(config: DictConfig) -> float | None:

@@ -14,13 +14,6 @@ from cl_runner.plugins.trusted import Entry
 from cl_runner.run_folder.files import make, write
 from cl_runner.text import aligned, harmless
 
-FLAGS = ("--plugins", "--trust", "--distrust")
-
-
-def is_asked(words: Sequence[str]) -> bool:
-    """Whether a command line of `cl-train` is about plugins."""
-    return any(word.partition("=")[0] in FLAGS for word in words)
-
 
 def main(words: Sequence[str]) -> None:
     """Do what one of the flags asks for. Raises ConfigError for a name that is not known."""

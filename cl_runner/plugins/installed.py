@@ -16,9 +16,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 GROUP = "cl_runner.plugins"
 
@@ -92,12 +95,16 @@ def has_metrics(folder: Path | None) -> bool:
 
 def every() -> list[Plugin]:
     """All that are installed, by name. Reads what all installed packages declare."""
+    from importlib import metadata  # slow, and nothing where no plugin is trusted
+
     found = {plugin for each in metadata.distributions() for plugin in _declared(each)}
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
 
 
 def find(name: str, distribution: str) -> Plugin | None:
     """The one with this name in this installed package, of which alone the files are read."""
+    from importlib import metadata
+
     try:
         declared = list(_declared(metadata.distribution(distribution)))
     except (metadata.PackageNotFoundError, ValueError):
