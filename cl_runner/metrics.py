@@ -39,7 +39,7 @@ class Metric(Quantity):
     @property
     def is_own(self) -> bool:
         """Whether it is one of the user's."""
-        return self.function.__module__ != __name__
+        return self.function.__module__.partition(".")[0] != __name__.partition(".")[0]
 
     def of(self, records: Records) -> float | None:
         """The value; None if a record is missing or the metric does not apply. One of the user's

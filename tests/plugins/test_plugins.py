@@ -270,3 +270,14 @@ def test_a_plugin_is_found_by_the_name_of_its_package_however_it_is_spelled(pack
     assert (
         installed.find("rot", "nothing") is None and installed.find("other", "rot-methods") is None
     )
+
+
+def test_a_trusted_package_that_cannot_be_imported_is_one_line(cl_train_here, tmp_path) -> None:
+    """One that is only there for its metrics, so that nothing else names it."""
+    (tmp_path / "rotting_alone.py").write_text("import nothing_of_this_name")
+    line = only_line(cl_train_here("trusted_targets=[rotting_alone]", *TINY, "name=one"), 2)
+    assert line == (
+        "config error: trusted_targets=rotting_alone: cannot be imported "
+        "(No module named 'nothing_of_this_name')."
+    )
+    assert not (tmp_path / "one").exists()
