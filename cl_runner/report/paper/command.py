@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS, Metric
+from cl_runner.plugins import loading
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.paper import formats
@@ -109,6 +110,7 @@ def _named(names: str | None) -> list[Metric]:
     """The metrics with these names."""
     found = []
     for name in dict.fromkeys((names or "").split(",") if names is not None else ()):
+        loading.load()
         if name not in METRICS:
             raise ConfigError.of(
                 "--metrics", name, "is no metric", f"known are {', '.join(METRICS)}"
