@@ -161,6 +161,22 @@ def test_in_a_task_incremental_run_only_the_own_classes_compete(tmp_path: Path) 
     assert np.mean(np.array(labels) == Y[Y < 2].numpy()) == pytest.approx(last["classes 0, 1"])
 
 
+def test_where_an_output_is_another_class_in_each_task_the_task_is_given(tmp_path: Path) -> None:
+    """Digits as five domains of two classes each: 2 and 3 are the outputs 0 and 1 of task 2."""
+    run = trained(tmp_path, "dataset.scenario=domain_incremental")
+    network = run.network()
+    mine = (Y == 2) | (Y == 3)
+    scores = network(network.preprocess(X[mine]))
+    assert scores.shape[1] == 2
+    assert network.classify(X[mine], task=2) == (2 + scores.argmax(1)).tolist()
+    for refused in (lambda: network.classify(X[mine]), lambda: network.classes):
+        with pytest.raises(errors.ConfigError, match=r"task=null: must be given, 1 … 5: an output"):
+            refused()
+    last = dict(zip([task.name for task in run.results.tasks], run.results.matrix[-1], strict=True))
+    assert run.evaluate(X, Y).of_task == pytest.approx(last)
+    assert run.evaluate(X[mine], Y[mine], task=2).of_task == run.evaluate(X[mine], Y[mine]).of_task
+
+
 def test_where_tasks_show_pictures_in_their_own_way_the_task_is_given(tmp_path: Path) -> None:
     """Permuted digits, padded to 10 × 10: the accuracy on each task is that of the results."""
     folder = tmp_path / "options" / "dataset"
