@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_runner.api import place
 from cl_runner.api.accuracies import CHUNK, Accuracies, chunks
 from cl_runner.api.pictures import features, stored
 from cl_runner.api.process import left_as_it_was
@@ -225,7 +226,7 @@ def load_network(
     with left_as_it_was():
         if trusted_targets:
             sys.path.append(os.getcwd())  # where your own package may be
-        settings = _settings(_at(config, root), trusted_targets)
+        settings = _settings(place.at(config, root), trusted_targets)
         strategy = build_strategy(settings)
         try:
             check_strategy(saved, strategy)
@@ -237,22 +238,6 @@ def load_network(
         view = dataset.view(seed) if hasattr(dataset, "view") else None
         pixels = getattr(dataset, "pixels", None)
         return TrainedNetwork(strategy, dataset.outline(seed), pixels, view).eval()
-
-
-def _at(config: Config, root: str | Path | None) -> Config:
-    """The configuration with the data set here. Raises ConfigError if it has to be told where."""
-    recorded = config.get("dataset")
-    if not isinstance(recorded, dict) or "root" not in recorded:
-        return config
-    sources = recorded.get("sources", [recorded.get("source")])
-    own = [each for each in sources if isinstance(each, dict) and "root" in each]
-    if own and root is None:
-        allowed = "must be given: the files of this data set say which classes there are"
-        raise ConfigError.of("root", None, allowed, "root=FOLDER")
-    place = {"root": str(root or "")}
-    moved = [each | place if each in own else each for each in sources]
-    key = {"sources": moved} if "sources" in recorded else {"source": moved[0]}
-    return config | {"dataset": recorded | place | key}
 
 
 def _settings(config: Config, trusted: Sequence[str]) -> Settings:
