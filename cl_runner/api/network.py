@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from cl_runner.api import place
 from cl_runner.api.accuracies import CHUNK, Accuracies, chunks
-from cl_runner.api.pictures import features, stored
+from cl_runner.api.pictures import features, numbers, stored
 from cl_runner.api.process import left_as_it_was
 from cl_runner.config import targets
 from cl_runner.config.identity import settings_digest
@@ -85,7 +85,7 @@ class TrainedNetwork(nn.Module):
         """
         device = next(self.parameters()).device
         if self._pixels is None:
-            return torch.as_tensor(x, dtype=torch.float32, device=device).view(-1, 1, 1, 1)
+            return numbers(x).view(-1, 1, 1, 1).to(device)
         pad = self._pixels.padding
         channels, height, width = self.outline.shape
         as_stored = features if self.outline.features else stored

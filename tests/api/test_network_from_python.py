@@ -214,13 +214,26 @@ def test_where_tasks_show_pictures_in_their_own_way_the_task_is_given(tmp_path: 
         (X[:1], [10], "the run has learned no class 10"),
         ([], [], "there is no picture"),
         ("a picture", Y[:9], "not str"),
+        (X, None, "no labels are given"),
+        (X[:2], ["a", "b"], "labels are integers"),
+        (X[:2], 5, "labels are integers"),
+        (5, None, "pictures must be an array, a list or a Dataset, not int"),
     ],
-    ids=["floats", "size", "PIL", "labels", "class", "none", "text"],
+    ids=["floats", "size", "PIL", "labels", "class", "none", "text", "no labels", "names",
+         "one label", "number"],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(x, y, reason: str, run: cl_runner.Run) -> None:
     pictures = [x] if isinstance(x, Image.Image) else x
     with pytest.raises(errors.DataError, match=reason):
         run.evaluate(pictures, y)
+
+
+def test_inputs_of_regression_are_numbers(tmp_path: Path) -> None:
+    words = ("experiment=regression", "dataset.samples=40")
+    network = trained(tmp_path, *words).network()
+    assert network(network.preprocess([0.5, 1.0])).shape == (2, 1)
+    with pytest.raises(errors.DataError, match="inputs are an array of numbers"):
+        network.preprocess("x")
 
 
 def test_a_network_of_ones_own_needs_trust(tmp_path: Path, monkeypatch) -> None:
