@@ -73,6 +73,7 @@ OTHERS = {
     "adam": "Adam",
     "adamw": "AdamW",
     "adagrad": "AdaGrad",
+    "torch": "of torch",
 }
 TITLES = {
     STRATEGY: "Method",
