@@ -75,6 +75,7 @@ OTHERS = {
     "adam": "Adam",
     "adamw": "AdamW",
     "adagrad": "AdaGrad",
+    "torch": "of torch",
 }
 TITLES = {
     STRATEGY: "Method",
