@@ -227,8 +227,9 @@ def _at(config: Config, root: str | Path | None) -> Config:
         raise ConfigError.of("root", None, allowed, "root=FOLDER")
     place = {"root": str(root or "")}
     moved = [each | place if each in own else each for each in sources]
-    key = {"sources": moved} if "sources" in recorded else {"source": moved[0]}
-    return config | {"dataset": recorded | place | key}
+    parts = {"sources": moved, "source": moved[0]}
+    known = {key: part for key, part in parts.items() if key in recorded}
+    return config | {"dataset": recorded | place | known}
 
 
 def _settings(config: Config, trusted: Sequence[str]) -> Settings:
