@@ -12,7 +12,7 @@ from typing import Any
 from cl_runner.hidden import is_secret, without_secrets, word_for
 from cl_runner.text import harmless
 
-FEW = 24
+FEW = 30
 """How many names can be listed in one line."""
 ALSO_KNOWN_AS = {
     "er": "rehearsal",

@@ -6,6 +6,7 @@ PACKAGES = {
     "ray": ("hydra-ray-launcher>=1.2.2,<1.4",),
     "timm": ("timm>=1,<2",),
     "pandas": ("pandas>=2",),
+    "avalanche": ("avalanche-lib==0.6.0",),
     "search": ("optuna>=5,<6", "sqlalchemy>=2"),
 }
 

@@ -34,6 +34,11 @@ ERROR = Unit("squared error", "", 1, ".3g", 1e80, lowest=0, highest=math.inf, lo
 RATIO = replace(ERROR, name="times")
 
 
+def standard_error(deviation: float | None, n: int | None) -> float | None:
+    """Of a mean of n numbers with this standard deviation; None if either is not known."""
+    return deviation / math.sqrt(n) if deviation is not None and n else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
     """A number with a unit and a direction."""

@@ -6,35 +6,27 @@ metric that does not apply is None, never 0 or NaN.
 
 A metric is a function of raw records, registered with its unit and its direction. All that shows,
 ranks, stores or documents metrics reads the registry, so a metric added here appears in the run
-folder, the report, W&B and docs/metrics.md, and is computed for older runs too.
+folder, the report, W&B and docs/metrics.md, and is computed for older runs too. A package of the
+user's registers its own in the same way; what they raise changes no run.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
+from typing import SupportsFloat, TypeVar
 
+from cl_runner.errors import MISSING, ConfigError, first_line
 from cl_runner.measures import CHANGE, ERROR, RATIO, SHARE, Quantity, Unit
+from cl_runner.records import NAMES
+from cl_runner.records import Curve as Curve
+from cl_runner.records import Matrix as Matrix
+from cl_runner.records import Records as Records
 
-Matrix = list[list[float | None]]
-Curve = Sequence[tuple[int, Sequence[float]]]
-"""At each evaluation, the task being learned and the accuracies of the tasks so far."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """The raw records of a run, under the names that metrics use. None: not recorded."""
-
-    R: Matrix | None = None
-    M: Matrix | None = None
-    sizes: Sequence[int] | None = None  # test samples of each task
-    curve: Curve | None = None  # if the run was evaluated within tasks
-    before: Sequence[float | None] | None = None  # accuracy on each task just before learning it
-    untrained: Sequence[float] | None = None  # accuracy on each task before the first one
-    reference: Matrix | None = None  # R of the run that this one is compared with
+log = logging.getLogger("cl_runner")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +36,54 @@ class Metric(Quantity):
     definition: str
     function: Callable[..., float | None]  # its parameters are names of records
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of the user's."""
+        return self.function.__module__.partition(".")[0] != __name__.partition(".")[0]
+
     def of(self, records: Records) -> float | None:
-        """The value; None if a record is missing or the metric does not apply."""
+        """The value; None if a record is missing or the metric does not apply. One of the user's
+        that fails is None, too, with a warning."""
+        if not self.is_own:
+            return self._value(records)
+        try:
+            value = self._value(records)
+            if value is None or self.allows(value):
+                return None if value is None else float(value)
+            problem = f"{value!r} is not a number in its unit ({self.unit.name})"
+        except Exception as error:
+            problem = first_line(error)
+        log.warning("the metric %s is null: %s", self.name, problem)
+        return None
+
+    def allows(self, value: object) -> bool:
+        """Whether it is a number that the unit can have."""
+        if not isinstance(value, SupportsFloat) or isinstance(value, bool):
+            return False
+        return abs(float(value)) <= self.unit.limit
+
+    def _value(self, records: Records) -> float | None:
         needed = [getattr(records, name) for name in inspect.signature(self.function).parameters]
         return None if any(record is None for record in needed) else self.function(*needed)
 
 
 METRICS: dict[str, Metric] = {}
 """By name, in the order of display."""
+TAKEN: set[str] = set()
+"""Keys of `results.json` that are no metrics."""
 Function = TypeVar("Function", bound=Callable[..., float | None])
 
 
 def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function]:
-    """Register a function of records under its name; its docstring is the definition."""
+    """Register a function of records under its name; its docstring is the definition.
+
+    Raises ConfigError if there is a metric or a key of `results.json` with its name already, or if
+    there is no record with the name of one of its parameters.
+    """
 
     def register(function: Function) -> Function:
         name = function.__name__
+        _refuse(function)
         METRICS[name] = Metric(
             name=name,
             title=name.replace("_", " "),
@@ -71,6 +95,20 @@ def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function
         return function
 
     return register
+
+
+def _refuse(function: Callable[..., object]) -> None:
+    """Raise ConfigError for a metric that cannot be registered."""
+    key, there = f"metric {function.__name__}", METRICS.get(function.__name__)
+    if function.__name__ in TAKEN or (
+        there is not None and there.function.__module__ != function.__module__
+    ):
+        allowed = f"of {function.__module__} has a name that is taken"
+        raise ConfigError.of(key, MISSING, allowed, "rename the function")
+    for name in inspect.signature(function).parameters:
+        if name not in NAMES:
+            allowed = f"of {function.__module__} asks for {name}, which no run records"
+            raise ConfigError.of(key, MISSING, allowed, f"known are {', '.join(NAMES)}")
 
 
 @metric(SHARE, more_is_better=True)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import terminal
-from cl_runner.config import command_line, manual, masking
+from cl_runner.config import command_line, manual, masking, search_path
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
@@ -37,8 +37,11 @@ def main() -> None:
     """Run `cl-train`; the exit codes are listed in docs/run_folder.md."""
     with terminal.command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+        if _did_something_else(sys.argv[1:]):
+            return
         loader.install()
         flags, overrides = command_line.in_order(sys.argv[1:])
+        search_path.check_typed()
         if command_line.ASKS_FOR_HELP & {*flags} and (text := manual.asked_for(overrides)):
             print(text, end="")
             return
@@ -49,6 +52,22 @@ def main() -> None:
                     _hydra_main()
             except (HydraException, OmegaConfBaseException) as error:
                 raise from_hydra(error) from None
+
+
+def _did_something_else(words: list[str]) -> bool:
+    """Whether the command line is not about a run, but about plugins or files to start from. Then
+    that is done."""
+    if words[:1] == ["new"]:
+        from cl_runner.new import command as new
+
+        new.main(words[1:])
+        return True
+    if any(word.partition("=")[0] in command_line.ABOUT_PLUGINS for word in words):
+        from cl_runner.plugins import command as plugins
+
+        plugins.main(words)
+        return True
+    return False
 
 
 def one_job(config: DictConfig) -> float | None:

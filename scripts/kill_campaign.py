@@ -23,11 +23,13 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import kill_streams
 import torch
 import yaml
 from kill_points import Case, Killer, attempt, differences, fingerprint, prepared
@@ -35,16 +37,16 @@ from kill_sabotage import sabotage
 from kill_states import Recorder
 
 from cl_runner.config.paths import CONF
+from cl_runner.errors import ConfigError
 
 EVERY = 2  # steps between checkpoints
 COMMON = [
     "threads=1", "model.widths=[12]", "model.batch_norm=true",
-    "dataset.pixels.crop_padding=1", "dataset.pixels.flip=true",
     "log_every=3", "evaluate_every=5", "reset_optimizer=false",
     f"checkpoint.every_n_steps={EVERY}",
 ]  # fmt: skip
-SMALL = ["dataset.tasks=2", "epochs=1", "batch_size=100"]
-LARGE = ["dataset.tasks=3", "epochs=2", "batch_size=150"]
+SMALL = ["epochs=1", "batch_size=100"]  # of two tasks
+LARGE = ["epochs=2", "batch_size=150"]  # of three tasks
 TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0",
         "importance_samples": "50"}  # fmt: skip
 """Values of settings, wherever a strategy has them."""
@@ -82,7 +84,7 @@ EVERYWHERE = ("rehearsal_kd", "adam")  # in the short form; the others at three 
 
 @dataclass
 class Tally:
-    """The outcome of the kills for one strategy with one optimizer."""
+    """The outcome of the kills for one strategy with one optimizer, on one stream."""
 
     points: int
     kills: int = 0
@@ -102,28 +104,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=in_memory) as name:
         folder = Path(name)
         if arguments.sabotage:
-            sys.exit(not sabotage(folder, [*COMMON, *LARGE, *OPTIMIZERS["adam"]]))
+            classes = kill_streams.words("classes", 3, folder)
+            sys.exit(not sabotage(folder, [*COMMON, *LARGE, *classes, *OPTIMIZERS["adam"]]))
         sys.exit(not campaign(folder, arguments.strategy or list(STRATEGIES), arguments.long))
 
 
 def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
     """Print one line per strategy and optimizer; whether nothing differed."""
     start, kills, mismatches = time.monotonic(), 0, 0
+    kill_streams.write(folder / "data")
     print(
-        f"{'strategy':22}{'optimizer':11}{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
+        f"{'strategy':22}{'optimizer':11}{'stream':18}"
+        f"{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
     )
     for name, optimizer in itertools.product(strategies, OPTIMIZERS):
         if not (long or optimizer in optimizers_of(name)):
             continue
-        own = STRATEGIES[name]
-        common = [w for w in COMMON if "model=cnn" not in own or not w.startswith("model.")]
-        overrides = [*common, *(LARGE if long else SMALL), *own, *tiny(own)]
-        case = prepared(f"{name} {optimizer}", [*overrides, *OPTIMIZERS[optimizer]])
+        case, stream = case_of(name, optimizer, folder / "data", long)
         points, chains = (None, 10) if long else (3, 0)
         tally = kill(case, folder / case.name, points, chains, (name, optimizer) == EVERYWHERE)
         kills, mismatches = kills + tally.kills, mismatches + len(tally.mismatches)
         print(
-            f"{name:22}{optimizer:11}{tally.points:7}{tally.kills:7}"
+            f"{name:22}{optimizer:11}{stream:18}{tally.points:7}{tally.kills:7}"
             f"{len(tally.mismatches):12}{tally.most_redone:8}",
             flush=True,
         )
@@ -133,11 +135,32 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
     return mismatches == 0
 
 
+def case_of(name: str, optimizer: str, data: Path, long: bool) -> tuple[Case, str]:
+    """A run of this strategy, and its stream: strategies take turns at the streams, and take the
+    next one that they are not refused on."""
+    own = STRATEGIES[name]
+    common = [w for w in COMMON if "model=cnn" not in own or not w.startswith("model.")]
+    streams = list(kill_streams.STREAMS)
+    place = list(STRATEGIES).index(name)
+    place += 0 if optimizer == optimizer_of(name) else len(streams) // 2
+    for stream in [*streams, *streams][place % len(streams) :]:
+        kind = kill_streams.words(stream, 3 if long else 2, data)
+        overrides = [*common, *(LARGE if long else SMALL), *kind, *own, *tiny(own)]
+        with suppress(ConfigError):
+            case = prepared(f"{name} {optimizer} {stream}", [*overrides, *OPTIMIZERS[optimizer]])
+            return case, stream
+    raise ValueError(f"{name} is refused on every stream")
+
+
 def optimizers_of(name: str) -> set[str]:
     """The optimizers of a strategy in the short form: both for the one killed everywhere, else one,
     so that each has its share."""
-    alone = list(OPTIMIZERS)[list(STRATEGIES).index(name) % len(OPTIMIZERS)]
-    return set(OPTIMIZERS) if name == EVERYWHERE[0] else {alone}
+    return set(OPTIMIZERS) if name == EVERYWHERE[0] else {optimizer_of(name)}
+
+
+def optimizer_of(name: str) -> str:
+    """Its share of the short form, one after the other."""
+    return list(OPTIMIZERS)[list(STRATEGIES).index(name) % len(OPTIMIZERS)]
 
 
 def tiny(own: list[str]) -> list[str]:

@@ -51,7 +51,7 @@ INSIDE = (
     "api.process",
 )
 """Modules that a caller does not use directly."""
-MODULES = ("metrics", "measures", "randomness", "errors")
+MODULES = ("metrics", "records", "measures", "randomness", "errors")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

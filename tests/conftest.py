@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_metrics import registry_as_before
 from processes import fork, run_and_exit
 
 from cl_runner.config import hydra_loader
+from cl_runner.plugins import loading, trusted
 from cl_runner.train import main
 
 torch.set_num_threads(1)
+# A shell script starts what it puts in the background with Ctrl-C ignored; tests here press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 hydra_loader.install()  # also for tests that compose without a command
 pytest_plugins = ["skipped"]
 
@@ -29,6 +34,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no worker has to wait in the end for one that started it late, and
     none of a file's tests is taken by the other worker, which would need the fixture again."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own list of trusted plugins is neither read nor changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered() -> Iterator[None]:
+    """Metrics of the user's that a test registers, and plugins that it trusts, are forgotten."""
+    with registry_as_before():
+        yield
+    trusted._found.cache_clear()
+    loading._done.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +126,8 @@ def cl_train_here(
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         given = any(argument.startswith("threads=") for argument in arguments)
-        command = ["cl-train", *arguments, *([] if given else ["threads=1"])]
+        runs = arguments[:1] not in (("new",), ("--plugins",), ("--trust",), ("--distrust",))
+        command = ["cl-train", *arguments, *(["threads=1"] if runs and not given else [])]
         monkeypatch.setattr(sys, "argv", command)
         code = 0
         try:

@@ -63,9 +63,22 @@ def listed(root: Path, each: int = 2) -> Path:
     return root
 
 
+def mnist(root: Path, each: int = 3) -> Path:
+    """MNIST/raw/: a few grey pictures of ten classes, in the format of its files."""
+    draw, folder = np.random.default_rng(0), root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for kind in ("train", "t10k"):
+        labels = np.arange(10 * each, dtype=np.uint8) % 10
+        pictures = draw.integers(0, 256, (len(labels), 28, 28), np.uint8)
+        for name, values in (("images-idx3", pictures), ("labels-idx1", labels)):
+            header = np.array([0x800 + values.ndim, *values.shape], ">i4")
+            (folder / f"{kind}-{name}-ubyte").write_bytes(header.tobytes() + values.tobytes())
+    return root
+
+
 def write_all(root: Path) -> None:
     """What every data set among the options needs to be built."""
-    for make in (folders, arrays, listed):
+    for make in (folders, arrays, listed, mnist):
         make(root)
     for letter in "ABCDEFGHIJ":
         (root / "notMNIST_small" / letter).mkdir(parents=True)

@@ -203,7 +203,8 @@ def test_the_readme_has_the_counts_of_the_results() -> None:
     assert f"{every}." in readme
     for row in re.findall(r"^\|.*\(docs/results/.*$", readme, re.MULTILINE):
         (page,) = re.findall(r"\(docs/results/(\w+\.md)\)", row)
-        of_page = dict(re.findall(r"\((\w+\.md)\) \| (\d+ of \d+) \|", results))[page]
+        (line,) = re.findall(rf"^\|.*\({page}\).*$", results, re.MULTILINE)
+        of_page = re.findall(r"\d+ of \d+", line)[0]  # if none is verified, of the others
         within, _, numbers = of_page.partition(" of ")
         for told, of in re.findall(r"(\d+)(?: of (\d+)(?: rows)?)? within", row):
             assert (told, of or numbers) == (within, numbers), row

@@ -10,11 +10,11 @@ import cl_runner
 
 PACKAGE = Path(cl_runner.__file__).parent
 FLOORS = (
-    "text", "hidden", "extras", "errors", "lock", "randomness", "measures", "metrics", "forgetting",
-    "machine", "terminal", "config", "data", "models", "strategies.parts", "strategies",
-    "evaluation", "run_folder", "tracking", "training", "train", "jobs", "reproduce",
-    "report.compare", "report.render", "report", "wandb_mirror", "report.command",
-    "reproduce.command", "sweeps", "search", "api",
+    "text", "hidden", "extras", "errors", "lock", "randomness", "measures", "records", "metrics",
+    "forgetting", "machine", "terminal", "plugins", "config", "data", "models", "strategies.parts",
+    "strategies", "evaluation", "run_folder", "tracking", "plugins.command", "training", "new",
+    "train", "jobs", "reproduce", "report.compare", "report.render", "report", "wandb_mirror",
+    "report.command", "reproduce.command", "sweeps", "search", "api",
 )  # fmt: skip
 """From bottom to top: a file may import from its own floor and those below it."""
 

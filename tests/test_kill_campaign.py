@@ -6,7 +6,9 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import kill_streams
 import pytest
+import yaml
 from processes import exit_code, fork, run_and_exit
 
 from cl_runner.config.paths import CONF
@@ -19,9 +21,29 @@ OTHERS = [name for name in [*SHIPPED, *VARIANTS] if name != EVERYWHERE]
 GROUPS = [[*OTHERS[::3], EVERYWHERE], [*OTHERS[1::3], *OTHERS[2::3]]]
 
 
+def test_every_kind_of_stream_takes_part() -> None:
+    """Each class of a data set, each scenario, and both ways of mixing; and there are more runs
+    than streams, which take turns."""
+    every = " ".join(word for words in kill_streams.STREAMS.values() for word in words)
+    options = {word.partition("=")[2] for word in every.split() if word.startswith("dataset=")}
+    target = {file.stem: yaml.safe_load(file.read_text())["_target_"]
+              for file in (CONF / "dataset").glob("*.yaml")}  # fmt: skip
+    missing = set(target.values()) - {target[option] for option in {*options, "digits"}}
+    assert missing <= {target["avalanche"]}  # which is only there where it is installed
+    for word in (
+        "scenario=task_incremental",
+        "scenario=domain_incremental",
+        "blurry=",
+        "repetition=",
+    ):
+        assert f"dataset.{word}" in every
+    assert len(kill_streams.STREAMS) <= len(SHIPPED)
+
+
 @pytest.mark.parametrize("strategies", GROUPS, ids=["one everywhere", "the others"])
 def test_killed_anywhere_continued_bit_for_bit(strategies: list[str], tmp_path: Path) -> None:
     *rows, last = campaign(tmp_path, "--strategy", *strategies)[1:]
+    assert len({re.split(r"  +", row)[2] for row in rows}) >= 8  # streams
     found = {re.split(r"  +", row)[0] for row in rows}
     assert found == set(strategies)
     kills = [int(row.split()[-3]) for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from cl_runner.reproduce import suite as suites
 from cl_runner.search import space
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [*(DOCS / f"{name}.md" for name in ("index", "tutorial", "pitfalls", "coming_from")),
+FIRST = ("index", "tutorial", "pitfalls", "coming_from", "options")
+PAGES = [*(DOCS / f"{name}.md" for name in FIRST),
          *sorted((DOCS / "how_to").glob("*.md"))]  # fmt: skip
 SETUP = {"python3 -m venv .venv", ". .venv/bin/activate", "pip install '.[local,search]'"}
 SMALL = ("epochs=1", "batch_size=128", "model.widths=[8]")
@@ -59,6 +61,19 @@ def with_files(page: Path, folder: Path) -> None:
     own_data.listed(folder / "listed")
 
 
+def installed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `pip install -e`: found from now on, with what it declares."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    about = package / f"{project['name']}-{project['version']}.dist-info"
+    about.mkdir()
+    named = f"Name: {project['name']}\nVersion: {project['version']}\n"
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\n{named}")
+    lines = (f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in entries.items())
+             for group, entries in project["entry-points"].items())  # fmt: skip
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(package)
+
+
 def of_lists(words: list[str], which: str) -> list[str]:
     """A sweep's command with the first or last value of each list."""
     wanted = r"\1\2" if which == "first" else r"\1\3"
@@ -83,9 +98,16 @@ def test_the_commands_of_a_page_run(
     """Of a sweep the first job runs, and the last is composed and checked. What needs real data is
     only composed, and suites and data sets have to be there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     with_files(page, tmp_path)
     for name, *words in commands(page):
-        if name == "cl-train":
+        if name == "python":
+            if words[:3] == ["-m", "pip", "install"]:
+                installed(tmp_path / words[-1], monkeypatch)
+        elif name == "cl-train" and words[0] in ("new", "--plugins", "--trust"):
+            done = cl_train_here(*words)
+            assert done.returncode == 0, f"{words}\n{done.stderr}"
+        elif name == "cl-train":
             on_real_data = "dataset.root=data" in words
             call = ["--cfg", "job", *words] if on_real_data else in_small(words)
             done = cl_train_here(*call)

@@ -23,11 +23,14 @@ def tiny_stream(
     seed: int = 0,
     crop_padding: int = 0,
     flip: bool = False,
+    blurry: float = 0.0,
+    repetition: float = 0.0,
 ) -> Stream:
     """Three tasks of two classes; each class is its own blurred pattern of 4 × 4 pixels."""
     domain = scenario == "domain_incremental"
     labels = [[0, 1]] * tasks if domain else [[2 * t, 2 * t + 1] for t in range(tasks)]
-    outline = Outline(scenario, [f"t{t}" for t in range(tasks)], labels, SHAPE, 0.0)
+    mixing = {"blurry": blurry, "repetition": repetition}
+    outline = Outline(scenario, [f"t{t}" for t in range(tasks)], labels, SHAPE, 0.0, **mixing)
     cuts = []
     for split in (0, 1):
         draw = torch.Generator().manual_seed(split)

@@ -23,7 +23,7 @@ def wide(runs: Sequence[Run]) -> pd.DataFrame:
     rows = [
         {
             **described[run.folder],
-            **{name: None if r is None else r.metrics[name] for name in METRICS},
+            **{name: None if r is None else r.metrics.get(name) for name in METRICS},
             "seconds": None if r is None else r.cost.seconds,
         }
         for run in runs

@@ -18,6 +18,7 @@ from cl_runner.api.process import left_as_it_was
 from cl_runner.config import targets
 from cl_runner.config.identity import settings_digest
 from cl_runner.config.traits import Config
+from cl_runner.config.unrecorded import defaults
 from cl_runner.data.samples import Preparation
 from cl_runner.data.stream import Outline
 from cl_runner.data.views import View
@@ -232,7 +233,10 @@ def _at(config: Config, root: str | Path | None) -> Config:
 
 
 def _settings(config: Config, trusted: Sequence[str]) -> Settings:
-    """The settings of the run that its network depends on; the others are neutral."""
+    """The settings of the run that its network depends on; the others are neutral, and those that
+    came after it have their defaults."""
     targets.trust(trusted)
     neutral = dict.fromkeys(ELSEWHERE) | {"device": "cpu", "trusted_targets": list(trusted)}
-    return settings_of({k: v for k, v in config.items() if k != "environment"} | neutral)
+    later = {key: value for key, value in defaults(config).items() if "." not in key}
+    recorded = {key: value for key, value in config.items() if key != "environment"}
+    return settings_of(later | recorded | neutral | {"trackers": []})

@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from cl_runner.config.paths import CONF
+from cl_runner.plugins import trusted
 
 Merge = Callable[[list[ResultDefault], IConfigRepository], DictConfig]
 _lists: dict[Hashable, DefaultsList] = {}
@@ -70,8 +71,9 @@ def _sources(repo: IConfigRepository) -> tuple[Any, ...]:
 
 
 def _all_ours(defaults: Sequence[ResultDefault], repo: IConfigRepository) -> bool:
-    """Whether all are files of `conf/` or part of an installed package."""
-    if any(scheme == "file" and path != str(CONF) for scheme, path in _sources(repo)):
+    """Whether all are files of `conf/` or part of an installed package, as trusted plugins are."""
+    known = {str(CONF), *map(str, trusted.conf_folders())}
+    if any(scheme == "file" and path not in known for scheme, path in _sources(repo)):
         return False
     places = (os.path.normpath(CONF / str(default.config_path)) for default in defaults)
     return all(place.startswith(f"{CONF}{os.sep}") for place in places)

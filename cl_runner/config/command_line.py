@@ -22,6 +22,7 @@ from cl_runner.config.overrides import parsed
 from cl_runner.errors import ConfigError
 
 ASKS_FOR_HELP = {"--help", "-h"}
+ABOUT_PLUGINS = {"--plugins", "--trust", "--distrust"}
 _COMPLETION = re.compile("(install|uninstall|query)=(bash|zsh|fish)")
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 _CALLED: ContextVar[Sequence[str] | None] = ContextVar("called", default=None)

@@ -17,6 +17,7 @@ from cl_runner.config import command_line, masking, search_path, targets
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import flat
 from cl_runner.errors import MISSING, ConfigError, nearest
+from cl_runner.plugins import installed, loading
 
 
 def trust(config: DictConfig, given: Set[str]) -> None:
@@ -36,6 +37,7 @@ def trust(config: DictConfig, given: Set[str]) -> None:
         allowed = "must be a list of packages"
         raise ConfigError.of("trusted_targets", packages, allowed, "trusted_targets=[mine]")
     targets.trust(packages)
+    loading.load_packages(packages)
 
 
 def from_hydra(error: Exception) -> ConfigError:
@@ -45,6 +47,10 @@ def from_hydra(error: Exception) -> ConfigError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [str(option) for option in error.options or []]
         key = group or "--config-name"
+        offering = (p for p in installed.every() if (group, name) in p.options)
+        if plugin := next(offering, None):
+            hint = f"the plugin {plugin.name} has it: cl-train --trust {plugin.name}"
+            return ConfigError.of(key, name, "no such option yet", hint)
         return ConfigError.of(key, name, "no such option", nearest(name, options))
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:

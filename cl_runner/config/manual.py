@@ -4,11 +4,13 @@ from the code. `cl-train --help strategy=ewc`, `--cfg job` and the site show it.
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_origin
 
 import yaml
@@ -21,6 +23,7 @@ from cl_runner.config.command_line import text_of
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF
 from cl_runner.config.signatures import signature
+from cl_runner.plugins import trusted
 
 RUN = "cl_runner.training.settings.Settings"
 """The class of the root node, which has no `_target_`."""
@@ -56,17 +59,20 @@ class Option:
     name: str
     title: str
     nodes: list[Node]
+    folder: Path | None = None  # given with --config-dir, if it is from there
 
 
 def option(group: str, name: str) -> Option | None:
-    """The option with this name, ours or of the folder given with --config-dir; None if there is
-    none."""
+    """The option with this name, ours or a plugin's or of the folder given with --config-dir; None
+    if there is none."""
     try:
-        text = _read(group, name)
-        if text is None:
+        file = _file(group, name)
+        if file is None:
             return None
+        text, theirs = file.read_text("utf-8"), search_path.typed()
         nodes = list(_nodes(text, group.replace("/", "."))) if _is_part(text) else []
-        return Option(group, name, yaml_comments.head(text), nodes)
+        own = theirs if theirs is not None and file.is_relative_to(theirs) else None
+        return Option(group, name, yaml_comments.head(text), nodes, own)
     except (yaml.YAMLError, ValueError):  # not YAML, or not UTF-8: Hydra names the line
         return None
 
@@ -102,19 +108,20 @@ def _explained(choices: Mapping[str, str | None]) -> dict[str, list[str]]:
     """The comment of every key of a composition. choices: the option of each group."""
     every = yaml_comments.comments((CONF / "config.yaml").read_text("utf-8"))
     for group, name in choices.items():
-        text = _read(group, str(name))
-        if text is not None and _is_part(text):
+        file = _file(group, str(name))
+        text = "" if file is None else file.read_text("utf-8")
+        if text and _is_part(text):
             own = yaml_comments.comments(text)
             every |= {f"{group}.{key}": lines for key, lines in own.items()}
     return every
 
 
-def _read(group: str, name: str) -> str | None:
+def _file(group: str, name: str) -> Path | None:
     """The file of an option; None if there is none."""
-    for folder in filter(None, (CONF, search_path.typed())):
+    for folder in filter(None, (CONF, *trusted.conf_folders(), search_path.typed())):
         file = folder / group / f"{name}.yaml"
         if file.is_file():
-            return file.read_text("utf-8")
+            return file
     return None
 
 
@@ -133,7 +140,8 @@ def shown(what: Option) -> str:
             lines = [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in about if line]
             text = textwrap.indent("\n".join(lines), "    ")
             blocks.append(f"{setting.key}={setting.default}\n{text}".rstrip())
-    blocks.append(f"As YAML: cl-train {what.group}={what.name} --cfg job")
+    theirs = "" if what.folder is None else f"{search_path.FLAG} {shlex.quote(str(what.folder))} "
+    blocks.append(f"As YAML: cl-train {theirs}{what.group}={what.name} --cfg job")
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 

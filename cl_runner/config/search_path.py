@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,9 +47,18 @@ def checked(config_dir: Path | None) -> Path | None:
 
 def typed() -> Path | None:
     """The folder on the command line, whichever command it is."""
+    given = _given()
+    return None if given is None or not given.is_dir() else given.absolute()
+
+
+def check_typed() -> None:
+    """Raise ConfigError if the folder on the command line is none."""
+    checked(_given())
+
+
+def _given() -> Path | None:
     known, _ = get_args_parser().parse_known_args(command_line.of_this_command())
-    given = known.config_dir
-    return None if given is None or not os.path.isdir(given) else Path(given).absolute()
+    return None if known.config_dir is None else Path(known.config_dir)
 
 
 def words(config_dir: Path | None) -> Sequence[str]:

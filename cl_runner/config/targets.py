@@ -12,11 +12,13 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from cl_runner.errors import ConfigError, first_line
+from cl_runner.plugins import installed
+from cl_runner.plugins import trusted as plugins
 
 T = TypeVar("T", bound=Callable[..., Any])
 _DECLARED: set[Callable[..., Any]] = set()
 TRUSTED = {"cl_runner"}
-"""Packages that may be imported when a configuration names them."""
+"""Packages that may be imported when a configuration names them, besides trusted plugins."""
 
 
 def target(declared: T) -> T:
@@ -45,6 +47,8 @@ def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
     if package not in trusted:
         could_be = package.isidentifier() and len(package) <= 80
         hint = f"if you trust it, add trusted_targets=[{package}] to the command line"
+        if plugin := next((p for p in installed.every() if p.package == package), None):
+            hint = f"if you trust this plugin: cl-train --trust {plugin.name}"
         allowed = f"only targets of {', '.join(trusted)} are built"
         raise ConfigError.of(key, path, allowed, hint if could_be else "")
     module, _, name = path.rpartition(".")
@@ -66,6 +70,7 @@ def known(path: str) -> Callable[..., Any] | None:
     """The target at this dotted path, to read its annotations; None if it is not trusted, not a
     target or cannot be imported, for whatever reason."""
     try:
-        return find(path, "", sorted(TRUSTED))
+        trusted = sorted({*TRUSTED, *plugins.packages()})
+        return find(path, "", trusted) if path.partition(".")[0] in trusted else None
     except (Exception, SystemExit):  # a user's own module can raise anything
         return None

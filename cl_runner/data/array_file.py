@@ -72,7 +72,8 @@ def _of_npy(path: Path) -> Rows:
 
 def _in_archive(path: Path, key: str) -> Array:
     with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        members = [name for name in archive.namelist() if name.endswith(".npy")]
+        names = [name.removesuffix(".npy") for name in members]
         _refuse_unknown(path, key, names)
         with archive.open(f"{key}.npy") as member:
             shape, dtype = _header(path, member)

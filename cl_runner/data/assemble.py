@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cl_runner.data import mixing
 from cl_runner.data.arrays import Rows, on, padded
 from cl_runner.data.likelihood import Likelihood
 from cl_runner.data.samples import Preparation, Samples
@@ -51,7 +52,8 @@ def assemble(
     pixels = pixels.to(device)
     training, testing = (_stored(cut, outline, pixels, device) for cut in (train, test))
     ranges = outline.ranges()
-    competing = _competing(outline, ranges, scope, device)
+    competing, homes = _competing(outline, ranges, scope, device), outline.homes()
+    homes = homes if homes is None else homes.to(device)
     ends = [classes.stop for classes in ranges]
     tasks, tests = [], []
     for index, classes in enumerate(ranges):
@@ -65,10 +67,12 @@ def assemble(
             classes=classes,
             old=old,
             seen=max(old, classes.stop),
+            shown=outline.classes if outline.blurry > 0 else max(old, classes.stop),
             born=outline.born(index, scope),
             candidates=_candidates(outline, ranges, index, scope),
             old_groups=_old_groups(outline, ranges[:index], old),
             competing=competing,
+            homes=homes,
             train=kept,
             validation=held_out,
             seed=seed,
@@ -80,6 +84,8 @@ def assemble(
         tasks.append(task)
     if outline.samples_per_task is not None:
         tasks = _with_fewer(tasks, outline.samples_per_task)
+    if outline.blurry > 0 or outline.repetition > 0:
+        tasks = _mixed(tasks, outline)
     if outline.validation_fraction > 0:
         _check_validation(outline.validation_fraction, tasks)
     return Stream(outline, tasks, tests)
@@ -183,6 +189,19 @@ def _with_fewer(tasks: Sequence[Task], count: int) -> list[Task]:
             allowed = f"is too few: no sample{missing} of {_named(task)} is drawn with this seed"
             raise ConfigError.of(key, count, allowed)
     return fewer
+
+
+def _mixed(tasks: Sequence[Task], outline: Outline) -> list[Task]:
+    """The tasks with samples of each other. Raises ConfigError if a class leaves its task."""
+    shown = mixing.shown(tasks, outline)
+    for task, samples in zip(tasks, shown, strict=True):
+        own = torch.isin(samples.index, task.train.index)
+        missing = _missing(task, samples[own])
+        if missing is not None:
+            key = "dataset.blurry" if outline.blurry > 0 else "dataset.repetition"
+            allowed = f"is too much: no sample{missing} of {_named(task)} stays in it"
+            raise ConfigError.of(key, outline.blurry or outline.repetition, allowed)
+    return [replace(task, train=samples) for task, samples in zip(tasks, shown, strict=True)]
 
 
 def _check_samples(task: Task, kind: str, samples: Samples) -> None:

@@ -38,6 +38,8 @@ class ByColumn:
         root: DataRoot,
         scenario: Scenario,
         samples_per_task: PositiveInt | None,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -45,6 +47,7 @@ class ByColumn:
         self.pixels = pixels.fitting(source.shape, has_features(source))
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
+        self.blurry, self.repetition = blurry, repetition
         if not source.task_names:
             allowed = "has no column of tasks"
             hint = "a column task, or _target_: cl_runner.data.cuts.ByClass"

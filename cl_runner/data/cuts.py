@@ -58,6 +58,8 @@ class ByClass:
         class_order: Order | list[NonNegativeInt],
         class_order_seed: Seed | None,
         samples_per_task: PositiveInt | None,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -68,6 +70,7 @@ class ByClass:
         )
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
+        self.blurry, self.repetition = blurry, repetition
         self.sizes = sizes(tasks, classes_per_task, source, scenario)
         if isinstance(class_order, list):
             check_order(class_order, sum(self.sizes), source)
@@ -81,7 +84,8 @@ class ByClass:
         starts = [0, *accumulate(self.sizes)]
         order = in_order(self.class_order, self.class_order_seed, self.source.classes, seed)
         labels = [order[a:b] for a, b in pairwise(starts)]
-        names = [in_words(self.source, task) for task in labels]
+        known = getattr(self.source, "class_names", None)
+        names = [in_words(task, known) for task in labels]
         return outlined(self, self.source, names, labels)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
@@ -118,6 +122,8 @@ class ByPermutation:
         tasks: TaskCount,
         permute_first: bool,
         samples_per_task: PositiveInt | None,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -126,6 +132,7 @@ class ByPermutation:
         self.permute_first = permute_first
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
+        self.blurry, self.repetition = blurry, repetition
 
     def outline(self, seed: int) -> Outline:
         first = 1 if self.permute_first else 0
@@ -163,6 +170,8 @@ class BySource:
         root: DataRoot,
         scenario: Scenario,
         samples_per_task: PositiveInt | None,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -170,6 +179,7 @@ class BySource:
         self.pixels = pixels.fitting(sources[0].shape, has_features(sources[0]))
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
+        self.blurry, self.repetition = blurry, repetition
         shapes = {s.name: (*s.shape, s.classes, *["features"] * has_features(s)) for s in sources}
         if len(set(shapes.values())) != 1:
             allowed = "the data sets must agree in [channels, height, width, classes]"
@@ -194,6 +204,8 @@ class Stated(Protocol):
     scenario: Scenario
     validation_fraction: float
     samples_per_task: int | None
+    blurry: float
+    repetition: float
     pixels: Pixels
 
 
@@ -208,6 +220,8 @@ def outlined(cut: Stated, source: Source, names: list[str], labels: list[list[in
         cut.samples_per_task,
         has_features(source),
         getattr(source, "class_names", None),
+        cut.blurry,
+        cut.repetition,
     )
 
 

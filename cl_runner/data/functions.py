@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import torch
@@ -61,6 +62,8 @@ class Regression:
         intervals: list[list[Real]],
         samples: PositiveInt,
         noise: NonNegative,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
     ) -> None:
         ends = [end for interval in intervals for end in interval]
@@ -73,11 +76,13 @@ class Regression:
         self.basis, self.terms, self.function = BASES[basis], terms, function
         self.intervals, self.samples, self.noise = intervals, samples, noise
         self.validation_fraction = validation_fraction
+        self.blurry, self.repetition = blurry, repetition
 
     def outline(self, seed: int) -> Outline:
         names = [f"x from {a:g} to {b:g}" for a, b in self.intervals]
         labels = [[0] for _ in names]
-        return Outline("regression", names, labels, (1, 1, 1), self.validation_fraction)
+        outline = Outline("regression", names, labels, (1, 1, 1), self.validation_fraction)
+        return replace(outline, blurry=self.blurry, repetition=self.repetition)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)

@@ -12,7 +12,7 @@ import torch
 
 from cl_runner.config.setting_types import Channels, DataRoot, Seed, Share, Size
 from cl_runner.config.targets import target
-from cl_runner.data.picture_files import endings, open_picture
+from cl_runner.data.picture_files import ENDINGS, open_picture
 from cl_runner.data.pictures import OnError, decoded
 from cl_runner.data.source import Split
 from cl_runner.errors import DataError
@@ -27,8 +27,8 @@ class ImageFolder:
     """One folder for each class, in `train/` and `test/` or in one tree of all samples.
 
     Classes are numbered in the order of their folders' names. A picture is each file at any depth
-    of a class's folder that ends in .png, .jpg, .jpeg, .bmp, .ppm, .webp, .tif or .gif, in small or
-    large letters. It is stretched to `size` × `size` pixels, bilinear as PIL does it, and made grey
+    of a class's folder whose name ends in one of ENDINGS (`picture_files.py`), in small or large
+    letters. It is stretched to `size` × `size` pixels, bilinear as PIL does it, and made grey
     (`channels` 1) or RGB (3). Decoding is done once (`pictures.py`).
 
     `test_fraction` null: the splits are in `train/` and `test/`. Else the root is one tree, and
@@ -154,4 +154,4 @@ def _pictures(root: Path, folder: Path, others: list[str]) -> list[str]:
 
 
 def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in endings()
+    return os.path.splitext(name)[1].lower() in ENDINGS

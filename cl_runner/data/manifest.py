@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ class Manifest:
 
     `file` is below the root, and paths are relative to the root; none leads out of it. Classes and
     tasks are numbered in the order of their names: as numbers where all are whole numbers, else as
-    text. Samples of a group stay on one side of the validation split. `size`, `channels` and
+    text. Samples of a group stay on one side of the validation split; one whose group is empty is
+    alone. `size`, `channels` and
     `on_error` are those of ImageFolder.
     """
 
@@ -82,12 +84,11 @@ class Manifest:
         opened = partial(open_picture, channels=self.shape[0])
         images, kept = decoded(paths, self.shape, "pictures", opened, self.on_error)
         labels = _numbers([line.label for line in lines], self.class_names)[kept]
-        groups = [line.group for line in lines]
         tasks = [line.task for line in lines]
         return Split(
             images,
             labels,
-            _numbers(groups, _in_order(groups))[kept] if any(groups) else None,
+            _groups(lines)[kept],
             _numbers(tasks, self.task_names)[kept] if self.task_names else None,
         )
 
@@ -136,6 +137,13 @@ def _refuse_outside(root: Path, lines: Iterable[Line], file: Path) -> None:
             real = os.path.realpath(path)
             if os.path.commonpath([inside, real]) != inside:
                 raise DataError(f"data error: {file}: {line.path:.200} leads out of {root}")
+
+
+def _groups(lines: Sequence[Line]) -> torch.Tensor:
+    """[N] int64: the named groups in the order of their names, then each sample without one."""
+    names = _in_order(line.group for line in lines if line.group)
+    place, alone = {name: number for number, name in enumerate(names)}, count(len(names))
+    return torch.tensor([place[line.group] if line.group else next(alone) for line in lines])
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

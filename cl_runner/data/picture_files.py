@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,21 +15,22 @@ if TYPE_CHECKING:
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened: EPS and the like would start other programs."""
-
-
-@cache
-def _pil() -> ModuleType:
-    """The module that opens pictures, which refuses what would take gigabytes."""
-    from PIL import Image
-
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    return Image
-
-
-@cache
-def endings() -> frozenset[str]:
-    """How the names of such files end, in small letters: `.jpg`, `.jpeg`, `.png` and others."""
-    return frozenset(e for e, form in _pil().registered_extensions().items() if form in FORMATS)
+ENDINGS = (
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""How the names of such files end, in small letters."""
+MOST_PIXELS = 89_478_485
+"""PIL's own limit, above which it warns: such a picture would take a quarter of a gigabyte."""
 
 
 def open_picture(path: str, channels: int) -> Image:
@@ -40,17 +38,23 @@ def open_picture(path: str, channels: int) -> Image:
 
     Transparency is dropped. Raises DataError.
     """
-    pil = _pil()
+    from PIL import Image as pil
+    from PIL import UnidentifiedImageError
+
     try:
         with pil.open(path, formats=FORMATS) as picture:
+            # Not left to a filter that makes PIL's warning an error: whoever restores filters
+            # would remove it.
+            if picture.width * picture.height > MOST_PIXELS:
+                raise pil.DecompressionBombError
             if picture.mode[0] in "IF":
                 raise DataError(f"data error: {path} has more than 8 bits for each colour")
             made: Image = picture.convert("L" if channels == 1 else "RGB")
             return made
-    except pil.UnidentifiedImageError:
+    except UnidentifiedImageError:
         reason = f"it is none of {', '.join(FORMATS)}"
     except (pil.DecompressionBombError, pil.DecompressionBombWarning):
-        reason = f"its header says that it has more than {pil.MAX_IMAGE_PIXELS:,} pixels"
+        reason = f"its header says that it has more than {MOST_PIXELS:,} pixels"
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
     raise DataError(f"data error: {path} cannot be decoded: {reason}")

@@ -74,7 +74,7 @@ def decoded(
     names, sizes and times. One process decodes, others wait for it. Raises DataError for a file
     that is missing, and for all those that cannot be read unless on_error is `skip`.
     """
-    cached = _cache_file(files, f"{name}-{shape[-1]}")
+    cached = _cache_file(files, "-".join(map(str, (name, *shape))))
     decoder = _Decoder(files, shape, opened, on_error)
     try:
         found = kept(
@@ -133,7 +133,8 @@ class _Decoder:
 
     def kept(self) -> Tensor:
         """[G] int64, after the iteration."""
-        return torch.tensor([n for n in range(len(self.files)) if n not in self.unreadable.reasons])
+        found = [n for n in range(len(self.files)) if n not in self.unreadable.reasons]
+        return torch.tensor(found, dtype=torch.int64)
 
 
 def _with_warning(files: Sequence[str], images: Rows, kept: Tensor) -> tuple[Rows, Tensor]:

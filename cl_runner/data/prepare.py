@@ -1,4 +1,4 @@
-"""`cl-data`: fetch a data set once, check every byte, then put it in place in one move."""
+"""`cl-data`: fetch a data set once, check it, then put it in place in one move."""
 
 from __future__ import annotations
 

@@ -55,6 +55,8 @@ class ByRotation:
         rotate_first: bool,
         interpolation: Interpolation,
         samples_per_task: PositiveInt | None,
+        blurry: Fraction,
+        repetition: Fraction,
         validation_fraction: Fraction,
         pixels: Pixels,
     ) -> None:
@@ -65,6 +67,7 @@ class ByRotation:
         self.pixels = pixels.fitting(source.shape)
         self.scenario, self.validation_fraction = scenario, validation_fraction
         self.samples_per_task = samples_per_task
+        self.blurry, self.repetition = blurry, repetition
         if isinstance(angles, list) and len(angles) != tasks:
             allowed = f"has {len(angles)} values for {tasks} tasks; give one per task"
             allowed += ", or random, or ascending"

@@ -60,6 +60,8 @@ def read(source: Source, root: str) -> tuple[Split, Split]:
                 f"{where}samples are {split.images.dtype} {list(split.images.shape[1:])}, "
                 f"expected {expected} {list(source.shape)}"
             )
+        if split.labels.dim() != 1:
+            raise DataError(f"{where}labels are {list(split.labels.shape)}, expected one a sample")
         if split.labels.dtype != torch.int64:
             raise DataError(f"{where}labels are {split.labels.dtype}, expected torch.int64")
         wrong = torch.nonzero((split.labels < 0) | (split.labels >= source.classes)).flatten()
@@ -77,10 +79,10 @@ def has_features(source: Source) -> bool:
     return bool(getattr(source, "features", False))
 
 
-def in_words(source: Source, labels: Sequence[int]) -> str:
-    """`classes 3, 5`, or with the names that the data set gives them: `classes cat, dog`."""
-    names = getattr(source, "class_names", None)
-    return f"classes {', '.join(names[label] if names else str(label) for label in labels)}"
+def in_words(labels: Sequence[int], names: Sequence[str] | None) -> str:
+    """`classes 3, 5`, or with the names that the data set gives them, `classes cat, dog`."""
+    listed = ", ".join(names[label] if names else str(label) for label in labels)
+    return f"{'class' if len(labels) == 1 else 'classes'} {listed}"
 
 
 def _not_finite(rows: Rows) -> int | None:

@@ -37,6 +37,8 @@ class Outline:
     samples_per_task: int | None = None  # drawn from the training samples; None: all
     features: bool = False  # whether samples are float32 features [1, 1, D], not uint8 pictures
     class_names: list[str] | None = None  # of the data set's own labels, where it has names
+    blurry: float = 0.0  # share of each task's training samples that the other tasks show
+    repetition: float = 0.0  # share of them that later tasks show
 
     @property
     def likelihood(self) -> Likelihood:
@@ -68,6 +70,13 @@ class Outline:
         ends = [0, *accumulate(map(len, self.labels))]
         return [range(start, end) for start, end in pairwise(ends)]
 
+    def homes(self) -> Tensor | None:
+        """[C]: the task of each class; None where tasks share classes."""
+        if self.shared:
+            return None
+        sizes = torch.tensor([len(labels) for labels in self.labels])
+        return torch.arange(len(sizes)).repeat_interleave(sizes)
+
     def born(self, index: int, scope: Scope) -> range:
         """The classes whose rows in the classifier are drawn when this task begins: its own, or all
         of them at the first task where all compete from the start."""
@@ -91,10 +100,12 @@ class Task:
     classes: range  # the classes of this task, as the stream numbers them
     old: int  # classes seen before this task: the slice [0, old)
     seen: int  # classes seen when this task ends: the slice [0, seen)
+    shown: int  # its training samples are of the slice [0, shown): seen, or more if it is blurry
     born: range  # classes whose rows in the classifier are drawn when this task begins
-    candidates: range  # classes that compete for a sample of this task
+    candidates: range  # classes that compete for a sample of a class of this task
     old_groups: list[range]  # old classes, grouped by which compete with each other
     competing: Tensor | None  # [C, C]: row = label, 0 where a class competes, −∞ elsewhere
+    homes: Tensor | None  # [C]: the task of each class; None where tasks share classes
     train: Samples
     validation: Samples
     seed: int
@@ -107,6 +118,23 @@ class Task:
     def generator(self, purpose: str) -> torch.Generator:
         """A fresh generator for one purpose at this task; the same at each call."""
         return generator(self.seed, self.index, purpose)
+
+    def home(self, y: Tensor) -> Tensor:
+        """[N] int64: the task of each class [N]; this task, where tasks share classes."""
+        return torch.full_like(y, self.index) if self.homes is None else self.homes[y]
+
+    def by_candidates(self, samples: Samples) -> list[tuple[Samples, range]]:
+        """The samples in parts, each with the classes that compete for it: one part, unless
+        they belong to several tasks of which each has its own softmax."""
+        if self.competing is None:
+            return [(samples, self.candidates)]
+        homes = self.home(samples.y)
+        parts = []
+        for home in homes.unique().tolist():
+            classes = torch.nonzero(self.homes == home).flatten().tolist()
+            mine = samples if bool((homes == home).all()) else samples[homes == home]
+            parts.append((mine, range(classes[0], classes[-1] + 1)))
+        return parts
 
     def random_training_samples(self, count: int | None, purpose: str) -> Samples:
         """`count` of the training samples (None: all) in random order."""

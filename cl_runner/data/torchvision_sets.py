@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from cl_runner.config.setting_types import Channels, Size
 from cl_runner.config.targets import target
-from cl_runner.data.picture_files import as_tensor
+from cl_runner.data.picture_files import as_tensor, open_picture
 from cl_runner.data.source import Split
 from cl_runner.errors import ConfigError, DataError, first_line
 
@@ -86,7 +87,8 @@ def _as_stored(samples: Any, shape: tuple[int, int, int]) -> tuple[Tensor, Tenso
         images = images.permute(0, 3, 1, 2)
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
         return None
-    return images.contiguous(), torch.as_tensor(np.asarray(labels)).long()
+    numbers = torch.as_tensor(np.asarray(labels)).long()
+    return (images.contiguous(), numbers) if numbers.dim() == 1 else None
 
 
 def _class(name: str) -> Any:
@@ -124,15 +126,18 @@ FETCHED: dict[str, tuple[str, tuple[Options, Options]]] = {
     "svhn": ("SVHN", ({"split": "train"}, {"split": "test"})),
     "kmnist": ("KMNIST", _BY_TRAIN),
     "emnist": ("EMNIST", _BALANCED),
+    "omniglot": ("Omniglot", ({"background": True}, {"background": False})),
 }
 """What `cl-data` fetches: the name there, the class, and its options for both splits."""
 
 
 def opened(of: Any, root: str, options: Mapping[str, Any]) -> Any:
-    """The data set as it lies in this folder; nothing is downloaded. Raises DataError."""
-    never = {"download": False} if "download" in inspect.signature(of).parameters else {}
+    """The data set as it lies in this folder; nothing is downloaded, and where the class lets us
+    choose, picture files are opened as our own are. Raises DataError."""
+    ours = {"download": False, "loader": partial(open_picture, channels=3)}
+    parameters = inspect.signature(of).parameters
     try:
-        return of(root, **options, **never)
+        return of(root, **options, **{key: ours[key] for key in ours if key in parameters})
     except Exception as error:  # each class raises its own
         name = of.__name__
         hint = f"; run: cl-data prepare {name.lower()} --root {root}"

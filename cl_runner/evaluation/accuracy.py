@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
-from cl_runner.evaluation.evaluator import Evaluator
+from cl_runner.evaluation.evaluator import Evaluator, Keep
 from cl_runner.evaluation.predict import Predictions, predict
 from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
@@ -27,8 +27,8 @@ class Accuracy(Evaluator):
     measure = "accuracy"
     kept = (*Evaluator.kept, "among_seen", "among_own", "untrained", "before", "predictions")
 
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Stream, keep: Keep = "predictions") -> None:
+        super().__init__(stream, keep)
         self.among_seen: Matrix = []
         self.among_own: Matrix = []
         self.untrained: list[float] = []
@@ -40,6 +40,7 @@ class Accuracy(Evaluator):
         kind = torch.uint8 if self.outline.classes <= 256 else torch.int16
         self.room = torch.zeros(sum(so_far) * (1 if self.outline.shared else 2), dtype=kind)
         self.used = 0
+        self.logits: dict[str, Tensor] = {}  # with `keep=logits`: [N, seen] float32 each
 
     def state_dict(self) -> dict[str, Any]:
         """Of the block what is used."""
@@ -48,10 +49,12 @@ class Accuracy(Evaluator):
             key: used[value.storage_offset() :][: len(value)]
             for key, value in self.predictions.items()
         }
-        return super().state_dict() | {"predictions": predictions}
+        kept = {"logits": dict(self.logits)} if self.keep == "logits" else {}
+        return super().state_dict() | {"predictions": predictions} | kept
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        self.logits = dict(state.get("logits", {}))
         self.predictions, self.used = {}, 0
         for key, seen in state["predictions"].items():
             if not key.endswith(OWN):
@@ -80,6 +83,8 @@ class Accuracy(Evaluator):
             result = predict(strategy, self.test[tested.index], tested, task.seen)
             key = f"after_task_{task.index + 1}_on_task_{number}"
             self._keep(key, result.among_seen, result.among_own)
+            if self.keep == "logits":
+                self.logits[key] = result.scores.to("cpu", torch.float32)
             row.append(self._accuracy(result))
             among_seen.append(result.accuracy)
             among_own.append(result.accuracy_task_il)
@@ -107,6 +112,9 @@ class Accuracy(Evaluator):
         }
         found = labels | self.predictions
         return {key: value.to(torch.int16).numpy() for key, value in found.items()}
+
+    def scores(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {key: value.numpy() for key, value in self.logits.items()}
 
     def _keep(self, key: str, seen: Tensor, own: Tensor) -> None:
         """Where tasks share classes, a task's own are all: held once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cl_runner.data.stream import Stream
 from cl_runner.evaluation.accuracy import Accuracy
-from cl_runner.evaluation.evaluator import Evaluator
+from cl_runner.evaluation.evaluator import Evaluator, Keep
 from cl_runner.evaluation.squared_error import SquaredError
 
 EVALUATORS: dict[str, type[Evaluator]] = {
@@ -12,6 +12,6 @@ EVALUATORS: dict[str, type[Evaluator]] = {
 }
 
 
-def evaluator_of(stream: Stream) -> Evaluator:
-    """A new evaluator for this stream."""
-    return EVALUATORS[stream.outline.likelihood.measure](stream)
+def evaluator_of(stream: Stream, keep: Keep = "predictions") -> Evaluator:
+    """A new evaluator for this stream. keep: whether the scores of each test sample stay, too."""
+    return EVALUATORS[stream.outline.likelihood.measure](stream, keep)

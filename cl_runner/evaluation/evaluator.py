@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
+
+Keep: TypeAlias = Literal["predictions", "logits"]
+"""What a run keeps of each test sample after each task: the predicted class, or its scores, too."""
 
 
 class Evaluator(ABC):
@@ -23,7 +26,8 @@ class Evaluator(ABC):
     measure: ClassVar[str]  # its name in `measures.py`
     kept: ClassVar[tuple[str, ...]] = ("validation", "curve")  # the attributes that are saved
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, keep: Keep = "predictions") -> None:
+        self.keep = keep
         self.outline, self.tasks, self.test = stream.outline, stream.tasks, stream.test
         self.validation: Matrix = []
         self.curve: list[
@@ -63,6 +67,10 @@ class Evaluator(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """The content of `predictions.npz`."""
+
+    def scores(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The content of `logits.npz`; empty unless they are kept."""
+        return {}
 
     def curve_within(self) -> list[dict[str, Any]] | None:
         """The curve for `results.json`; None if it only has the ends of tasks."""

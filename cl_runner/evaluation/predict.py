@@ -18,11 +18,12 @@ CHUNK = 1000  # samples at a time
 
 @dataclass(frozen=True)
 class Predictions:
-    """For the samples of one task, in the stream's class numbers; all [N] int64."""
+    """For the samples of one task, in the stream's class numbers; all but scores [N] int64."""
 
     labels: Tensor
     among_seen: Tensor  # the most likely among all classes seen so far
     among_own: Tensor  # the most likely among the classes of the task
+    scores: Tensor  # [N, seen], from which both were chosen
 
     @property
     def accuracy(self) -> float:
@@ -37,7 +38,7 @@ def predict(strategy: Strategy, samples: Samples, task: Task, seen: int) -> Pred
     """The predicted classes of samples of `task`, when `seen` classes are known; see `outputs`."""
     scores = outputs(strategy, samples, task, seen)
     own = scores[:, task.classes.start : task.classes.stop]
-    return Predictions(samples.y, scores.argmax(1), own.argmax(1) + task.classes.start)
+    return Predictions(samples.y, scores.argmax(1), own.argmax(1) + task.classes.start, scores)
 
 
 @torch.no_grad()

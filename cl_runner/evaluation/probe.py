@@ -51,7 +51,9 @@ class Probe:
         if self.diagnose is None:
             return
         so_far = self.tasks[: task.index + 1]
-        head = _Head(*self._fitted_on(strategy, task), task.seen)
+        features, labels = self._fitted_on(strategy, task)
+        known = labels < task.seen  # a blurry task shows samples of later classes, too
+        head = _Head(features[known], labels[known], task.seen)
         self._keep(labels_of(task.index), task.validation.y)
         for each in so_far:
             key, samples = key_of(task.index, each.index), each.validation

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
-from cl_runner.evaluation.evaluator import Evaluator
+from cl_runner.evaluation.evaluator import Evaluator, Keep
 from cl_runner.evaluation.predict import outputs
 from cl_runner.metrics import Matrix
 from cl_runner.strategies.strategy import Strategy
@@ -25,8 +25,8 @@ class SquaredError(Evaluator):
     measure = "mse"
     kept = (*Evaluator.kept, "mse", "fits")
 
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Stream, keep: Keep = "predictions") -> None:
+        super().__init__(stream, keep)
         self.mse: Matrix = []
         self.fits: list[Tensor] = []  # at each point of the curve, [N] over all test samples
 

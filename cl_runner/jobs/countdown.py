@@ -35,6 +35,7 @@ class Countdown:
         self.told = set[Hashable]()  # of those that have a line
         self.running = dict[Hashable, float]()  # since when
         self.seconds: list[float] = []  # of each job that is complete
+        self.failed = dict[str, str]()  # the label of the first job that failed in this way
         self.printed = self.last = clock()
         self.lock = RLock()
         self.output = sys.stdout  # a job in this process may replace it
@@ -73,8 +74,8 @@ class Countdown:
                 self.running.setdefault(key, self.clock())
 
     def ended(self, key: Hashable, label: str, text: str, *, complete: bool) -> None:
-        """Print the line of a job, once. text: how it ended. The time that is left is estimated
-        from those that are complete."""
+        """Print the line of a job, once. text: how it ended; a failure that was told before is not
+        repeated. The time that is left is estimated from those that are complete."""
         with self.lock:
             if key in self.told:
                 return
@@ -84,6 +85,11 @@ class Countdown:
             self.last = now
             if complete:
                 self.seconds.append(now - begun)
+            elif (
+                text.startswith("failed")
+                and (first := self.failed.setdefault(text, label)) != label
+            ):
+                text = f"failed like {first}"
             left = f", {self.left}" if complete and self.left else ""
             self.say(f"{self.ended_so_far}/{self.total} {label}: {text}{left}")
 

@@ -116,8 +116,9 @@ def plain_name(title: str) -> str:
 
 
 def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
-    """One line for each job that is not complete: folder, settings, state, error. Then how many
-    jobs are in each state. skipped: those that were complete before."""
+    """One line for each job that is not complete: folder, settings, state, error. An error that all
+    of them have stands below. Then how many jobs are in each state. skipped: those that were
+    complete before."""
     done_before = {job.folder for job in skipped}
     rows, counts = [], Counter[str]()
     for job in jobs:
@@ -126,8 +127,12 @@ def table(jobs: Sequence[Job], skipped: Iterable[Job]) -> str:
         if state != DONE:
             name, error = job.folder.name, _complaint(job.folder, state)
             rows.append([name, *job.varied.values(), state, error])
-    keys = [last_part(key) for key in jobs[0].varied]
-    lines = [aligned(["job", *keys, "state", "error"], rows)] if rows else []
+    header = ["job", *(last_part(key) for key in jobs[0].varied), "state", "error"]
+    shared = rows[0][-1] if len(rows) > 1 and len({row[-1] for row in rows}) == 1 else ""
+    if shared:
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    lines = [aligned(header, rows)] if rows else []
+    lines += [shared] if shared else []
     states = ", ".join(f"{count} {word}" for word, count in counts.items())
     return "\n".join([*lines, f"{counted(len(jobs), 'job')}: {states}"])
 

@@ -23,6 +23,8 @@ from cl_runner.jobs.stopping import ending_with
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 
+HANDED_ON = ("CL_DATA", "XDG_CONFIG_HOME")
+"""Variables that a job needs as its command has them."""
 EXTRAS = {"joblib": "local", "submitit": "slurm", "ray": "ray"}
 
 
@@ -89,8 +91,8 @@ def places(launcher: DictConfig) -> int:
 
 @dataclass(frozen=True)
 class Here:
-    """Runs a job in the folder where the sweep was started, with the sweep's `CL_DATA`: a cluster's
-    worker has the folder and variables of the shell that started the cluster.
+    """Runs a job in the folder where the sweep was started, with its data and its trusted plugins:
+    a cluster's worker has the folder and variables of the shell that started the cluster.
 
     The job prints nothing: the command has a line for each, and the rest is in the job's folder. If
     the command dies, its own processes save and end: nobody would wait for them."""
@@ -98,12 +100,13 @@ class Here:
     job: TaskFunction
     command: int = field(default_factory=os.getpid)
     folder: str = field(default_factory=os.getcwd)
-    data: str | None = field(default_factory=lambda: os.environ.get("CL_DATA"))
+    variables: dict[str, str] = field(
+        default_factory=lambda: {n: os.environ[n] for n in HANDED_ON if n in os.environ}
+    )
 
     def __call__(self, config: DictConfig) -> Any:
         os.chdir(self.folder)
-        if self.data is not None:
-            os.environ["CL_DATA"] = self.data
+        os.environ.update(self.variables)
         try:
             with terminal.silent(), ending_with(self.command):
                 return self.job(config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -18,9 +19,10 @@ from typing import Any
 import yaml
 
 from cl_runner.config.overrides import key_of
-from cl_runner.config.paths import CONF, GROUPS
-from cl_runner.config.traits import Config, is_place, run_settings, traits
+from cl_runner.config.paths import CONF, GROUPS, HERE
+from cl_runner.config.traits import Config, is_place, run_settings, targets_below, traits
 from cl_runner.hidden import WORD
+from cl_runner.plugins import trusted as plugins
 from cl_runner.report.compare.runs import Run
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import make, write
@@ -56,6 +58,21 @@ def write_best(run: Run, output: Path) -> Path:
     if not file.exists() or file.read_text() != text:
         write(file, text)
     return folder
+
+
+def command(folder: Path) -> tuple[str, str]:
+    """The command that repeats the run with this folder, and a sentence if it lets code of other
+    packages run. Their names come from the run; only names of Python's are repeated."""
+    settings = yaml.safe_load((folder / "experiment" / f"{NAME}.yaml").read_text("utf-8"))
+    named = {path.partition(".")[0] for _, path in targets_below("", settings)}
+    known = {HERE.name, *plugins.packages()}
+    others = sorted(name for name in named - known if name.isidentifier() and len(name) <= 80)
+    words = ["cl-train", "--config-dir", str(folder), f"experiment={NAME}"]
+    if not others:
+        return shlex.join(words), ""
+    listed = ", ".join(others)
+    sentence = f" The command lets code of {listed} run: give it only if you trust that."
+    return shlex.join([*words, f"trusted_targets=[{','.join(others)}]"]), sentence
 
 
 def _own_folder(output: Path) -> Path:

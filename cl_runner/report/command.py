@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -187,8 +186,8 @@ def _choice(section: Section, output: Path) -> tuple[Choice | None, list[Path]]:
         f"mean over tasks and {seeds}, {value} ({settings} compared)."
     )
     folder = best.write_best(group.complete[0], output)
-    command = f"cl-train --config-dir {shlex.quote(str(folder))} experiment={best.NAME}"
-    return Choice(why, command), [folder / "experiment" / f"{best.NAME}.yaml"]
+    command, warning = best.command(folder)
+    return Choice(why + warning, command), [folder / "experiment" / f"{best.NAME}.yaml"]
 
 
 if __name__ == "__main__":

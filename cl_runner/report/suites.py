@@ -9,12 +9,14 @@ from pathlib import Path
 from cl_runner.report.compare.runs import Run
 from cl_runner.report.render.drawings import Drawing, of_suite
 from cl_runner.report.render.looks import Looks
+from cl_runner.report.render.suite_figures import published_and_ours
 from cl_runner.report.render.table import Cell, Table
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.schemas import Judged
 
+BOTH = "Published and ours, as means over seeds with two standard errors on each side."
 COLUMNS = ["row", "published", "ours", "s.d.", "n", "verdict"]
 
 
@@ -55,7 +57,10 @@ class OfSuite:
         return {name: seeds[name][0].results.strategy for name in names if name in seeds}
 
     def drawings(self, runs: Sequence[Run], looks: Looks) -> Iterator[Drawing]:
-        return of_suite(self.suite, self._complete(runs), looks)
+        """What was published against ours, then the figures that the suite asks for."""
+        if figure := published_and_ours(self.rows):
+            yield Drawing("published_and_ours", BOTH, figure)
+        yield from of_suite(self.suite, self._complete(runs), looks)
 
     def _complete(self, runs: Sequence[Run]) -> dict[str, list[Run]]:
         """The complete runs of each name, by seed."""

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder.outcome import Results
+from cl_runner.run_folder.schemas import Judgement
 from cl_runner.text import aligned
 
 PAGES = Path("docs/results")
@@ -74,7 +76,12 @@ def seeds(text: str) -> list[int]:
 
 def listing() -> str:
     """Name, runs, minutes on two cores and title of each suite."""
-    every = [suites.read(name) for name in suites.names()]
+    every = []
+    for name in suites.names():
+        try:
+            every.append(suites.read(name))
+        except ConfigError as error:  # of a plugin's
+            print(error, file=sys.stderr)
     rows = [[s.name, s.title, str(len(s.runs) * len(s.seeds)), str(s.minutes)] for s in every]
     return aligned(["suite", "what", "runs", "minutes"], rows)
 
@@ -99,11 +106,14 @@ def reproduce(arguments: argparse.Namespace) -> int:
     launching = engine.of_the_launcher(arguments.overrides)
     given = [word for word in arguments.overrides if word not in launching]
     changes = [o for o in shown(given) if traits(key_of(o)).changes_results]
-    typed = [*changes, *flags("--only", arguments.only), *flags("--skip", arguments.skip)]
+    needed = [o for o in given if key_of(o) == "trusted_targets"]
+    typed = [*changes, *needed, *flags("--only", arguments.only), *flags("--skip", arguments.skip)]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
     config_dir = search_path.checked(arguments.config_dir)
+    if config_dir is not None:
+        typed += flags(search_path.FLAG, [str(arguments.config_dir)])
     jobs = runs.jobs_of(suite, folder, given)
     at_a_time = arguments.jobs or os.cpu_count() or 1
     with (
@@ -148,7 +158,8 @@ def _page(
     from cl_runner.report.render.suite_figures import published_and_ours
 
     storage.make(folder / "figures")
-    figure, picture = published_and_ours(verdicts), f"figures/{suite.name}.svg"
+    judged = Judgement.model_validate(as_json(suite, [], verdicts)).rows
+    figure, picture = published_and_ours(judged), f"figures/{suite.name}.svg"
     if figure is not None:
         storage.write(folder / picture, svg(figure))
     file = folder / f"{suite.name}.md"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,8 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
+from cl_runner.measures import standard_error
+from cl_runner.plugins.trusted import plugins
 from cl_runner.run_folder.plain import Damaged, content, decoding
 from cl_runner.run_folder.resume import stays_inside
 
@@ -55,10 +56,7 @@ class Row:
     @property
     def error(self) -> float | None:
         """The standard error of the published mean; None if no spread was published."""
-        if self.sem is not None or self.sd is None:
-            return self.sem
-        assert self.seeds is not None  # checked by `of_file`
-        return self.sd / math.sqrt(self.seeds)
+        return standard_error(self.sd, self.seeds) if self.sem is None else self.sem
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -77,12 +75,12 @@ class Suite:
     published_seeds: int | None = None  # over which the published numbers are means
     notes: str = ""  # Markdown for the suite's page
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)  # see report/drawings.py
-    file: Path | None = None  # of a suite of the user's
+    file: Path | None = None  # of a suite that is not ours
 
     @property
     def typed(self) -> str:
         """As on the command line of `cl-reproduce`."""
-        return self.name if self.file is None else shlex.quote(str(self.file))
+        return self.name if self.name in files() else shlex.quote(str(self.file))
 
     def with_runs(self, only: Sequence[str], skip: Sequence[str]) -> Suite:
         """The suite with some of its runs, and all rows. The patterns are those of file names:
@@ -110,15 +108,23 @@ class Suite:
 _FORM = TypeAdapter(Suite)
 
 
+def files() -> dict[str, Path]:
+    """The suites that have a name: those of trusted plugins, and ours, which win."""
+    theirs = [suites for plugin in reversed(plugins()) for suites in plugin.suites.items()]
+    return dict(sorted({**dict(theirs), **{f.stem: f for f in SUITES.glob("*.yaml")}}.items()))
+
+
 def names() -> list[str]:
-    return sorted(file.stem for file in SUITES.glob("*.yaml"))
+    return list(files())
 
 
 def read(name: str) -> Suite:
-    """The shipped suite with this name. Raises ConfigError for an unknown name."""
-    if name not in names():
+    """The suite with this name, ours or of a trusted plugin. Raises ConfigError for an unknown
+    name."""
+    if (file := files().get(name)) is None:
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
-    return of_file(SUITES / f"{name}.yaml", name)
+    suite = of_file(file, name)
+    return suite if file.parent == SUITES else replace(suite, file=file)
 
 
 def own(file: Path) -> Suite:

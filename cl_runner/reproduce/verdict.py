@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from cl_runner.measures import standard_error
 from cl_runner.reproduce.suite import Row, Suite, number_at
+from cl_runner.run_folder.schemas import OUTSIDE
 from cl_runner.text import aligned, counted
 
 HEADER = ["row", "published", "ours", "s.d.", "n", "allowed", "verdict"]
@@ -51,7 +53,7 @@ class Verdict:
 
     @property
     def is_outside(self) -> bool:
-        return self.word in ("too low", "too high")
+        return self.word in OUTSIDE
 
     @property
     def is_judged(self) -> bool:
@@ -67,7 +69,7 @@ class Verdict:
     @property
     def error(self) -> float | None:
         """The standard error of our mean; None for fewer than two seeds."""
-        return None if self.deviation is None else self.deviation / math.sqrt(self.n)
+        return standard_error(self.deviation, self.n)
 
     @property
     def tolerance(self) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from statistics import fmean
 from typing import Annotated, Any
@@ -11,18 +13,20 @@ from pydantic import (
     AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
 
+from cl_runner.forgetting import OWN, key_of, labels_of
 from cl_runner.measures import MEASURES, Measure
-from cl_runner.metrics import METRICS, Curve, Matrix, Metric, Records
+from cl_runner.metrics import METRICS, TAKEN, Curve, Matrix, Metric, Records
+from cl_runner.records import Array, BySample, Samples
+from cl_runner.run_folder.outcome_parts import Accuracies, Cost, Environment, Errors, Task
 from cl_runner.run_folder.schemas import (
     Count,
-    Error,
     ErrorMatrix,
     Node,
-    Seconds,
     Share,
     ShareMatrix,
     Strict,
@@ -32,54 +36,13 @@ from cl_runner.run_folder.schemas import (
 SCHEMA = 1
 
 
-class Task(Strict):
-    name: str
-    classes: list[int] | None
-    class_names: list[str] | None = None
-    train: Count
-    test: Count
-    test_sha256: str = "not known"
+@dataclass(frozen=True)
+class Kept:
+    """Reads what a run keeps of each test sample, for metrics that ask for it; None if it keeps
+    none. The context in which `Results` are validated."""
 
-    @model_validator(mode="after")
-    def _a_name_for_each(self) -> Task:
-        if self.class_names is not None and len(self.class_names) != len(self.classes or []):
-            raise ValueError("class_names must have a name for each of the classes")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_missing_names(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.class_names is None:
-            del written["class_names"]
-        return written
-
-
-class Spent(Strict):
-    seconds: Seconds
-    steps: Count
-    samples_forward: Count
-    samples_backward: Count
-    peak_memory_bytes: Count
-
-
-class Cost(Spent):
-    state_bytes: dict[str, Count]
-
-
-class Environment(Strict):
-    versions: dict[str, str]
-    device: str
-    threads: Count
-
-
-class _Accuracies(Strict):
-    task: Count
-    accuracy: list[Share]
-
-
-class _Errors(Strict):
-    task: Count
-    mse: list[Error]
+    samples: Callable[[Results], Samples | None] = lambda _: None
+    logits: Callable[[Results], BySample | None] = lambda _: None
 
 
 def _measure(name: str) -> str:
@@ -105,12 +68,12 @@ class Results(Strict):
     accuracy_task_il: ShareMatrix | None = None
     accuracy_validation: ShareMatrix | None = None
     accuracy_reference: ShareMatrix | None = None
-    accuracy_curve: list[_Accuracies] | None = None
+    accuracy_curve: list[Accuracies] | None = None
     accuracy_before_learning: list[Share | None] | None = None
     accuracy_untrained: list[Share] | None = None
     mse: ErrorMatrix | None = None
     mse_validation: ErrorMatrix | None = None
-    mse_curve: list[_Errors] | None = None
+    mse_curve: list[Errors] | None = None
     metrics_are_of: Annotated[str, AfterValidator(_measure)]
     metrics: dict[str, float | None]
     alarms: list[str]
@@ -153,6 +116,12 @@ class Results(Strict):
         return bool(self.conventions["scenario"] == "domain_incremental")
 
     @property
+    def class_labels(self) -> list[str]:
+        """What the data set calls each class, its name or its number, in the order of learning."""
+        tasks = self.tasks[:1] if self.shares_classes else self.tasks
+        return [str(name) for task in tasks for name in task.class_names or task.classes or ()]
+
+    @property
     def names_task(self) -> bool:
         """Whether the task is given at test time, so that only its own classes compete."""
         return self.metrics_are_of == "accuracy_task_il"
@@ -185,8 +154,7 @@ class Results(Strict):
             return [(point.task, point.mse) for point in self.mse_curve]
         return None
 
-    @property
-    def records(self) -> Records:
+    def records(self, kept: Kept) -> Records:
         """The input of the metrics."""
         return Records(
             R=self.accuracy_task_il if self.metrics_are_of == "accuracy_task_il" else self.accuracy,
@@ -196,16 +164,26 @@ class Results(Strict):
             before=self.accuracy_before_learning,
             untrained=self.accuracy_untrained,
             reference=self.accuracy_reference,
+            classes=None if self.measure.has_fits else self.class_ranges,
+            of_samples=cache(lambda: kept.samples(self)),
+            of_logits=cache(lambda: kept.logits(self)),
         )
 
     @model_validator(mode="before")
     @classmethod
     def _gathered(cls, node: Any) -> Any:
-        """The metrics of the file as one mapping."""
+        """The metrics of the file as one mapping. Under the name of a metric of the user's, a file
+        from elsewhere may have something else."""
         if not isinstance(node, Mapping):
             return node
         rest = {key: value for key, value in node.items() if key not in METRICS}
-        return {**rest, "metrics": {name: node[name] for name in METRICS if name in node}}
+        stored = {
+            name: node[name]
+            for name, metric in METRICS.items()
+            if name in node
+            and (not metric.is_own or node[name] is None or metric.allows(node[name]))
+        }
+        return {**rest, "metrics": stored}
 
     @model_serializer(mode="wrap")
     def _flat(self, as_mapping: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -216,7 +194,7 @@ class Results(Strict):
         return flat
 
     @model_validator(mode="after")
-    def _fits(self) -> Results:
+    def _fits(self, info: ValidationInfo) -> Results:
         matrices = {
             name: getattr(self, name)
             for name in (*MEASURES, "accuracy_validation", "accuracy_reference", "mse_validation")
@@ -228,12 +206,12 @@ class Results(Strict):
                 raise ValueError(f"{name} is not a matrix with one row per task")
         if any(t >= len(self.tasks) or len(row) != t + 1 for t, row in self.curve or ()):
             raise ValueError("the curve has values for other tasks")
-        self._complete_metrics()
+        self._complete_metrics(info.context or Kept())
         return self
 
-    def _complete_metrics(self) -> None:
+    def _complete_metrics(self, kept: Kept) -> None:
         """Add the metrics that the file lacks, in the order of the registry."""
-        records, stored = self.records, self.metrics
+        records, stored = self.records(kept), self.metrics
         self.metrics = {}
         for name, metric in METRICS.items():
             value = stored[name] if name in stored else metric.of(records)
@@ -242,6 +220,20 @@ class Results(Strict):
             self.metrics[name] = value
         if self.metrics[self.measure.headline[0]] is None:
             raise ValueError(f"lacks {self.measure.headline[0]}")
+
+
+TAKEN.update(field.alias or name for name, field in Results.model_fields.items())
+
+
+def samples_in(arrays: Mapping[str, Array], of: Results) -> Samples:
+    """From the arrays of `predictions.npz`."""
+    labels = [arrays[labels_of(task)] for task in range(len(of.tasks))]
+    return Samples(labels, by_sample(arrays, of, OWN if of.names_task else ""))
+
+
+def by_sample(arrays: Mapping[str, Array], of: Results, ending: str = "") -> BySample:
+    """Those of each task after each task, under the names in `forgetting.py`."""
+    return [[arrays[key_of(t, k) + ending] for k in range(t + 1)] for t in range(len(of.tasks))]
 
 
 def _is_matrix(rows: Sequence[Sequence[float | None]], size: int) -> bool:

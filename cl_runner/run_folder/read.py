@@ -7,22 +7,26 @@ import io
 import math
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from cl_runner.forgetting import Course, course, labels_of
+from cl_runner.forgetting import Course, course, key_of, labels_of
+from cl_runner.plugins import loading
+from cl_runner.records import BySample, Samples
 from cl_runner.run_folder.events import Event
 from cl_runner.run_folder.files import is_locked
-from cl_runner.run_folder.outcome import Results
+from cl_runner.run_folder.outcome import Kept, Results, by_sample, samples_in
 from cl_runner.run_folder.plain import Damaged, Missing, content, decoding, of_json, of_yaml
 from cl_runner.run_folder.schemas import Judgement, Ledger, Status, settings
 
 DONE, DAMAGED, MISSING = "complete", "damaged", "missing"
-PREDICTIONS, PROBE = "predictions.npz", "probe.npz"
-"""The classes predicted for test samples, and with `diagnose=probe` for validation samples."""
+PREDICTIONS, PROBE, LOGITS = "predictions.npz", "probe.npz", "logits.npz"
+"""The classes predicted for test samples, and with `diagnose=probe` for validation samples; with
+`keep=logits` the scores of test samples."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 Decoder = Callable[[bytes], Any]
 T = TypeVar("T")
@@ -60,7 +64,10 @@ def state_of(folder: Path) -> str:
 
 def results(folder: Path) -> Results:
     """What a complete run has measured, with all metrics, even those added after it ended."""
-    return _required(folder / "results.json", 64 * MB, of_json, Results.model_validate)
+    loading.load()
+    kept = Kept(partial(_samples, folder), partial(_logits, folder))
+    validate = partial(Results.model_validate, context=kept)
+    return _required(folder / "results.json", 64 * MB, of_json, validate)
 
 
 def ledger(folder: Path) -> Ledger:
@@ -105,8 +112,8 @@ def events_of(lines: Any) -> list[Event]:
 
 
 def predictions(folder: Path, name: str = PREDICTIONS) -> Arrays:
-    """The arrays of `predictions.npz` or `probe.npz`. All sizes are checked before any array is
-    read."""
+    """The arrays of `predictions.npz`, or of another such file. All sizes are checked before any
+    array is read."""
     file = folder / name
     data = io.BytesIO(content(file, ARRAYS))
     with decoding(file), zipfile.ZipFile(data) as archive:
@@ -164,6 +171,30 @@ def course_of(folder: Path, measured: Results, name: str = PREDICTIONS) -> Cours
     arrays = classes_of(folder, measured, name)
     with decoding(folder / name):
         return course(arrays, measured.class_ranges, measured.shares_classes, measured.names_task)
+
+
+def _samples(folder: Path, measured: Results) -> Samples | None:
+    """The classes of each test sample; None in regression."""
+    if measured.measure.has_fits or not (folder / PREDICTIONS).exists():
+        return None
+    return samples_in(classes_of(folder, measured), measured)
+
+
+def _logits(folder: Path, measured: Results) -> BySample | None:
+    """The scores of each test sample; None if the run did not keep them."""
+    if not (folder / LOGITS).exists():
+        return None
+    arrays, own = predictions(folder, LOGITS), measured.class_ranges
+    with decoding(folder / LOGITS):
+        found = by_sample(arrays, measured)
+        for t, row in enumerate(found):
+            for k, scores in enumerate(row):
+                if scores.dtype != np.float32 or scores.shape != (
+                    measured.tasks[k].test,
+                    own[t].stop,
+                ):
+                    raise ValueError(f"{key_of(t, k)} does not have a score for each class seen")
+        return found
 
 
 def _bytes_of(archive: zipfile.ZipFile, name: str) -> int:

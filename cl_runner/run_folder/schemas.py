@@ -19,10 +19,11 @@ from cl_runner.config.annotations import UNIONS, is_node
 from cl_runner.config.factory import hints_of
 from cl_runner.config.traits import run_settings
 from cl_runner.hidden import WORD
-from cl_runner.measures import ERROR, SHARE
+from cl_runner.measures import ERROR, SHARE, standard_error
 
 Share = Annotated[float, Field(ge=-SHARE.limit, le=SHARE.limit)]
 Error = Annotated[float, Field(ge=-ERROR.limit, le=ERROR.limit)]
+Spread = Annotated[float, Field(ge=0, le=ERROR.limit)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Node: TypeAlias = dict[str, Any]
@@ -51,6 +52,8 @@ FolderName = Annotated[str, AfterValidator(_folder_name)]
 """The name of a folder next to the file."""
 Id = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 """The identifier of a run or a sweep in W&B."""
+OUTSIDE = "too low", "too high"
+"""The verdicts on a number beyond the allowed range."""
 Masked = Annotated[str, Field(pattern=f"^({WORD.pattern})$")]
 
 
@@ -117,15 +120,35 @@ class Ledger(Strict):
 
 
 class Judged(Strict):
+    """A published number and ours, in percent if `percent`."""
+
     row: str
     published: Error | None
+    sd: Spread | None = None  # as published, or
+    sem: Spread | None = None
+    seeds: Count | None = None  # of the published number
     mean: Error | None
-    deviation: Error | None
+    deviation: Spread | None
+    allowed: Spread | None = None
     percent: bool
     n: Count
     verdict: str
     origin: str = "verified"
     explanation: str = ""
+
+    @property
+    def published_error(self) -> float | None:
+        """The standard error of the published mean; None if no spread was published."""
+        return standard_error(self.sd, self.seeds) if self.sem is None else self.sem
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of our mean; None for fewer than two seeds."""
+        return standard_error(self.deviation, self.n)
+
+    @property
+    def is_outside(self) -> bool:
+        return self.verdict in OUTSIDE
 
 
 class Judgement(Strict):

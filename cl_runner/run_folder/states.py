@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from cl_runner.run_folder.outcome import Environment, Spent
+from cl_runner.run_folder.outcome_parts import Environment, Spent
 from cl_runner.run_folder.schemas import (
     Count,
     Error,
@@ -50,6 +50,7 @@ class _Classification(Strict):
     before: list[Share | None]
     curve: list[tuple[Count, list[Share]]]
     predictions: dict[str, Tensor]
+    logits: dict[str, Tensor] = Field(default_factory=dict)
 
 
 class _Regression(Strict):

@@ -1,5 +1,6 @@
 """Bias correction: two numbers per task undo the preference for its classes."""
 
+from collections import Counter
 from dataclasses import replace
 
 import torch
@@ -11,10 +12,11 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network, evaluation_mode
+from cl_runner.strategies.parts.arrivals import group_sizes
 from cl_runner.strategies.parts.correction import Correction
 from cl_runner.strategies.parts.losses import distillation, task_loss
 from cl_runner.strategies.parts.memory import Memory
-from cl_runner.strategies.parts.selection import balanced_quotas
+from cl_runner.strategies.parts.selection import balanced_quotas, merged
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
 
@@ -63,13 +65,20 @@ class BiC(Strategy):
 
     def training_size(self, stream: Stream, task: Task) -> int:
         held_out: dict[int, int] = {}
+        before: Counter[int] = Counter()
         kept = []
         for each in stream.tasks[: task.index + 1]:
-            kinds, sizes = task.likelihood.kinds(each.train.y).unique(return_counts=True)
-            groups = [(each.index << 32) + int(kind) for kind in kinds]
-            some = dict(zip(groups, map(tenth, sizes.tolist()), strict=True))
-            held_out = balanced_quotas(held_out | some, len(self.held_out.labels))
-            kept.append(len(each.train) - sum(held_out[group] for group in groups))
+            some = {group: tenth(size) for group, size in group_sizes(each).items()}
+            counts = Counter(held_out) + Counter(some)
+            quotas = balanced_quotas(counts, len(self.held_out.labels))
+            taken = 0
+            for group, new in some.items():
+                stored = torch.arange(held_out.get(group, 0))
+                order = merged(stored, torch.full((new,), -1), before[group])
+                taken += int((order[: quotas[group]] < 0).sum())
+            before.update(some)
+            held_out = quotas
+            kept.append(len(each.train) - taken)
         return kept[-1] + min(len(self.memory.labels), sum(kept[:-1]))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:

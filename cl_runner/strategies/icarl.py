@@ -20,9 +20,9 @@ class ICaRL(Strategy):
 
     Rebuffi et al. 2017, arXiv:1611.07725, algorithms 2 to 5. q is 1 for the label and 0 for other
     classes of the task; for classes of earlier tasks only, it is σ(z*_c / T) of the network before
-    the task (T = 1 in the paper). Mean over the batch. Training data are the task's and the
-    exemplars. A sample belongs to the class whose exemplars have the nearest mean feature, features
-    and means of length one.
+    the task (T = 1 in the paper). So new samples of an old class are used as exemplars are. Mean
+    over the batch. Training data are the task's and the exemplars. A sample belongs to the class
+    whose exemplars have the nearest mean feature, features and means of length one.
     """
 
     means: Tensor  # [C, D] of the exemplars' features, as the network was when the last task ended
@@ -48,18 +48,15 @@ class ICaRL(Strategy):
         return task.train + self.memory.among(task.train)
 
     def training_size(self, stream: Stream, task: Task) -> int:
-        earlier = stream.tasks[: task.index]
-        seen = sum(len(old.train) for old in earlier)
-        most = self.memory.per_class * sum(len(old.classes) for old in earlier)
-        return len(task.train) + min(len(self.memory.labels), most, seen)
+        return len(task.train) + self.memory.stored_after(stream.tasks[: task.index])
 
     def begin_task(self, task: Task) -> None:
         self.measured.fill_(False)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
-        old, seen = batch.task.classes.start, batch.task.seen
-        z = self.network(batch.x)[:, :seen]
-        q = F.one_hot(batch.y, seen).to(z.dtype)
+        old, shown = batch.task.classes.start, batch.task.shown
+        z = self.network(batch.x)[:, :shown]
+        q = F.one_hot(batch.y, shown).to(z.dtype)
         if old > 0:
             q[:, :old] = torch.sigmoid(self.teacher(batch.x)[:, :old] / self.T)
         ce = F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(0)

@@ -23,7 +23,7 @@ class MAS(Strategy):
     """L(θ) = CE(θ) + weight · Σᵢ Ωᵢ (θᵢ − θ*ᵢ)²,   Ω ← decay · Ω + meanₙ |∂ ‖f(xₙ)‖² / ∂θᵢ|
 
     Aljundi et al. 2018, arXiv:1711.09601, eq. 3 and 4, with decay = 1. θ* are the weights before
-    the task. f are the outputs that compete in the task; labels are not used.
+    the task. f are the outputs that compete for the sample; labels are not used.
 
     - `importance`: `per_sample`, as above, or `batch`: the mean over batches of |∂ m / ∂θᵢ|, m the
       mean of f² over the samples of a batch and the outputs. There the gradients of samples cancel;
@@ -69,14 +69,15 @@ class MAS(Strategy):
 def sensitivity(network: Network, samples: Samples, task: Task, _: int) -> Tensor:
     """Mean over samples of |∂ ‖f(x)‖² / ∂θ|, [P]."""
 
-    def squared_norm(outputs: Tensor, _: Tensor) -> Tensor:
-        return _competing(outputs, task).square().sum()
+    def over(part: Samples, classes: range) -> Tensor:
+        def squared_norm(outputs: Tensor, _: Tensor) -> Tensor:
+            return _of(outputs, classes).square().sum()
 
-    chunks = samples.chunks(per_sample.chunk_size(network, samples))
-    sums = (
-        per_sample.sum_of_gradients(torch.abs, squared_norm, network, chunk.x, chunk.y)
-        for chunk in chunks
-    )
+        return per_sample.sum_of_gradients(torch.abs, squared_norm, network, part.x, part.y)
+
+    size = per_sample.chunk_size(network, samples)
+    parts = task.by_candidates(samples)
+    sums = (over(chunk, classes) for part, classes in parts for chunk in part.chunks(size))
     return reduce(add, sums) / len(samples)
 
 
@@ -85,11 +86,13 @@ def batch_sensitivity(network: Network, samples: Samples, task: Task, size: int)
     parameters, batches = network.trainable, list(samples.chunks(size))
     total = torch.zeros_like(parameters_to_vector(parameters))
     for batch in batches:
-        mean = _competing(network(batch.x), task).square().mean()
+        parts = task.by_candidates(batch)
+        squares = [_of(network(part.x), classes).square().flatten() for part, classes in parts]
+        mean = torch.cat(squares).mean()
         gradients = torch.autograd.grad(mean, parameters, allow_unused=True, materialize_grads=True)
         total += parameters_to_vector(gradients).abs()
     return total.detach() / len(batches)
 
 
-def _competing(outputs: Tensor, task: Task) -> Tensor:
-    return outputs[..., task.candidates.start : task.candidates.stop]
+def _of(outputs: Tensor, classes: range) -> Tensor:
+    return outputs[..., classes.start : classes.stop]

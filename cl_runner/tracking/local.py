@@ -83,7 +83,7 @@ class LocalFiles(Tracker):
         return {"metrics_size": size, "metrics_sha256": self.digest.hexdigest()}
 
     def save_arrays(self, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Write predictions.npz or probe.npz."""
+        """Write predictions.npz, probe.npz or logits.npz."""
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         write(self.folder / name, content.getvalue())

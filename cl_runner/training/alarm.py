@@ -79,13 +79,19 @@ class Watch:
             return []  # there is nothing to learn, so nothing is wrong
         if self.steps > 0 and not self.moved:
             return [("all weights", self._warning(strategy, "no weight changed"))]
-        if self.steps < 2:
+        if self.steps < 2 or self._nothing_to_keep():
             return []
         return [
             (name, self._warning(strategy, _inert(name, self.share(name))))
             for name in self.largest
             if not self.share(name) > self.least
         ]
+
+    def _nothing_to_keep(self) -> bool:
+        """Whether earlier tasks leave no choice, as after a first task of a single class. Then
+        there was nothing to learn, and what is to keep it rightly has no effect."""
+        old = self.task.old_groups
+        return not self.task.first and all(map(self.task.likelihood.is_certain, old))
 
     def state_dict(self) -> dict[str, Any]:
         return {"largest": dict(self.largest), "moved": self.moved, "steps": self.steps}

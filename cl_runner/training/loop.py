@@ -59,7 +59,7 @@ class Training:
         self.phases = Phases(settings, strategy.network, self.parameters)
         self.optimizer = self.phases.fresh_optimizer(0)
         self.watch = Watch(stream.tasks[0], self.parameters)
-        self.evaluator = evaluator_of(stream)
+        self.evaluator = evaluator_of(stream, settings.keep)
         self.probe = Probe(settings.diagnose, stream)
         self.early_stopping = EarlyStopping(settings.early_stopping, strategy, self.evaluator)
         self.cost = Cost(strategy)

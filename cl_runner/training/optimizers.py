@@ -29,7 +29,7 @@ def sgd(
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum, for this task."""
     return torch.optim.SGD(
-        _with_rates(parameters, head_lr, task),
+        with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         momentum=momentum,
         weight_decay=at_task(weight_decay, task),
@@ -54,7 +54,7 @@ def adam(
     """Adam (Kingma & Ba 2015), for this task; weight decay is added to the gradient, or
     `decoupled` from it (AdamW, Loshchilov & Hutter 2019)."""
     return torch.optim.Adam(
-        _with_rates(parameters, head_lr, task),
+        with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         betas=(beta1, beta2),
         eps=eps,
@@ -76,7 +76,7 @@ def adagrad(
 ) -> torch.optim.Optimizer:
     """Adagrad (Duchi et al. 2011), for this task."""
     return torch.optim.Adagrad(
-        _with_rates(parameters, head_lr, task),
+        with_rates(parameters, head_lr, task),
         lr=at_task(lr, task),
         eps=eps,
         weight_decay=at_task(weight_decay, task),
@@ -96,7 +96,7 @@ HEAD = "head"
 """The value of `part` in a parameter group of the classifier or an inserted layer."""
 
 
-def _with_rates(
+def with_rates(
     parameters: Parameters, head_lr: PerTask[NonNegative] | None, task: int
 ) -> Parameters:
     """The groups, those of the head with a rate of their own unless that is None."""

@@ -11,7 +11,7 @@ from cl_runner.data.stream import Stream
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import Matrix
 from cl_runner.run_folder import read
-from cl_runner.run_folder.outcome import Task
+from cl_runner.run_folder.outcome_parts import Task
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.training.results import described
 from cl_runner.training.settings import Settings

@@ -9,9 +9,12 @@ from typing import Any
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
+from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.measures import FEW
-from cl_runner.metrics import Matrix
-from cl_runner.run_folder.outcome import Results, Task
+from cl_runner.metrics import METRICS, Matrix
+from cl_runner.records import BySample, Samples
+from cl_runner.run_folder.outcome import Kept, Results, by_sample, samples_in
+from cl_runner.run_folder.outcome_parts import Task
 from cl_runner.text import aligned, harmless
 from cl_runner.training.loop import Training
 from cl_runner.training.settings import Settings
@@ -33,7 +36,17 @@ def compose(training: Training, names: dict[str, str], reference: Matrix | None)
         "cost": training.cost.summary(),
         "environment": training.environment,
     }
-    return Results.model_validate(node)
+    return Results.model_validate(node, context=_kept(training.evaluator))
+
+
+def _kept(evaluator: Evaluator) -> Kept:
+    def samples(of: Results) -> Samples | None:
+        return None if of.measure.has_fits else samples_in(evaluator.arrays(), of)
+
+    def logits(of: Results) -> BySample | None:
+        return by_sample(scores, of) if (scores := evaluator.scores()) else None
+
+    return Kept(samples, logits)
 
 
 def described(stream: Stream) -> list[Task]:
@@ -58,7 +71,7 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
         "reset_optimizer": settings.reset_optimizer,
-        "scheduler": type(settings.scheduler).__name__,
+        "scheduler": settings.scheduler.formula,
         **settings.model.conventions(),
         **settings.strategy.conventions(),
     }
@@ -66,7 +79,9 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
 
 def summary(results: Results, folder: Path) -> str:
     """The matrix of one run, its headline metrics, alarms and folder."""
-    headline = [f"{m.title} {m.unit.text(results.metrics[m.name])}" for m in results.headline]
+    shown = [*results.headline, *(m for m in METRICS.values() if m.is_own)]
+    values = [(m, results.metrics.get(m.name)) for m in shown]
+    headline = [f"{m.title} {m.unit.text(v)}" for m, v in values if v is not None or not m.is_own]
     lines = [
         f"{results.strategy} on {results.experiment}, seed {results.seed}: {results.measure.label}",
         _matrix(results),

@@ -9,12 +9,14 @@ from typing import Any
 
 from cl_runner import machine
 from cl_runner.models.network import Network
+from cl_runner.plugins import loading
 from cl_runner.randomness import seeded
 from cl_runner.run_folder import read, resume
 from cl_runner.run_folder.checkpoint import Checkpoints
 from cl_runner.run_folder.files import locked
 from cl_runner.run_folder.outcome import Results
 from cl_runner.strategies.strategy import Strategy
+from cl_runner.tracking.guarded import Guarded
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
@@ -45,6 +47,7 @@ def run(
     checkpoint; a complete one is only read. Nothing is written before settings and data have been
     checked.
     """
+    loading.load()
     device = machine.choose_device(settings.device)
     with machine.threads(settings.threads):
         strategy = build_strategy(settings).to(device)
@@ -55,6 +58,8 @@ def run(
             checks.check_whole_steps(strategy, stream, batch_size * settings.accumulate)
         if not settings.drop_last or batch_size == 1:
             checks.check_batches(strategy, stream, batch_size)
+        if settings.keep == "logits":
+            sizes.check_logits(stream)
         with locked(folder), Signals() as signals:
             if (complete := resume.finished(folder, config, settings.resume)) is not None:
                 return complete
@@ -64,8 +69,9 @@ def run(
             durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
             earlier = read.metrics(folder, *durable)
             files = LocalFiles(folder, durable[0])
-            mirror = [settings.tracker] if settings.tracker else []
-            trackers = Trackers([files, Progress(), *mirror])
+            others = [settings.tracker] if settings.tracker else []
+            others += settings.trackers
+            trackers = Trackers([files, Progress(), *map(Guarded, others)])
             saver = Saver(checkpoints, settings.checkpoint, files, signals)
             training = Training(settings, stream, strategy, trackers, names["strategy"], saver)
             if settings.first_task_cache is not None:
@@ -95,6 +101,8 @@ def run(
                 files.save_arrays(read.PREDICTIONS, training.evaluator.arrays())
                 if probed := training.probe.arrays():
                     files.save_arrays(read.PROBE, probed)
+                if scores := training.evaluator.scores():
+                    files.save_arrays(read.LOGITS, scores)
                 checkpoints.prune(1)  # the final state stays: it contains the trained network
                 trackers.results = measured = results.compose(training, names, compared)
             signals.obey(folder)

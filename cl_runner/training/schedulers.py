@@ -43,6 +43,11 @@ class Scheduler(ABC):
     def rate(self, base: float, place: Place) -> float:
         """The rate of the step at this place; base: what the optimizer's settings say."""
 
+    @property
+    def formula(self) -> str:
+        """Its name in `results.json`."""
+        return type(self).__name__
+
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Scheduler):

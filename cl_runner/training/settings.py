@@ -30,11 +30,14 @@ from cl_runner.config.setting_types import (
 )
 from cl_runner.config.targets import target
 from cl_runner.config.traits import traits_of
+from cl_runner.data import mixing
 from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import MISSING, ConfigError
+from cl_runner.evaluation.evaluator import Keep
 from cl_runner.evaluation.probe import Diagnose
 from cl_runner.models.network import MemoryFormat, Network, Precision
+from cl_runner.plugins import trusted as plugins
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Tracker
 from cl_runner.training.schedulers import Scheduler, lowest
@@ -90,6 +93,7 @@ class Settings:
     optimizer: Factory[torch.optim.Optimizer]
     scheduler: Scheduler
     tracker: Annotated[Tracker | None, NO_RESULT]
+    trackers: Annotated[list[Tracker], NO_RESULT]
     seed: Annotated[Seed, Traits(compared=False)]
     device: Device
     threads: Threads | None
@@ -108,6 +112,7 @@ class Settings:
     reset_optimizer: bool
     evaluate_every: Annotated[PositiveInt | Literal["epoch"] | None, Traits(takes_time=True)]
     diagnose: Annotated[Diagnose | None, LATER | Traits(compared=False, takes_time=True)]
+    keep: Annotated[Keep, LATER | Traits(compared=False)]
     log_every: PositiveInt
     reference: Annotated[str | None, PLACE | LATER | Traits(compared=False)]
     checkpoint: Annotated[Schedule, NO_RESULT]
@@ -136,7 +141,8 @@ def read(config: Mapping[str, Any]) -> Settings:
     if node.get("tracker") == {}:
         node["tracker"] = None
     given = node.get("trusted_targets")
-    trusted = ("cl_runner", *map(str, given if isinstance(given, list) else []))
+    named = map(str, given if isinstance(given, list) else [])
+    trusted = ("cl_runner", *plugins.packages(), *named)
     settings = Settings(**settings_of(Settings, node, "", trusted))
     _refuse_contradictions(settings)
     return settings
@@ -158,6 +164,7 @@ def _refuse_contradictions(settings: Settings) -> None:
     if not isinstance(outline, Outline):
         allowed = f"its outline() gives a {type(outline).__name__}, must be an Outline"
         raise ConfigError.of("dataset", type(settings.dataset).__name__, allowed)
+    mixing.check(outline, settings.ce_scope)
     tasks = len(outline.labels)
     _values_without_a_task("", Settings, vars(settings), tasks)
     for part in vars(settings).values():
@@ -167,6 +174,9 @@ def _refuse_contradictions(settings: Settings) -> None:
     _one_budget(settings)
     _early_stopping_without(settings, outline)
     _diagnose_without(settings, outline)
+    if settings.keep == "logits" and not isinstance(outline.likelihood, Categorical):
+        allowed = "keeps the scores of classes, and regression has none; it keeps the fits anyway"
+        raise ConfigError.of("keep", "logits", allowed, "keep=predictions")
 
 
 def _values_without_a_task(

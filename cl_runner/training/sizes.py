@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cl_runner.config.factory import Factory
-from cl_runner.data.stream import Outline
+from cl_runner.data.stream import Outline, Stream
+from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
+from cl_runner.run_folder.read import ARRAYS, MB
 from cl_runner.training.settings import Settings
 
 TRAINED = 4
@@ -36,6 +39,15 @@ def check_parts(settings: Settings, outline: Outline, device: str) -> None:
     _refuse(settings.model, learning, device)
     others = _bytes([*strategy.parameters(), *strategy.buffers()]) - learning / TRAINED
     _refuse(settings.strategy, learning + others + step, device)
+
+
+def check_logits(stream: Stream) -> None:
+    """Raise ConfigError if the scores of all evaluations are more than can be read from a file."""
+    tested = accumulate(len(samples) for samples in stream.test)
+    size = sum(n * task.seen * 4 for n, task in zip(tested, stream.tasks, strict=True))
+    if size > ARRAYS:
+        allowed = f"would be {size / MB:,.0f} MB of scores, at most {ARRAYS // MB} MB can be read"
+        raise ConfigError.of("keep", "logits", allowed, "keep=predictions")
 
 
 def _refuse(part: Factory[Any], size: float, device: str) -> None:

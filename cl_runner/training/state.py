@@ -6,10 +6,14 @@ its settings and its position.
 
 from __future__ import annotations
 
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from cl_runner.run_folder.checkpoint import State
 from cl_runner.run_folder.states import PlainState
@@ -44,7 +48,16 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
     _check_alike("param_groups", state["optimizer"]["param_groups"], fresh)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.Adagrad)
-    for number, kept in state["optimizer"]["state"].items() if known else ():
+    if known:
+        _check_known(state["optimizer"]["state"], parameters, optimizer)
+    elif type(optimizer).__module__.startswith("torch.optim."):
+        _check_by_a_step(state["optimizer"]["state"], parameters, optimizer)
+
+
+def _check_known(
+    saved: dict[int, Any], parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    for number, kept in saved.items():
         shape = parameters[number].shape
         tensors = {key: value for key, value in kept.items() if value is not None}
         if isinstance(optimizer, torch.optim.Adagrad):
@@ -57,6 +70,27 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
             value.shape != (() if key == "step" else shape) for key, value in tensors.items()
         ):
             raise ValueError(f"the optimizer's state of parameter {number} does not match")
+
+
+def _check_by_a_step(
+    saved: dict[int, Any], parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Of any other optimizer of torch's: compare with what its class stores after a step on
+    parameters like these."""
+    fresh = copy.copy(optimizer)
+    fresh.state = defaultdict(dict)
+    alike = [nn.Parameter(torch.zeros_like(parameter)) for parameter in parameters]
+    for number, parameter in enumerate(alike):
+        parameter.grad = torch.zeros_like(parameter) if number in saved else None
+    each = iter(alike)
+    fresh.param_groups = [
+        {**group, "params": [next(each) for _ in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    fresh.step()
+    for number, kept in saved.items():
+        place = f"the optimizer's state of parameter {number}"
+        _check_alike(place, kept, fresh.state[alike[number]])
 
 
 def check_strategy(state: State, strategy: Strategy) -> None:

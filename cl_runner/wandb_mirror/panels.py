@@ -116,11 +116,9 @@ def _confusion(folder: Path, results: Results) -> Any:
     tasks = range(last + 1)
     true = np.concatenate([arrays[labels_of(k)] for k in tasks])
     called = np.concatenate([arrays[key_of(last, k) + ending] for k in tasks])
-    shown = results.tasks[:1] if results.shares_classes else results.tasks
-    names = [f"{label}" for task in shown for label in task.classes or []]
     title = "Test samples of each class, by what they are called after the last task"
     return wandb.plot.confusion_matrix(
-        y_true=true.tolist(), preds=called.tolist(), class_names=names, title=title
+        y_true=true.tolist(), preds=called.tolist(), class_names=results.class_labels, title=title
     )
 
 

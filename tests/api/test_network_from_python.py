@@ -18,8 +18,10 @@ from torch.utils.data import TensorDataset
 import cl_runner
 from cl_runner import errors
 from cl_runner.api.pictures import stored
+from cl_runner.config.identity import settings_digest
 from cl_runner.data.digits import Digits
 from cl_runner.run_folder import read
+from cl_runner.run_folder.checkpoint import Checkpoints
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[16]", "threads=1")
 _, TEST = Digits().load("")
@@ -32,6 +34,8 @@ scenario: domain_incremental
 tasks: 3
 permute_first: true
 samples_per_task: null
+blurry: 0.0
+repetition: 0.0
 validation_fraction: 0.0
 pixels:
   _target_: cl_runner.data.samples.Pixels
@@ -269,6 +273,20 @@ def test_a_damaged_folder_is_one_line(damage: str, run: cl_runner.Run, tmp_path:
         cl_runner.load_network(tmp_path)
     assert "\n" not in str(raised.value) and str(folder) in str(raised.value)
     assert not list(folder.rglob("*.bad"))  # reading changes nothing
+
+
+def test_settings_that_came_after_the_run_have_their_defaults(run, tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(run.folder, folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    before = settings_digest(config)
+    for key in ("keep", "trackers", "accumulate"):
+        del config[key]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    state = Checkpoints(folder / "checkpoint", before).newest()
+    Checkpoints(folder / "checkpoint", settings_digest(config)).save(state)
+    old, new = (cl_runner.load_network(f) for f in (folder, run.folder))
+    assert old.classify(X[:50]) == new.classify(X[:50])
 
 
 def test_weights_of_another_shape_are_one_line(run: cl_runner.Run, tmp_path: Path) -> None:

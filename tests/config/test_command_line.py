@@ -61,7 +61,7 @@ def test_help_shows_how_without_importing_torch(cl_train) -> None:
     done = cl_train("--help")
     for words in (
         "cl-train strategy=ewc",
-        "dataset: arrays, csv, digits",
+        "dataset: arrays, avalanche, csv, digits",
         "strategy.alpha=",
         "Examples",
     ):
@@ -103,3 +103,10 @@ def test_trusted_targets_are_taken_from_the_command_line_alone(
     )
     done = cl_train_here("--config-dir", str(tmp_path), "experiment=sly")
     assert done.returncode == 2 and "on the command line, never in a file" in done.stderr
+
+
+def test_a_folder_of_options_that_is_not_there_is_one_line(cl_train_here) -> None:
+    """In every command the same one."""
+    for words in (("strategy=mine",), ("-m", "seed=0,1"), ("--help", "strategy=mine")):
+        line = only_line(cl_train_here("--config-dir", "nowhere", *words), 2)
+        assert line == "config error: --config-dir=nowhere: is not a folder."

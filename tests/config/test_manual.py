@@ -138,3 +138,7 @@ def test_help_with_an_option_of_the_users_own(content, words, cl_train_here, tmp
     (tmp_path / "strategy" / "mine.yaml").write_text(content)
     done = cl_train_here("--config-dir", str(tmp_path), "--help", "strategy=mine")
     assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
+    if "alpha: 1.0" in content:
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith("As YAML: "))
+        again = cl_train_here(*line.removeprefix("As YAML: cl-train ").split())
+        assert again.returncode == 0 and "alpha: 1.0" in again.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import own_data
@@ -26,6 +27,8 @@ def test_every_option_is_built(
     group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of its own data little is needed: what it has to know before the run."""
+    if option == "avalanche":
+        pytest.importorskip("avalanche")
     own_data.write_all(tmp_path)
     monkeypatch.setenv("CL_DATA", str(tmp_path))
     settings = composed(f"{group}={option}")
@@ -112,6 +115,8 @@ def test_a_package_may_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "        super().__init__(network)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "mine", None)  # so that it is forgotten afterwards
+    del sys.modules["mine"]
     assert "add trusted_targets=[mine]" in problem("strategy._target_=mine.Mine")
     settings = composed(
         "trusted_targets=[mine]", "strategy._target_=mine.Mine", "+strategy.strength=2.0"

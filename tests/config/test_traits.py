@@ -78,14 +78,14 @@ def test_the_traits_of_every_class_that_conf_names_fit_together() -> None:
 def test_the_answers_are_those_that_a_run_relies_on() -> None:
     config = config_of("tracker=wandb", "strategy=lwf")
     flat = fixed(config)
-    assert free(config) == ["dataset.root", "tracker", "checkpoint", "first_task_cache", "resume",
-                            "output_root", "name", "plan", "trusted_targets"]  # fmt: skip
+    assert free(config) == ["dataset.root", "tracker", "trackers", "checkpoint", "first_task_cache",
+                            "resume", "output_root", "name", "plan", "trusted_targets"]  # fmt: skip
     assert {key.split(".")[0] for key in flat if key not in acting(config)} == {
-        "strategy", "model", "later_phases", "diagnose", "reference"}  # fmt: skip
+        "strategy", "model", "later_phases", "diagnose", "keep", "reference"}  # fmt: skip
     kept = acting(config | {"reset_optimizer": False})
     assert kept.keys() - acting(config).keys() == {"model.inserted_layer"}
     assert {key for key in flat if not traits(key, config).compared} == {
-        "seed", "diagnose", "reference"}  # fmt: skip
+        "seed", "diagnose", "keep", "reference"}  # fmt: skip
     assert [key for key in config if of_one_call(key)] == [
         "resume", "output_root", "name", "plan", "trusted_targets"]  # fmt: skip
     assert {"dataset.root", "dataset.source.root", "first_task_cache", "reference"} <= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut zip": (cut_short,
                 "data.npz cannot be read: File is not a zip file"),
     "damaged member": (cut, "data.npz cannot be read: Bad CRC-32"),
+    "other members": (lambda r: zipfile.ZipFile(r / "data.npz", "w").writestr("x_train", b""),
+                      "has no array x_train; it has none"),
     "no zip": (put("data.npz", b"x" * 99), "data.npz cannot be read: File is not a zip file"),
 }  # fmt: skip
 
@@ -260,7 +263,8 @@ def test_features_can_be_permuted_but_not_turned(tmp_path: Path) -> None:
     made = source(own_data.arrays(tmp_path))
     pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
     common = {"source": made, "root": "", "scenario": "domain_incremental", "tasks": 2,
-              "samples_per_task": None, "validation_fraction": 0.0, "pixels": pixels}  # fmt: skip
+              "samples_per_task": None, "validation_fraction": 0.0, "pixels": pixels,
+              "blurry": 0.0, "repetition": 0.0}  # fmt: skip
     cut = ByPermutation(**common, permute_first=False)
     first, second = (t.train.raw for t in cut.load(seed=0, scope="seen", device="cpu").tasks)
     assert not torch.equal(first, second)

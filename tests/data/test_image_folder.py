@@ -21,6 +21,7 @@ from cl_runner.data.arrays import OutOfCore
 from cl_runner.data.image_folder import ImageFolder
 from cl_runner.data.source import Split, read
 from cl_runner.errors import DataError
+from cl_runner.run_folder import read as read_folder
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,14 @@ def test_a_run_shows_the_names_of_classes(tmp_path: Path) -> None:
     assert [task["classes"] for task in results["tasks"]] == [[3, 0], [1, 2]]
     assert [task["class_names"] for task in results["tasks"]] == [["owl", "cat"], ["dog", "fox"]]
     assert results["accuracy"][0][0] == 1.0  # colours are easy
+    assert read_folder.results(tmp_path / "run").class_labels == ["owl", "cat", "dog", "fox"]
+
+
+def test_grey_and_coloured_pictures_are_kept_apart(tmp_path: Path, own_cache: Path) -> None:
+    root = own_data.folders(tmp_path / "mine")
+    for channels in (1, 3, 1):
+        source(root, channels=channels).load("")
+    assert len([*own_cache.rglob("*.uint8")]) == 4  # of both splits
 
 
 def bad(root: Path, count: int = 3) -> list[Path]:
@@ -187,6 +196,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
                        "train has 1 picture outside the folders of classes: z.png"),
     "a bomb": (lambda r: (r / "train" / "owl" / "b.ppm").write_bytes(b"P6 20000 10000 255 "),
                "b.ppm cannot be decoded: its header says that it has more than"),
+    "a smaller bomb": (lambda r: (r / "train" / "owl" / "b.ppm").write_bytes(b"P6 9999 9999 255 "),
+                       "b.ppm cannot be decoded: its header says that it has more than"),
     "16 bits": (lambda r: Image.fromarray(np.zeros((5, 5), np.uint16)).save(
         r / "train" / "owl" / "deep.png"), "deep.png has more than 8 bits"),
     "EPS": (lambda r: (r / "train" / "owl" / "e.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"),

@@ -37,6 +37,7 @@ def source(root: Path, **changed: Any) -> Manifest:
 def cut(root: Path, scenario: str = "domain_incremental", fraction: float = 0.0) -> ByColumn:
     pixels = Pixels(mean=[0.0], std=[1.0], padding=0, crop_padding=0, flip=False, per_picture=False)
     return ByColumn(source=source(root), root="", scenario=scenario, samples_per_task=None,
+                    blurry=0.0, repetition=0.0,
                     validation_fraction=fraction, pixels=pixels)  # fmt: skip
 
 
@@ -72,6 +73,18 @@ def test_groups_stay_together(root: Path) -> None:
         held = task.validation.rows
         assert len(held) == 4 and torch.equal(held[::2] + 1, held[1::2])
         assert (held[::2] % 2 == 0).all()
+
+
+def test_a_sample_without_a_group_is_alone(root: Path) -> None:
+    rows = (root / "samples.csv").read_text().splitlines()
+    in_train = [n for n, row in enumerate(rows) if row.split(",")[2] == "train"]
+    together = {rows[n].split(",")[0] for n in in_train[:2]}
+    rewrite(root, lambda row: row.__setitem__(4, {"group": "group"}.get(row[4], "")))
+    rewrite(root, lambda row: row.__setitem__(4, "g" if row[0] in together else row[4]))
+    train, test = source(root).load("")
+    assert train.groups is not None
+    assert train.groups.unique(return_counts=True)[1].tolist() == [2, *[1] * (len(in_train) - 2)]
+    assert test.groups is None or len(test.groups.unique()) == len(test.labels)
 
 
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])

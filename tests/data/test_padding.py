@@ -44,7 +44,7 @@ def load(cut: type, *, padding: int = 2, crop_padding: int = 0, **settings: obje
     pixels = Pixels(mean=MEAN, std=STD, padding=padding, crop_padding=crop_padding, flip=False,
                     per_picture=False)  # fmt: skip
     common = {"root": "", "scenario": "domain_incremental", "validation_fraction": 0.0,
-              "samples_per_task": None}  # fmt: skip
+              "samples_per_task": None, "blurry": 0.0, "repetition": 0.0}  # fmt: skip
     stream: Stream = cut(pixels=pixels, **common, **settings).load(
         seed=3, scope="seen", device="cpu"
     )

@@ -70,7 +70,7 @@ def test_several_data_sets_have_as_many_each() -> None:
     plain = by_class()
     cut = BySource(sources=[Numbered(), Numbered(per_class=20, name="other")], root="",
                    scenario="domain_incremental", samples_per_task=50, validation_fraction=0.0,
-                   pixels=plain.pixels)  # fmt: skip
+                   blurry=0.0, repetition=0.0, pixels=plain.pixels)  # fmt: skip
     stream = load(cut)
     assert [len(task.train) for task in stream.tasks] == [50, 50]
     assert max(rows(stream)[0]) < 180 <= min(rows(stream)[1])
@@ -80,7 +80,7 @@ def test_what_cannot_be_drawn_is_a_config_error(monkeypatch: pytest.MonkeyPatch)
     uneven: ByClass = by_class(classes_per_task=[3, 1, 2])
     assert [len(task.train) for task in load(uneven).tasks] == [90, 30, 60]
     uneven.samples_per_task = 31
-    words = r"=31: is too many: task 2 \(classes 3\) has 30 training samples.*samples_per_task=30"
+    words = r"=31: is too many: task 2 \(class 3\) has 30 training samples.*samples_per_task=30"
     with pytest.raises(ConfigError, match=words):
         load(uneven)
     few = by_class(samples_per_task=1)

@@ -50,6 +50,8 @@ def by_class(**changed: object) -> ByClass:
         "class_order": "numeric",
         "class_order_seed": None,
         "samples_per_task": None,
+        "blurry": 0.0,
+        "repetition": 0.0,
         "validation_fraction": 0.0,
         "pixels": PIXELS,
     }
@@ -152,7 +154,14 @@ def test_validation_takes_whole_groups_of_each_class(fraction: float) -> None:
 
 def test_permutations_move_all_pictures_alike() -> None:
     source = Numbered()
-    common = {"source": source, "root": "", "validation_fraction": 0.0, "samples_per_task": None}
+    common = {
+        "source": source,
+        "root": "",
+        "validation_fraction": 0.0,
+        "samples_per_task": None,
+        "blurry": 0.0,
+        "repetition": 0.0,
+    }
     common["pixels"] = PIXELS
     cut = ByPermutation(scenario="domain_incremental", tasks=4, permute_first=False, **common)
     original = source.load("")[0].images.flatten(1)
@@ -181,6 +190,8 @@ def test_one_data_set_after_another(scenario: str, starts: list[int]) -> None:
         root="",
         scenario=scenario,
         samples_per_task=None,
+        blurry=0.0,
+        repetition=0.0,
         validation_fraction=0.0,
         pixels=PIXELS,
     )

@@ -16,7 +16,7 @@ from running import composed, run_here
 from scipy.io import savemat
 from torchvision import datasets
 
-from cl_runner.data import prepare
+from cl_runner.data import omniglot, prepare
 from cl_runner.data.source import read
 from cl_runner.data.tiny_imagenet import TinyImageNet
 from cl_runner.data.torchvision_sets import TorchVision
@@ -124,6 +124,15 @@ def test_the_format_of_mnist(dataset: str, tmp_path: Path) -> None:
     assert in_colour.shape == (47, 3, 32, 32) and torch.equal(in_colour[:, 0], in_colour[:, 2])
 
 
+def test_a_loader_opens_no_format_that_starts_a_program(tmp_path: Path) -> None:
+    """EPS under another name: PIL would call Ghostscript."""
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    with pytest.raises(DataError, match=r"x\.jpg cannot be decoded: it is none of BMP"):
+        source("ImageFolder", 2, {}, {}).load(str(tmp_path))
+
+
 def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = DRAW.integers(0, 256, (20, 32, 32, 3), np.uint8)
     digits = np.arange(1, 21).reshape(-1, 1) % 10
@@ -189,6 +198,33 @@ def test_all_classes_in_equal_parts() -> None:
     assert made.sizes == [9, 9, 9, 8, 8]
     with pytest.raises(ConfigError, match="tasks=44: is too many: gtsrb has 43 classes"):
         composed("dataset=gtsrb", "dataset.classes_per_task=null", "dataset.tasks=44")
+
+
+def test_omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sets, by alphabet, character and drawing; the last four of twenty are tested."""
+    few = {"images_background": {"B": 2, "A": 1}, "images_evaluation": {"C": 1}}
+    for name, alphabets in few.items():
+        for alphabet, count in alphabets.items():
+            for character in range(1, count + 1):
+                for n in range(1, 21):
+                    folder = tmp_path / "omniglot-py" / name / alphabet / f"character{character:02}"
+                    folder.mkdir(parents=True, exist_ok=True)
+                    ink = Image.new("1", (105, 105), n % 2)
+                    ink.save(folder / f"{100 * character}_{n:02}.png")
+    assert sum(sum(alphabets.values()) for alphabets in omniglot.SETS.values()) == 1623
+    monkeypatch.setattr(omniglot, "SETS", few)
+    made = composed("dataset=split_omniglot", f"dataset.root={tmp_path}").dataset
+    stream = made.load(seed=0, scope="seen", device="cpu")
+    assert [task.name for task in stream.tasks] == ["B", "A", "C"]
+    assert [task.labels for task in stream.tasks] == [[0, 1], [2], [3]]
+    assert [len(task.train) for task in stream.tasks] == [32, 16, 16]
+    assert [len(samples) for samples in stream.test] == [8, 4, 4]
+    assert stream.tasks[0].train.raw[:3, 0, 0, 0].tolist() == [255, 0, 255]
+    assert stream.test[0].y.tolist() == [0] * 4 + [1] * 4
+    (folder / "100_07.png").unlink()
+    words = r"character01 has 19 of 20 entries; run: cl-data prepare omniglot --root"
+    with pytest.raises(DataError, match=words):
+        made.load(seed=0, scope="seen", device="cpu")
 
 
 def test_tiny_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ def settings(scenario: str, *, padding: int = 0, **changed: object) -> dict:
         mean=[0.3], std=[0.6], padding=padding, crop_padding=1, flip=True, per_picture=False
     )
     return {"source": Noise(), "root": "", "scenario": scenario, "tasks": TASKS, "pixels": pixels,
-            "samples_per_task": None, "validation_fraction": 0.2, **changed}  # fmt: skip
+            "samples_per_task": None, "validation_fraction": 0.2, "blurry": 0.0,
+            "repetition": 0.0, **changed}  # fmt: skip
 
 
 def permuted(scenario: str, *, permute_first: bool = False, **changed: object) -> ByPermutation:

@@ -91,6 +91,21 @@ def test_a_failure_is_told_and_is_no_part_of_the_estimate(clock, capsys) -> None
     ]
 
 
+def test_a_failure_that_many_jobs_share_is_told_once(clock, capsys) -> None:
+    with Countdown(4, 1, clock=clock) as countdown:
+        for job, text in (
+            ("a", "failed: no data"),
+            ("b", "failed: full"),
+            ("c", "failed: no data"),
+        ):
+            countdown.ended(job, f"job={job}", text, complete=False)
+    assert lines(capsys) == [
+        "1/4 job=a: failed: no data",
+        "2/4 job=b: failed: full",
+        "3/4 job=c: failed like job=a",
+    ]
+
+
 def test_without_a_terminal_there_is_a_line_a_minute_while_no_job_ends(clock, capsys) -> None:
     with Countdown(3, 2, "run", clock=clock) as countdown:
         countdown.begun("a")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +118,30 @@ def test_the_folder_holds_only_this_file(planted: str, tmp_path: Path) -> None:
         assert [p.name for p in file.parents[1].rglob("*")] == ["experiment", "best.yaml"]
         command_line = f"--config-dir {tmp_path}/report/best_2 experiment=best"
         assert command_line in (tmp_path / "report" / "report.html").read_text()
+
+
+MINE = "from cl_runner.strategies.finetune import Finetune\nclass Mine(Finetune): ..."
+
+
+def test_of_a_method_of_ones_own_it_runs_as_printed(cl_train_here, tmp_path, no_figures) -> None:
+    """With an option of the user's; what is trusted is said."""
+    (tmp_path / "ownmethod.py").write_text(MINE)
+    (tmp_path / "conf" / "strategy").mkdir(parents=True)
+    (tmp_path / "conf" / "strategy" / "mine.yaml").write_text("_target_: ownmethod.Mine")
+    own = ("--config-dir", "conf", "trusted_targets=[ownmethod]", "strategy=mine")
+    words = ("epochs=1", "batch_size=100", "model.widths=[8]", "dataset.tasks=2")
+    held_out = "dataset.validation_fraction=0.2"
+    assert cl_train_here(*own, *words, held_out, "output_root=.", "name=one").returncode == 0
+    reported(tmp_path / "one")
+    page = html.unescape((tmp_path / "one" / "report" / "report.html").read_text())
+    (line,) = re.findall(r"cl-train --config-dir .*experiment=best.*(?=</pre>)", page)
+    assert "lets code of ownmethod run: give it only if you trust that" in page
+    command = shlex.split(line)
+    assert command[-1] == "trusted_targets=[ownmethod]"
+    done = cl_train_here(*command[1:], "output_root=.", "name=again")
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / run / "predictions.npz").read_bytes() for run in ("one", "again"))
+    assert one == other
 
 
 @pytest.mark.parametrize("link", ["report", "report/best", "report/report.html.part"])

@@ -165,12 +165,12 @@ def test_the_animation_moves_only_the_fit(two_regressions) -> None:
     title = slice(0, 36), slice(90, None)
     assert (pictures[0][title] < 128).sum() > 500  # the title is not cut off
     first_task, second = pictures[49], pictures[-1]
-    blue, orange = (0, 0x72, 0xB2), (0xD5, 0x5E, 0)
+    one, other = (bytes.fromhex(colour[1:]) for colour in figures.task_colours(2))
 
     def pixels(p, colour) -> int:
-        return int((p == colour).all(-1).sum())
+        return int((p == [*colour]).all(-1).sum())
 
-    assert pixels(first_task, blue) > 100 and pixels(first_task, orange) < pixels(second, orange)
+    assert pixels(first_task, one) > 100 and pixels(first_task, other) < pixels(second, other)
 
 
 def test_the_animation_is_small_and_its_frames_are_kept(two_regressions, tmp_path) -> None:
@@ -200,7 +200,9 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
-    named = [f"{name}.{kind}" for name in ("trade_off", "why") for kind in ("svg", "pdf", "png")]
+    kinds = ("svg", "pdf", "png")
+    figures = ("published_and_ours", "trade_off", "why")
+    named = [f"{name}.{kind}" for name in figures for kind in kinds]
     named.append("each_strategy.pdf")
     assert [file.name for file in drawn] == named
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day

@@ -21,8 +21,9 @@ from cl_runner.report.render.looks import Looks, colour_of
 from cl_runner.report.render.page import Chapter, Page, svg
 from cl_runner.report.render.strategy_figures import Point, same_trade_off
 from cl_runner.report.render.suite_figures import published_and_ours
-from cl_runner.reproduce.suite import Row
-from cl_runner.reproduce.verdict import Verdict
+from cl_runner.reproduce.suite import Row, Suite
+from cl_runner.reproduce.verdict import Verdict, as_json
+from cl_runner.run_folder.schemas import Judgement
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -239,7 +240,10 @@ def verdict(name: str, published: float, mean: float) -> Verdict:
 def test_published_and_ours_have_a_line_with_both_intervals() -> None:
     """Two standard errors on each side: 2 · 0.5 published, 2 · 2 / √4 ours."""
     rows = [verdict("a", 99.5, 99.0), verdict("b", 50.0, 50.5), verdict("c", 50.0, 80.0)]
-    figure = published_and_ours(rows)
+    suite = Suite(
+        name="s", title="", source="", minutes=1, seeds=[0, 1, 2, 3], common=[], runs={}, rows=[]
+    )
+    figure = published_and_ours(Judgement.model_validate(as_json(suite, [], rows)).rows)
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "c"]
     assert left.get_xlim()[1] == 100 and left.get_xlim()[0] >= 0

@@ -286,7 +286,8 @@ def test_a_suite_from_the_command_line(tmp_path, monkeypatch, capsys) -> None:
         assert stop.value.code == 1
         printed = capsys.readouterr().out
         assert printed.count(told) == times
-        assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 2
+        assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 1
+        assert printed.count("failed like wrong, seed ") == 1
         assert "too high" in printed and "failed (2 of 2 runs)" in printed
     folder = tmp_path / "outputs" / "reproduce" / "tiny"
     judged = json.loads((folder / "verdict.json").read_text())
@@ -381,6 +382,9 @@ def test_a_suite_of_ones_own_with_a_strategy_of_ones_own(tmp_path: Path) -> None
     assert code_of(tmp_path, words, command.main) == 0, (tmp_path / "stderr").read_text()
     verdict = json.loads((tmp_path / "outputs/reproduce/mine/verdict.json").read_text())
     assert verdict["good"]
+    page = (tmp_path / "outputs/reproduce/mine/verdict.md").read_text()
+    (typed,) = re.findall("^cl-reproduce .*$", page, re.MULTILINE)
+    assert sorted(typed.split()) == sorted(words)
     (line,) = re.findall(r"page: (cl-report \S+)", (tmp_path / "stdout").read_text())
     assert code_of(tmp_path, line.split(), report.main) == 0, (tmp_path / "stderr").read_text()
     assert "Mine" in (tmp_path / "outputs/reproduce/mine/report/report.html").read_text()

@@ -88,7 +88,7 @@ def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) 
     first, head, *rows = done.stderr.splitlines()
     assert (
         first.startswith("config error: resume=")
-        and "only dataset.root, tracker, checkpoint" in first
+        and "only dataset.root, tracker, trackers, checkpoint" in first
     )
     assert head.split() == ["setting", "of", "the", "run", "now"]
     assert [row.split() for row in rows] == [[change.partition("=")[0], old, new]]

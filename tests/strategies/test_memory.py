@@ -35,9 +35,10 @@ def plain_task(index: int, labels: list[int], seed: int = 0) -> Task:
         "candidates": classes,
         "old_groups": [],
         "competing": None,
+        "homes": None,
         "likelihood": CATEGORICAL,
     }
-    return Task(index, "", [], classes, 0, len(classes), **rest, train=samples,
+    return Task(index, "", [], classes, 0, len(classes), len(classes), **rest, train=samples,
                 validation=samples, seed=seed)  # fmt: skip
 
 

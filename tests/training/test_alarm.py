@@ -44,6 +44,7 @@ def test_a_term_that_lives_is_left_alone(strategy: str, scenario: str, tmp_path:
 
 @pytest.mark.parametrize(("strategy", "scenario"), [
     ("finetune", "class_incremental"), ("lwf", "task_incremental"), ("ewc", "task_incremental"),
+    ("lwf", "class_incremental"), ("ewc", "class_incremental"), ("wa", "class_incremental"),
 ])  # fmt: skip
 def test_a_task_of_one_class_alone_asks_for_nothing(
     strategy: str, scenario: str, tmp_path: Path

@@ -12,7 +12,6 @@ import numpy as np
 from cl_runner.forgetting import OWN, Classes, key_of, labels_of
 from cl_runner.report.compare.groups import Group
 from cl_runner.run_folder import read
-from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged, decoding
 
 Shares: TypeAlias = np.ndarray[Any, Any]
@@ -30,17 +29,14 @@ class Confusion:
     deviations: Shares | None  # over seeds; None for a single one
     tasks: list[range]  # the classes of each task; a single range where tasks share their classes
     labels: list[str] | None
-    """Of the classes, as the data set numbers them; None if seeds have different orders."""
+    """Of the classes, as the data set calls them; None if seeds have different orders."""
     seeds: int
 
 
 def confusion(group: Group) -> Confusion | None:
     """None in regression, with too many classes, and without undamaged predictions."""
     first = group.complete[0].results
-    if (
-        first.measure.has_fits
-        or sum(len(task.classes or ()) for task in first.tasks) > MOST_CLASSES
-    ):
+    if first.measure.has_fits or first.class_ranges[-1].stop > MOST_CLASSES:
         return None
     found = list(_of_seeds(group))
     if not found:
@@ -50,25 +46,19 @@ def confusion(group: Group) -> Confusion | None:
         shares=np.mean(matrices, axis=0),
         deviations=np.std(matrices, axis=0, ddof=1) if len(matrices) > 1 else None,
         tasks=first.class_ranges[:1] if first.shares_classes else first.class_ranges,
-        labels=list(map(str, orders[0])) if len(set(orders)) == 1 else None,
+        labels=orders[0] if all(order == orders[0] for order in orders) else None,
         seeds=len(matrices),
     )
 
 
-def _of_seeds(group: Group) -> Iterator[tuple[tuple[int, ...], Shares]]:
+def _of_seeds(group: Group) -> Iterator[tuple[list[str], Shares]]:
     """The order of the classes and the matrix of each run whose predictions are undamaged."""
     for run in group.complete:
         with suppress(Damaged):
             arrays = read.classes_of(run.folder, run.results)
             with decoding(run.folder / read.PREDICTIONS):
                 own, named = run.results.class_ranges, run.results.names_task
-                yield _order(run.results), after_the_last_task(arrays, own, named)
-
-
-def _order(results: Results) -> tuple[int, ...]:
-    """The labels of the data set in the order in which the run learns them."""
-    tasks = results.tasks[:1] if results.shares_classes else results.tasks
-    return tuple(label for task in tasks for label in task.classes or ())
+                yield run.results.class_labels, after_the_last_task(arrays, own, named)
 
 
 def after_the_last_task(arrays: Mapping[str, Classes], own: Sequence[range], named: bool) -> Shares:

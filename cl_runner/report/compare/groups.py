@@ -28,6 +28,7 @@ class Group:
         default_factory=dict
     )  # the settings that differ between groups of a section
     label: str = ""
+    name: str | None = None  # of these runs in their suite
     _spreads: dict[str, Spread] = field(default_factory=dict)
 
     @property

@@ -57,7 +57,7 @@ class Run:
 
     def value(self, metric: Metric) -> float | None:
         """None if the metric is null or the run is not complete."""
-        return None if self.outcome is None else self.outcome.metrics[metric.name]
+        return None if self.outcome is None else self.outcome.metrics.get(metric.name)
 
     def fits(self) -> files.Arrays:
         """The contents of `predictions.npz`, of a regression run."""

@@ -51,7 +51,8 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
             groups.append(group)
     for group in groups:
         words = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
-        group.label = labels.get(group.runs[0].folder) or ", ".join([group.strategy, *words])
+        group.name = labels.get(group.runs[0].folder)
+        group.label = group.name or ", ".join([group.strategy, *words])
     return groups
 
 

@@ -11,6 +11,7 @@ from cl_runner.report.compare.groups import Group, Section, ranked
 from cl_runner.report.paper.keys import (
     BUFFER_SIZE,
     DATASET,
+    RUN,
     SCENARIO,
     STRATEGY,
     Key,
@@ -91,9 +92,11 @@ def grid(
     rows: Sequence[str] | None,
     columns: Sequence[str] | None,
     labels: Labels,
+    runs: Sequence[str] = (),
 ) -> Grid:
-    """Raises ConfigError if a setting is not known, or if a cell holds several settings and no
-    validation data to choose on."""
+    """runs: the names of the runs of a suite. If it has one stream of tasks, each has a row. Raises
+    ConfigError if a setting is not known, or if a cell holds several settings and no validation
+    data to choose on."""
     row_keys, column_keys = parsed("--rows", rows), parsed("--columns", columns)
     groups = [group for section in sections for group in section.groups if _is_known(group)]
     check("--rows", row_keys or (), groups)
@@ -106,12 +109,20 @@ def grid(
     of_group = {id(group): section for section in sections for group in section.groups}
     if row_keys is None and STRATEGY in {key.name for key in keys}:
         row_keys = _what_varies(groups, keys) or [Key(DATASET)]
-    row_keys = row_keys or [Key(STRATEGY)]
+    row_keys = row_keys or [_method(sections, groups, runs)]
     if column_keys is None:
         column_keys = _what_varies(groups, row_keys)
     made = _filled(groups, row_keys, column_keys, of_group)
     _choose(made, labels)
     return made
+
+
+def _method(sections: Sequence[Section], groups: Sequence[Group], runs: Sequence[str]) -> Key:
+    """What tells methods apart: strategies, or what a suite calls its runs."""
+    names = {group.name for group in groups if group.complete}
+    if len(sections) > 1 or None in names or not runs:
+        return Key(STRATEGY)
+    return Key(RUN, tuple(name for name in runs if name in names))
 
 
 def is_tuned(key: str) -> bool:
@@ -122,7 +133,7 @@ def is_tuned(key: str) -> bool:
 
 def is_of_method(key: str) -> bool:
     """Whether methods that are compared may differ in it."""
-    return key == STRATEGY or is_tuned(key)
+    return key in (STRATEGY, RUN) or is_tuned(key)
 
 
 def varying(groups: Iterable[Group]) -> list[str]:
@@ -143,7 +154,7 @@ def _what_varies(groups: list[Group], other: list[Key]) -> list[Key]:
     cell. What a method may choose is added only if it is a single setting and nothing was held out
     to choose on."""
     measured = [group for group in groups if group.complete]
-    taken = {STRATEGY, *(key.name for key in other)}
+    taken = {STRATEGY, RUN, *(key.name for key in other)}
     names = [name for name in varying(groups) if name not in taken]
     data = [name for name in names if name.partition(".")[0] == DATASET]
     of_place = [key for key in other if not is_of_method(key.name)]

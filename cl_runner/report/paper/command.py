@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS, Metric
+from cl_runner.plugins import loading
 from cl_runner.report.compare.runs import printable, read
 from cl_runner.report.compare.sorting import sections
 from cl_runner.report.paper import formats
@@ -17,6 +18,7 @@ from cl_runner.report.paper.cells import Grid, grid
 from cl_runner.report.paper.layout import layout
 from cl_runner.report.paper.names import Labels
 from cl_runner.report.paper.names import read as labels_of
+from cl_runner.report.suites import OfSuite
 from cl_runner.run_folder.files import make, refuse_links, write
 
 OPTIONS = ("rows", "columns", "metrics", "labels", "spread")
@@ -79,10 +81,14 @@ def table(folders: Sequence[Path], output: Path, wanted: Wanted) -> tuple[str, l
     ConfigError for names that are not known and for cells with several settings."""
     labels = Labels() if wanted.labels is None else labels_of(wanted.labels)
     asked = _named(wanted.metrics)
-    streams = sections(read(folders))
+    runs = read(folders)
+    suite = OfSuite.read(folders)
+    streams = sections(runs, suite.labels(runs) if suite else None)
     if not any(section.measured for section in streams):
         raise ConfigError.of("FOLDER", ", ".join(map(str, folders)), "holds no complete run")
-    made = grid(streams, wanted.rows, wanted.columns, labels)
+    made = grid(
+        streams, wanted.rows, wanted.columns, labels, list(suite.suite.runs) if suite else ()
+    )
     metrics = asked or [made.section(made.shown[0]).metric]
     _check(metrics, made)
     error = wanted.spread or "sd"
@@ -104,6 +110,7 @@ def _named(names: str | None) -> list[Metric]:
     """The metrics with these names."""
     found = []
     for name in dict.fromkeys((names or "").split(",") if names is not None else ()):
+        loading.load()
         if name not in METRICS:
             raise ConfigError.of(
                 "--metrics", name, "is no metric", f"known are {', '.join(METRICS)}"

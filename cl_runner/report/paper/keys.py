@@ -11,9 +11,11 @@ from cl_runner.report.compare.values import shown
 
 STRATEGY, DATASET, SCENARIO = "strategy", "dataset", "dataset.scenario"
 BUFFER_SIZE = "strategy.buffer_size"
+RUN = "run"
+"""The name that a suite gives to runs that differ only in their seed."""
 BY_NAME = (DATASET, *PARTS)
 """What a run chooses by name."""
-NAMED = (*BY_NAME, SCENARIO)
+NAMED = (*BY_NAME, SCENARIO, RUN)
 """Settings whose values speak for themselves."""
 Place = tuple[str | None, ...]
 """A value for each key of the rows or of the columns. None: the runs do not have that setting."""
@@ -49,7 +51,7 @@ def parsed(flag: str, words: Sequence[str] | None) -> list[Key] | None:
 def check(flag: str, keys: Sequence[Key], groups: Sequence[Group]) -> None:
     """Raise ConfigError for a setting or a value that no run has."""
     known = {name for group in groups for name in group.settings if "_target_" not in name}
-    known |= {SCENARIO, *BY_NAME}
+    known |= {SCENARIO, *BY_NAME} | {RUN for group in groups if group.name}
     for key in keys:
         if key.name not in known:
             hint = nearest(key.name, sorted(known))
@@ -70,6 +72,8 @@ def value_of(group: Group, key: str) -> str | None:
     if key in BY_NAME:
         best_known = sorted(group.runs, key=lambda run: not run.complete)
         return next((name for run in best_known if (name := run.option(key))), None)
+    if key == RUN:
+        return group.name
     if key == SCENARIO and group.complete:  # also of streams that are of one scenario by nature
         return str(group.complete[0].results.conventions["scenario"])
     settings = group.settings or group.runs[0].varied

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS
-from cl_runner.report.paper.keys import BUFFER_SIZE, DATASET, NAMED, SCENARIO, STRATEGY
+from cl_runner.report.paper.keys import BUFFER_SIZE, DATASET, NAMED, RUN, SCENARIO, STRATEGY
 from cl_runner.run_folder.plain import Damaged, content, decoding, of_yaml
 
 STRATEGIES = {
@@ -50,10 +50,12 @@ DATASETS = {
     "split_kmnist": "Split KMNIST",
     "split_emnist": "Split EMNIST",
     "split_tiny_imagenet": "Split Tiny ImageNet",
+    "split_omniglot": "Split Omniglot",
     "five_datasets": "5-datasets",
     "image_folder": "Image folder",
     "arrays": "Arrays",
     "csv": "CSV",
+    "avalanche": "Avalanche benchmark",
     "regression_fourier": "Regression (Fourier)",
     "regression_polynomial": "Regression (polynomial)",
     "regression_rbf": "Regression (RBF)",
@@ -76,6 +78,7 @@ OTHERS = {
 }
 TITLES = {
     STRATEGY: "Method",
+    RUN: "Run",
     DATASET: "Data set",
     SCENARIO: "Scenario",
     BUFFER_SIZE: "Buffer",

@@ -20,12 +20,12 @@ from PIL import Image
 from cl_runner.report.render.drawings import Drawing
 from cl_runner.report.render.figures import (
     STYLE,
+    colours_of,
     draw_data,
     in_pieces,
     limits,
     plain,
     styled,
-    task_colour,
 )
 from cl_runner.run_folder.read import Arrays
 
@@ -58,7 +58,7 @@ def moving(panels: Mapping[str, Arrays]) -> Drawing:
         draw_data(axes, arrays)
         axes.set(ylim=limits(arrays), xlabel="x", title=plain(label))
         for number, moment in enumerate(moments(panels, FRAMES)):
-            colour = task_colour(int(arrays["fits_in_task"][moment]))
+            colour = colours_of(arrays)[int(arrays["fits_in_task"][moment])]
             gid = f"{'last-' * (number == FRAMES - 1)}frame-{number}-{place}"
             axes.plot(*in_pieces(arrays, arrays["fits"][moment]), color=colour, linewidth=2.2,
                       linestyle="-", marker="", gid=gid)  # fmt: skip
@@ -91,7 +91,7 @@ def frames(panels: Mapping[str, Arrays], count: int) -> Iterator[Image.Image]:
             for (axes, line, title), (label, arrays) in zip(drawn, panels.items(), strict=True):
                 task = int(arrays["fits_in_task"][moment])
                 line.set_data(*in_pieces(arrays, arrays["fits"][moment]))
-                line.set_color(task_colour(task))
+                line.set_color(colours_of(arrays)[task])
                 title.set_text(f"{plain(label)}: task {task + 1}")
                 axes.draw_artist(line)
                 axes.draw_artist(title)

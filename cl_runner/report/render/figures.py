@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,7 +23,10 @@ from cl_runner.run_folder.read import Arrays
 STYLE = Path(__file__).with_name("style.mplstyle")
 styled = matplotlib.rc_context(fname=STYLE)
 """Decorates a function that draws, so that it draws in the style that all figures share."""
-TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+TASK_SCALE = LinearSegmentedColormap.from_list(
+    "tasks", ["#1f2a8f", "#7d22a8", "#c01f62", "#dd5726", "#b88000"]
+)
+"""From blue to ochre, each dark enough for a white page."""
 MOST_LINES = 8
 """The eye can tell so many lines apart. Of more, the best are drawn, as the caption says."""
 
@@ -68,13 +73,11 @@ def _draw_over_training(axes: Axes, results: Results) -> None:
     unit = results.measure.unit
     rows = results.curve or []
     switches = [n for n in range(1, len(rows)) if rows[n][0] != rows[n - 1][0]]
-    for task in range(len(results.tasks)):
+    for task, colour in enumerate(task_colours(len(results.tasks))):
         points = [(n + 1, row[task]) for n, (_, row) in enumerate(rows) if len(row) > task]
         x, y = np.array(points).T
         every = max(1, len(x) // 8)
-        axes.plot(
-            x, unit.factor * y, label=f"task {task + 1}", color=task_colour(task), markevery=every
-        )
+        axes.plot(x, unit.factor * y, label=f"task {task + 1}", color=colour, markevery=every)
     for switch in switches:
         axes.axvline(switch + 0.5, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     if unit.logarithmic:
@@ -89,9 +92,9 @@ def fits(panels: Mapping[str, Arrays]) -> Figure:
     figure, grid = _grid(len(panels))
     for axes, (label, arrays) in zip(grid, panels.items(), strict=True):
         draw_data(axes, arrays)
-        for task in range(int(arrays["tasks"].max()) + 1):
+        for task, colour in enumerate(colours_of(arrays)):
             last = np.nonzero(arrays["fits_in_task"] == task)[0][-1]
-            (line,) = axes.plot(*in_pieces(arrays, arrays["fits"][last]), color=task_colour(task))
+            (line,) = axes.plot(*in_pieces(arrays, arrays["fits"][last]), color=colour)
             dashes = "--" if task == 0 else "-"
             line.set(marker="", linewidth=1.8, linestyle=dashes, label=f"fit after task {task + 1}")
         axes.set(title=plain(label), ylim=limits(arrays))
@@ -125,13 +128,18 @@ def _grid(panels: int) -> tuple[Figure, list[Axes]]:
 
 def draw_data(axes: Axes, arrays: Arrays) -> None:
     """Draw training samples and the true function."""
-    for task in range(int(arrays["tasks"].max()) + 1):
+    for task, colour in enumerate(colours_of(arrays)):
         mine = arrays["training_tasks"] == task
         samples = arrays["training_inputs"][mine], arrays["training_targets"][mine]
-        (points,) = axes.plot(*samples, color=task_colour(task), label=f"data of task {task + 1}")
+        (points,) = axes.plot(*samples, color=colour, label=f"data of task {task + 1}")
         points.set(linestyle="", marker=".", markersize=2.5, alpha=0.6)
     (line,) = axes.plot(*in_pieces(arrays, arrays["targets"]), label="true function")
     line.set(color="#7F7F7F", linestyle="-", linewidth=1, marker="")
+
+
+def colours_of(arrays: Arrays) -> list[str]:
+    """Of the tasks of a regression."""
+    return task_colours(int(arrays["tasks"].max()) + 1)
 
 
 def in_pieces(arrays: Arrays, values: Any) -> tuple[Any, Any]:
@@ -155,8 +163,11 @@ def plain(text: str) -> str:
     return short.replace("$", r"\$")
 
 
-def task_colour(task: int) -> str:
-    return TASK_COLOURS[task % len(TASK_COLOURS)]
+@cache
+def task_colours(tasks: int) -> list[str]:
+    """The colours of the tasks of a stream, on white: along a scale, as their order means
+    something."""
+    return [to_hex(TASK_SCALE(share)) for share in np.linspace(0, 1, tasks)]
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -16,7 +16,7 @@ from cl_runner.measures import SHARE, Measure, Unit
 from cl_runner.metrics import Matrix
 from cl_runner.report.compare.confusion import Confusion
 from cl_runner.report.render.colours import INKS, ink_on
-from cl_runner.report.render.figures import styled
+from cl_runner.report.render.figures import plain, styled
 from cl_runner.report.render.panel import panel
 from cl_runner.text import counted
 
@@ -25,6 +25,8 @@ Hover = dict[str, str]
 """The id of a part of a figure → what the page says when it is pointed at."""
 MOST_NUMBERS = 10
 """Up to this many rows, each cell has its number."""
+LONGEST, LETTER = 10, 0.055
+"""Letters of a class's name beside the axes, and the room in inches that each takes."""
 MOST_CELLS = 20
 """Up to this many rows, each cell can be pointed at; a larger matrix is one picture."""
 
@@ -79,7 +81,9 @@ def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
     """A row for each true class, a column for each predicted class; lines between tasks."""
     classes = len(confusion.shares)
     size, tasks = 2.65 if classes <= MOST_NUMBERS else 4.5, confusion.tasks
-    figure, axes = panel(label, size, size, left=0.5, right=0.65, above=0.24, below=0.45)
+    longest = max(map(len, _tick_labels(confusion)))
+    room = {"left": 0.39 + LETTER * longest, "below": 0.45 + LETTER * max(longest - 3, 0)}
+    figure, axes = panel(label, size, size, right=0.65, above=0.24, **room)
     heat = _HeatMap(axes, "viridis", PowerNorm(0.5, 0, 100))
     names = confusion.labels or [
         f"{number + 1} in the order of learning" for number in range(classes)
@@ -102,12 +106,19 @@ def confusion_matrix(label: str, confusion: Confusion) -> tuple[Figure, Hover]:
     return figure, hover
 
 
+def _tick_labels(confusion: Confusion) -> list[str]:
+    """What each class is called, as much of it as has room beside the axes."""
+    names = confusion.labels or [f"{n + 1}" for n in range(len(confusion.shares))]
+    return [plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") for name in names]
+
+
 def _name_classes(axes: Axes, confusion: Confusion) -> None:
-    """Class numbers below and on the left, as many as have room; task numbers above."""
+    """Classes below and on the left, as many as have room; task numbers above."""
     classes, tasks = len(confusion.shares), confusion.tasks
     shown = range(0, classes, -(-classes // 22))
-    names = confusion.labels or [f"{number + 1}" for number in range(classes)]
-    axes.set_xticks(shown, [names[c] for c in shown], fontsize=7, rotation=90 * (classes > 10))
+    names = _tick_labels(confusion)
+    upright = classes > 10 or max(map(len, names)) > 3
+    axes.set_xticks(shown, [names[c] for c in shown], fontsize=7, rotation=90 * upright)
     axes.set_yticks(shown, [names[c] for c in shown], fontsize=7)
     if len(tasks) == 1:
         return

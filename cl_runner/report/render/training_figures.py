@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from cl_runner.measures import Measure
 from cl_runner.report.compare.history import Line, Lines
-from cl_runner.report.render.figures import TASK_COLOURS, plain, styled
+from cl_runner.report.render.figures import plain, styled, task_colours
 from cl_runner.report.render.limits import percent_limits
 from cl_runner.report.render.looks import COLOURS, DASHES
 from cl_runner.report.render.matrix_figures import Hover
@@ -44,7 +42,7 @@ def accuracies(
     """The accuracy or error on each task, a line that begins where the task does. limits: of the
     vertical axis, in the shown unit."""
     figure, axes = panel(label, **SIZE)
-    colours, unit, hover = colours_of(len(lines.switches) + 1), measure.unit, Hover()
+    colours, unit, hover = task_colours(len(lines.switches) + 1), measure.unit, Hover()
     few = max(len(line.steps) for line in lines.measured.values()) <= FEW_POINTS
     for task in list(lines.measured)[:: -(-len(lines.measured) // MOST_LINES)]:
         line = lines.measured[task]
@@ -138,15 +136,6 @@ def _set_log(axes: Axes, low: float, high: float) -> None:
     if high < 300 * low:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-
-
-def colours_of(tasks: int) -> list[str]:
-    """A colour for each task; of many tasks, along a scale, as their order means something. Its end
-    would be too light for a white page."""
-    if tasks <= len(TASK_COLOURS):
-        return list(TASK_COLOURS[:tasks])
-    scale = matplotlib.colormaps["plasma"]
-    return [to_hex(scale(share)) for share in np.linspace(0, 0.62, tasks)]
 
 
 def _short(term: str) -> str:

@@ -7,8 +7,9 @@
 - `batch`:     the square of a batch-mean gradient, with true labels. Not a Fisher information: it
                shrinks as the batch grows. Offered because published numbers were made with it.
 - `batch_all_pairs`: the square of one gradient, of the mean over batches of the mean of the matrix
-               log p(y_j | x_i), which pairs each sample of a batch with each label in it. Not a
-               Fisher information either; some published code computes it
+               log p(y_j | x_i), which pairs each sample of a batch with each label in it, of
+               those that compete for it. Not a Fisher information either; some published code
+               computes it
 - `identity`:  all ones: the plain L2 anchor
 
 `data/likelihood.py` defines p(y | x). In regression it is a Gaussian of variance ½ around f(x), so
@@ -20,6 +21,7 @@ arXiv:2502.11756, compares them).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Literal
@@ -53,9 +55,12 @@ def fisher_diagonal(
             return _squared_batch_gradients(network, samples, task, batch_size)
         if estimator == "batch_all_pairs":
             return _squared_gradient_of_all_pairs(network, samples, task, batch_size)
-        draw = task.generator("fisher labels")
-        chunks = samples.chunks(per_sample.chunk_size(network, samples))
-        sums = (_over_targets(network, chunk, task, estimator, draw) for chunk in chunks)
+        draw, size = task.generator("fisher labels"), per_sample.chunk_size(network, samples)
+        sums = (
+            _over_targets(network, chunk, replace(task, candidates=candidates), estimator, draw)
+            for part, candidates in task.by_candidates(samples)
+            for chunk in part.chunks(size)
+        )
         return reduce(add, sums) / len(samples)
 
 
@@ -94,8 +99,11 @@ def _squared_batch_gradients(
     """Mean over batches of (∂/∂θ of the batch-mean log p(y | x))², [P]."""
     squares = []
     for batch in samples.chunks(batch_size):
-        log_p = task.likelihood.log_p(network(batch.x), batch.y, task.candidates).mean()
-        squares.append(_gradient(log_p, network).square())
+        parts = [
+            task.likelihood.log_p(network(part.x), part.y, candidates)
+            for part, candidates in task.by_candidates(batch)
+        ]
+        squares.append(_gradient(torch.cat(parts).mean(), network).square())
     return torch.stack(squares).mean(0)
 
 
@@ -105,9 +113,12 @@ def _squared_gradient_of_all_pairs(
     """(∂/∂θ of the mean over batches of mean over i, j of log p(y_j | x_i))², [P]."""
     means = []
     for batch in samples.chunks(batch_size):
-        outputs = network(batch.x)[:, None].expand(-1, len(batch), -1)  # [B, B, C]
-        pairs = batch.y.expand(len(batch), -1)
-        means.append(task.likelihood.log_p(outputs, pairs, task.candidates).mean())
+        parts = []
+        for part, candidates in task.by_candidates(batch):
+            outputs = network(part.x)[:, None].expand(-1, len(part), -1)  # [B, B, C]
+            pairs = part.y.expand(len(part), -1)
+            parts.append(task.likelihood.log_p(outputs, pairs, candidates).flatten())
+        means.append(torch.cat(parts).mean())
     return _gradient(torch.stack(means).mean(), network).square()
 
 

@@ -7,15 +7,18 @@
                     after a task
 - `reservoir`:      each training sample so far with the same probability (Vitter 1985)
 
-In a domain-incremental stream, the same class in two tasks counts as two. Labels are stored, masks
-never: which classes compete is decided when a sample is used. In regression each task counts as one
-class, and inputs and targets are stored as real numbers.
+In a domain-incremental stream, the same class in two tasks counts as two. Elsewhere a class that
+comes back stays one: `class_balanced` keeps stored and new samples of it in proportion to how many
+came before and now, `herding` ranks them together. Labels are stored, masks never: which classes
+compete is decided when a sample is used. In regression each task counts as one class, and inputs
+and targets are stored as real numbers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -27,11 +30,13 @@ from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.randomness import generator
+from cl_runner.strategies.parts.arrivals import Arrivals, group_sizes, groups_of
 from cl_runner.strategies.parts.selection import (
     Balance,
     balanced_quotas,
     drawn,
     herding_order,
+    merged,
     reservoir,
 )
 
@@ -42,7 +47,8 @@ DistilOn = Literal["current", "memory", "both"]
 
 
 class Memory(nn.Module):
-    """S slots of pictures, labels and groups (task and class); `stored` of them are filled.
+    """S slots of pictures, labels and groups (task and class); `stored` of them are filled. The
+    task is the one that the class belongs to; where tasks share classes, the one that showed it.
 
     columns: what else is kept of each sample, by its name, with the shape of one value:
     `{"logits": (10,)}`. Each is float32. per_class: the most samples of one class that are stored
@@ -51,7 +57,7 @@ class Memory(nn.Module):
 
     images: Tensor  # [S, C, H, W] uint8; features and the inputs of regression: float32
     labels: Tensor  # [S] int64; in regression the targets, float32
-    groups: Tensor  # [S] int64
+    groups: Tensor  # [S] int64, each a pair of task and class
     index: Tensor  # [S] int64, the samples' numbers in the stream
 
     def __init__(
@@ -130,14 +136,14 @@ class Memory(nn.Module):
         if self.policy == "reservoir":
             winners = reservoir(self.seen, len(self.labels), chance.tolist())
         else:
-            held, groups = self.groups[: self.stored].tolist(), _groups(batch.task, batch.y)
+            held, groups = self.groups[: self.stored].tolist(), groups_of(batch.task, batch.y)
             winners = self.balance.places(held, len(self.labels), chance.tolist(), groups.tolist())
         self.place(batch, winners, **columns)
 
     def place(self, batch: Batch, winners: Mapping[int, int], **columns: Tensor) -> None:
         """Store samples of a step: the row of the batch for each slot that is filled anew."""
         self._count(len(batch.y))
-        groups = _groups(batch.task, batch.y)
+        groups = groups_of(batch.task, batch.y)
         slots, rows = _numbers(winners.keys()), _numbers(winners.values()).to(groups.device)
         self._put(slots, Arrivals(batch.raw, batch.y, groups, batch.index, columns).at(rows))
 
@@ -179,8 +185,15 @@ class Memory(nn.Module):
         else:
             slots, rows = self._fill_balanced(task, network)
         chosen = task.train[rows.to(task.train.index.device)]
-        groups = _groups(task, chosen.y)
+        groups = groups_of(task, chosen.y)
         self._put(slots, Arrivals(chosen.raw, chosen.y, groups, chosen.index, columns(chosen)))
+
+    def stored_after(self, tasks: Iterable[Task]) -> int:
+        """How many samples are stored after these tasks, if it is filled by tasks."""
+        arrived: Counter[int] = Counter()
+        for task in tasks:
+            arrived.update(group_sizes(task))
+        return min(len(self.labels), sum(min(n, self.per_class) for n in arrived.values()))
 
     def _count(self, arrivals: int) -> None:
         """Count samples that arrive. They fill slots while some are free."""
@@ -198,59 +211,43 @@ class Memory(nn.Module):
             values[slots] = arrivals.columns[name]
 
     def _fill_balanced(self, task: Task, network: Network) -> tuple[Tensor, Tensor]:
-        """Old groups give up their lowest-ranked samples, new groups add their highest-ranked.
-        Returns the slots to fill and the rows of the task that fill them."""
-        groups = _groups(task, task.train.y)
-        ranked = {
-            group: self._ranked(task, torch.nonzero(groups == group).flatten(), network)
-            for group in groups.unique().tolist()
-        }
+        """Groups give up their lowest-ranked samples, new ones add their highest-ranked. Returns
+        the slots to fill and the rows of the task that fill them."""
+        size, groups = len(self.labels), groups_of(task, task.train.y)
         stored = self.groups[: self.stored]
         held = {g: torch.nonzero(stored == g).flatten() for g in stored.unique().tolist()}
-        counts = {g: min(len(rows), self.per_class) for g, rows in (held | ranked).items()}
-        quotas = balanced_quotas(counts, len(self.labels))
-        kept = torch.cat([rows[: quotas[g]] for g, rows in held.items()] or [groups[:0]])
+        arrived = {g: torch.nonzero(groups == g).flatten() for g in groups.unique().tolist()}
+        ranked = {g: slots for g, slots in held.items() if g not in arrived}
+        for group, rows in arrived.items():
+            ranked[group] = self._ranked(task, held.get(group, rows[:0]), rows, network)
+            self.balance.seen[group] = self.balance.seen.get(group, 0) + len(rows)
+        counts = {g: min(len(order), self.per_class) for g, order in ranked.items()}
+        quotas = balanced_quotas(counts, size)
+        chosen = torch.cat([ranked[g][: quotas[g]] for g in held | arrived])
+        old = torch.nonzero(chosen < size).flatten()
         for slots in self.buffers():
-            slots[: len(kept)] = slots[kept].clone()
-        rows = torch.cat([rows[: quotas[g]] for g, rows in ranked.items()])
-        self.stored = len(kept) + len(rows)
+            slots[old] = slots[chosen[old]]
+        self.stored = len(chosen)
         self.seen += len(task.train)
-        return torch.arange(len(kept), self.stored), rows
+        new = torch.nonzero(chosen >= size).flatten()
+        return new, chosen[new] - size
 
-    def _ranked(self, task: Task, rows: Tensor, network: Network) -> Tensor:
-        """The rows of one group in the order in which to keep them."""
+    def _ranked(self, task: Task, slots: Tensor, rows: Tensor, network: Network) -> Tensor:
+        """The slots of one group and its new rows, the latter from S on, best first."""
+        new, size = task.train[rows], len(self.labels)
         if self.policy == "herding":
-            return rows[herding_order(_features(network, task.train[rows]), len(self.labels))]
-        kind = int(task.likelihood.kinds(task.train[rows[:1]].y))
+            stored = self.samples(task.train.pixels)[slots]
+            parts = [_features(network, part) for part in (stored, new) if len(part) > 0]
+            return torch.cat([slots, size + rows])[herding_order(torch.cat(parts), size)]
+        kind = int(task.likelihood.kinds(new[:1].y))
         order = torch.randperm(len(rows), generator=task.generator(f"memory {kind}"))
-        return rows[order.to(rows.device)]
-
-
-@dataclass(frozen=True)
-class Arrivals:
-    """Samples to be stored; every tensor has N rows."""
-
-    raw: Tensor
-    y: Tensor
-    groups: Tensor
-    index: Tensor
-    columns: Mapping[str, Tensor]
-
-    def at(self, rows: Tensor) -> Arrivals:
-        """These rows of them. `index_select` is several times as fast as indexing."""
-        columns = {name: values.index_select(0, rows) for name, values in self.columns.items()}
-        parts = (self.raw, self.y, self.groups, self.index)
-        raw, y, groups, index = (part.index_select(0, rows) for part in parts)
-        return Arrivals(raw, y, groups, index, columns)
+        group = int(groups_of(task, new[:1].y))
+        before = self.balance.seen.get(group, len(slots))
+        return merged(slots, size + rows[order.to(rows.device)], before)
 
 
 def _numbers(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.int64)
-
-
-def _groups(task: Task, y: Tensor) -> Tensor:
-    """One number for each pair of task and class."""
-    return (task.index << 32) + task.likelihood.kinds(y).long()
 
 
 @torch.no_grad()

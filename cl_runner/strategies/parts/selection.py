@@ -120,6 +120,18 @@ def balanced_quotas(counts: dict[int, int], capacity: int) -> dict[int, int]:
     return quotas
 
 
+def merged(stored: Tensor, new: Tensor, before: int) -> Tensor:
+    """Two random orders of samples as one, in proportion to the samples that came before and now.
+
+    stored: the first ones of a random order of `before` samples; new: a random order. So the first
+    k of the result, any k, have a fair share of both.
+    """
+    pairs = ((stored, before), (new, len(new)))
+    places = [(torch.arange(len(part)).double() + 0.5) / count for part, count in pairs]
+    order = torch.cat(places).argsort(stable=True)
+    return torch.cat([stored, new])[order.to(new.device)]
+
+
 def drawn(count: int, size: int, replacement: bool, draw: torch.Generator) -> Tensor:
     """`size` of the numbers below `count`; without replacement at most all of them."""
     if replacement:

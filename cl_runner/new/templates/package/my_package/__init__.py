@@ -1,0 +1,1 @@
+"""Options, metrics and suites for cl-runner."""

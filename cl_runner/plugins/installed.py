@@ -1,0 +1,128 @@
+"""Plugins among the installed packages, found without importing any.
+
+A plugin declares an entry point in the group `cl_runner.plugins`, whose value is its package:
+
+    [project.entry-points."cl_runner.plugins"]
+    mine = "mine"
+
+By convention the package has `conf/` (options, by group), `metrics.py` (functions with `@metric`)
+and `suites/` (YAML files).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib import metadata
+
+GROUP = "cl_runner.plugins"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point, and the package that it names."""
+
+    name: str
+    distribution: str  # what was installed; with the name, what is trusted
+    version: str
+    package: str
+
+    @cached_property
+    def folder(self) -> Path | None:
+        """Where the package is; None if its entry point names none that is there."""
+        try:  # of a name without a dot nothing is imported
+            spec = find_spec(self.package) if self.package.isidentifier() else None
+        except (ImportError, ValueError):
+            return None
+        places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        return Path(places[0]) if places else None
+
+    @property
+    def conf(self) -> Path | None:
+        """Its folder of options, if it has one."""
+        return self._inside("conf")
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """The group and the name of each of its options."""
+        files = sorted(self.conf.rglob("*.yaml")) if self.conf else []
+        found = [file.relative_to(self.conf).with_suffix("") for file in files]  # type: ignore[arg-type]
+        return [(str(f.parent), f.name) for f in found if str(f.parent) != "."]
+
+    @property
+    def suites(self) -> dict[str, Path]:
+        """The files of its suites, by name."""
+        folder = self._inside("suites")
+        return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether it has a module `metrics`."""
+        return has_metrics(self.folder)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the functions in `metrics.py` that are decorated with `@metric(...)`."""
+        file = self.folder and self.folder / "metrics.py"
+        if not file or not file.is_file():
+            return []
+        try:
+            body = ast.parse(file.read_bytes()).body
+        except (SyntaxError, ValueError):
+            return []
+        functions = [node for node in body if isinstance(node, ast.FunctionDef)]
+        return [f.name for f in functions if any(map(_is_metric, f.decorator_list))]
+
+    def _inside(self, name: str) -> Path | None:
+        place = self.folder and self.folder / name
+        return place if place and place.is_dir() else None
+
+
+def has_metrics(folder: Path | None) -> bool:
+    """Whether the package in this folder has a module `metrics`."""
+    if folder is None:
+        return False
+    return (folder / "metrics.py").is_file() or (folder / "metrics" / "__init__.py").is_file()
+
+
+def every() -> list[Plugin]:
+    """All that are installed, by name. Reads what all installed packages declare."""
+    from importlib import metadata  # slow, and nothing where no plugin is trusted
+
+    found = {plugin for each in metadata.distributions() for plugin in _declared(each)}
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def find(name: str, distribution: str) -> Plugin | None:
+    """The one with this name in this installed package, of which alone the files are read."""
+    from importlib import metadata
+
+    try:
+        declared = list(_declared(metadata.distribution(distribution)))
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+    return next((plugin for plugin in declared if plugin.name == name), None)
+
+
+def _declared(by: metadata.Distribution) -> Iterator[Plugin]:
+    for entry in by.entry_points:
+        if entry.group == GROUP:
+            yield Plugin(entry.name, _same(by.name), by.version, entry.value.strip())
+
+
+def _same(distribution: str) -> str:
+    """One spelling of the name of an installed package, as packages are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _is_metric(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return getattr(called, "id", getattr(called, "attr", "")) == "metric"

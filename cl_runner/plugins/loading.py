@@ -1,0 +1,56 @@
+"""The code of packages that are trusted: what registers metrics is imported, once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from cl_runner.errors import ConfigError, first_line
+from cl_runner.plugins import trusted
+from cl_runner.plugins.installed import has_metrics
+from cl_runner.text import harmless
+
+_done: set[trusted.Entry] = set()
+
+
+def load() -> None:
+    """Import the metrics of all trusted plugins. What is missing or fails is one line on stderr,
+    and left out. Raises ConfigError only if the list of trusted plugins is damaged."""
+    found = {trusted.Entry(p.name, p.distribution): p for p in trusted.plugins()}
+    for each in trusted.entries():
+        if each in _done:
+            continue
+        _done.add(each)
+        plugin = found.get(each)
+        if plugin is None or plugin.folder is None:
+            hint = f"cl-train --distrust {each.name} forgets it"
+            _say(f"plugin {each.name} ({each.distribution}) is trusted but not installed; {hint}")
+        elif plugin.has_metrics:
+            try:
+                import_module(f"{plugin.package}.metrics")
+            except (Exception, SystemExit) as error:  # it can raise anything
+                _say(f"plugin {each.name}: its metrics are left out ({first_line(error)})")
+
+
+def load_packages(names: list[str]) -> None:
+    """The same for packages that the command line trusts: of a package its `metrics`, of a single
+    file all of it. Raises ConfigError if that fails."""
+    for name in names:
+        try:
+            spec = find_spec(name) if name.isidentifier() else None
+            if spec is None:
+                continue
+            places = list(spec.submodule_search_locations or ())
+            if not places:
+                import_module(name)
+            elif has_metrics(Path(places[0])):
+                import_module(f"{name}.metrics")
+        except (Exception, SystemExit) as error:
+            allowed = f"cannot be imported ({first_line(error)})"
+            raise ConfigError.of("trusted_targets", name, allowed) from None
+
+
+def _say(line: str) -> None:
+    print(harmless(line), file=sys.stderr)
