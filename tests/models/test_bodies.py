@@ -203,7 +203,7 @@ def test_the_cosine_classifier_measures_angles() -> None:
 
 
 def test_rows_that_rest_get_no_update_under_cosine_either() -> None:
-    """In a task-incremental stream the step of task 2 reaches neither task 1's rows nor task 3's."""
+    """Task-incremental: the step of task 2 reaches neither task 1's rows nor task 3's."""
     stream, network = tiny_stream("task_incremental"), cosine(2)
     batch = first_batch(stream, 1)
     batch.task.likelihood.loss(network(batch.x), batch.y, batch.task.competing).backward()

@@ -73,7 +73,8 @@ def test_new_rows_are_a_function_of_seed_and_task() -> None:
 def grown(tasks: int, **settings: object) -> Network:
     torch.manual_seed(3)
     common = {"widths": [8], "activation": "relu", "batch_norm": False, "freeze_statistics": False,
-              "init": "default", "classifier": "linear", "new_rows": "zero", "inserted_layer": "none"}  # fmt: skip
+              "classifier": "linear", "init": "default", "new_rows": "zero",
+              "inserted_layer": "none"}  # fmt: skip
     network = by_twos(mlp(SHAPE, 6, **{**common, **settings}))
     for task in tiny_stream().tasks[:tasks]:
         network.grow(task)
