@@ -4,6 +4,7 @@ PACKAGES = {
     "local": ("hydra-joblib-launcher>=1.2,<1.4",),
     "slurm": ("hydra-submitit-launcher>=1.2,<1.4",),
     "ray": ("hydra-ray-launcher>=1.2.2,<1.4",),
+    "timm": ("timm>=1,<2",),
     "pandas": ("pandas>=2",),
     "avalanche": ("avalanche-lib==0.6.0",),
     "search": ("optuna>=5,<6", "sqlalchemy>=2"),

@@ -55,7 +55,13 @@ def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = 
         "freeze_statistics": False,
     }
     network = mlp(
-        SHAPE, classes, **settings, init="default", new_rows=new_rows, inserted_layer="none"
+        SHAPE,
+        classes,
+        **settings,
+        init="default",
+        classifier="linear",
+        new_rows=new_rows,
+        inserted_layer="none",
     )
     return by_twos(network)
 

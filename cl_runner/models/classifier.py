@@ -5,12 +5,18 @@ shapes never change and each group has its own optimizer state. Before its task 
 a row of zeros and an output of −∞; then its row is drawn. A step changes no rows that compete for
 none of its samples and that no term touches: no gradient, momentum or weight decay acts on them.
 So it behaves like separate heads.
+
+- `linear`: w · f + b
+- `cosine`: η · cos(w, f), without bias, η learned and the same for all rows, at first 1 (Hou et al.
+            2019, arXiv:1812.06319, section 3.2). So no class wins because its row is longer
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Annotated, Literal
 
 import torch
@@ -19,16 +25,21 @@ from torch.nn import functional as F
 
 from cl_runner.config.setting_types import LATER
 
+Classifier = Literal["linear", "cosine"]
 Init = Literal["default", "kaiming_normal", "xavier_uniform"]
 NewRows = Annotated[Literal["zero", "default", "kaiming_normal", "xavier_uniform"], LATER]
 
 
 class GrowingClassifier(nn.Module):
-    """A linear layer whose rows are born group by group; at first one group has all rows."""
+    """A layer whose rows are born group by group; at first one group has all rows."""
 
-    def __init__(self, features: int, classes: int) -> None:
+    scale: nn.Parameter | None  # η; None: linear
+
+    def __init__(self, features: int, classes: int, kind: Classifier = "linear") -> None:
         super().__init__()
         self.features = features
+        scale = nn.Parameter(torch.ones(())) if kind == "cosine" else None
+        self.register_parameter("scale", scale)
         self.split([classes])
 
     def split(self, sizes: Sequence[int]) -> None:
@@ -36,7 +47,8 @@ class GrowingClassifier(nn.Module):
         self.sizes = list(sizes)
         self.born = 0  # number of groups
         self.weights = nn.ParameterList(torch.zeros(n, self.features) for n in sizes)
-        self.biases = nn.ParameterList(torch.zeros(n) for n in sizes)
+        linear = sizes if self.scale is None else ()
+        self.biases = nn.ParameterList(torch.zeros(n) for n in linear)
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.born)
@@ -47,24 +59,35 @@ class GrowingClassifier(nn.Module):
         self.born = int(state)
 
     @property
+    def groups(self) -> list[list[nn.Parameter]]:
+        """The parameters of the rows that are born together, group by group."""
+        lists = [self.weights, self.biases] if self.scale is None else [self.weights]
+        return [list(group) for group in zip(*lists, strict=True)]
+
+    @property
     def weight(self) -> Tensor:
         """[C, features]; zeros for classes not born yet."""
         return torch.cat(list(self.weights))
 
-    @property
-    def bias(self) -> Tensor:
-        """[C]; zeros for classes not born yet."""
-        return torch.cat(list(self.biases))
-
     def forward(self, features: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet, whose parameters are not used."""
+        weight, bias = self._rows()
+        if self.scale is None:
+            return F.linear(features, weight, bias)
+        directions = F.normalize(weight, dim=1)
+        return F.linear(self.scale * F.normalize(features, dim=1), directions, bias)
+
+    def _rows(self) -> tuple[Tensor, Tensor | None]:
+        """[C, features] and [C], the second −∞ for classes not born yet."""
+        linear = self.scale is None
         if self.born == len(self.sizes) == 1:  # nothing to put together
-            return F.linear(features, self.weights[0], self.biases[0])
+            return self.weights[0], self.biases[0] if linear else None
         unborn, like = sum(self.sizes[self.born :]), self.weights[0]
         # list(...) first: a slice of a ParameterList makes new parameters.
         weights = [*list(self.weights)[: self.born], like.new_zeros(unborn, self.features)]
-        biases = [*list(self.biases)[: self.born], like.new_full((unborn,), -math.inf)]
-        return F.linear(features, torch.cat(weights), torch.cat(biases))
+        none = [like.new_zeros(n) for n in self.sizes[: self.born]]
+        biases = list(self.biases)[: self.born] if linear else none
+        return torch.cat(weights), torch.cat([*biases, like.new_full((unborn,), -math.inf)])
 
     @torch.no_grad()
     def grow(self, born: range, how: NewRows) -> None:
@@ -76,8 +99,9 @@ class GrowingClassifier(nn.Module):
         layer = nn.Linear(self.features, size)
         if how != "zero":
             initialise(layer, how)
-            self.weights[self.born].copy_(layer.weight)
-            self.biases[self.born].copy_(layer.bias)
+            drawn = (layer.weight, layer.bias)
+            for parameter, value in zip(self.groups[self.born], drawn, strict=False):
+                parameter.copy_(value)
         self.born += 1
 
     def leave_alone_what_rests(self, all_compete: bool) -> None:
@@ -89,21 +113,23 @@ class GrowingClassifier(nn.Module):
         """
         if self.born == len(self.sizes) and (all_compete or self.born == 1):
             return
-        groups = list(zip(self.weights, self.biases, strict=True))
+        groups = self.groups
         resting = groups[self.born :]
         if not all_compete and self.born > 1:
             resting += _untouched(groups[: self.born])
-        for weight, bias in resting:
-            weight.grad = bias.grad = None
+        for parameter in (p for group in resting for p in group):
+            parameter.grad = None
 
 
-def _untouched(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+def _untouched(groups: Sequence[list[nn.Parameter]]) -> list[list[nn.Parameter]]:
     """The groups with a gradient of zero, found with a single transfer from the device."""
-    learning = [g for g in groups if g[0].grad is not None and g[1].grad is not None]
+    gradients = [[p.grad for p in group if p.grad is not None] for group in groups]
+    learning = [n for n, own in enumerate(gradients) if len(own) == len(groups[n])]
     if not learning:
         return []
-    touched = torch.stack([w.grad.any() | b.grad.any() for w, b in learning]).tolist()  # type: ignore[union-attr]
-    return [group for group, is_touched in zip(learning, touched, strict=True) if not is_touched]
+    touched = [reduce(or_, (g.any() for g in gradients[n])) for n in learning]
+    flags = zip(learning, torch.stack(touched).tolist(), strict=True)
+    return [groups[n] for n, is_touched in flags if not is_touched]
 
 
 def initialise(module: nn.Module, how: Init) -> None:

@@ -7,8 +7,9 @@ from torch import nn
 from cl_runner.config.setting_types import Fraction, NonNegative, PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
-from cl_runner.models.classifier import Init, NewRows
-from cl_runner.models.network import InsertedLayer, Network
+from cl_runner.models.classifier import Classifier, Init, NewRows
+from cl_runner.models.inserted import InsertedLayer
+from cl_runner.models.network import Network
 
 
 @target
@@ -18,6 +19,7 @@ def cnn(
     *,
     channels: list[PositiveInt],
     hidden: PositiveInt,
+    classifier: Classifier,
     init: Init,
     new_rows: NewRows,
     inserted_layer: InsertedLayer,
@@ -35,6 +37,7 @@ def cnn(
         shape,
         hidden,
         classes,
+        classifier=classifier,
         init=init,
         new_rows=new_rows,
         inserted_layer=inserted_layer,
@@ -50,6 +53,7 @@ def cnn_leaky(
     hidden: PositiveInt,
     negative_slope: NonNegative,
     dropout: Fraction,
+    classifier: Classifier,
     init: Init,
     new_rows: NewRows,
 ) -> Network:
@@ -70,4 +74,12 @@ def cnn_leaky(
     layers += [nn.Flatten(), nn.Linear(flat, hidden), nn.LeakyReLU(negative_slope)]
     if dropout > 0:
         layers.append(nn.Dropout(dropout))
-    return Network(nn.Sequential(*layers), shape, hidden, classes, init=init, new_rows=new_rows)
+    return Network(
+        nn.Sequential(*layers),
+        shape,
+        hidden,
+        classes,
+        classifier=classifier,
+        init=init,
+        new_rows=new_rows,
+    )

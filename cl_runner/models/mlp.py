@@ -10,8 +10,9 @@ from torch import nn
 from cl_runner.config.setting_types import PositiveInt
 from cl_runner.config.targets import target
 from cl_runner.errors import ConfigError
-from cl_runner.models.classifier import Init, NewRows
-from cl_runner.models.network import FreezeStatistics, InsertedLayer, Network
+from cl_runner.models.classifier import Classifier, Init, NewRows
+from cl_runner.models.inserted import InsertedLayer
+from cl_runner.models.network import FreezeStatistics, Network
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -30,6 +31,7 @@ def mlp(
     activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"],
     batch_norm: bool,
     freeze_statistics: FreezeStatistics,
+    classifier: Classifier,
     init: Init,
     new_rows: NewRows,
     inserted_layer: InsertedLayer,
@@ -55,6 +57,7 @@ def mlp(
         shape,
         inputs,
         classes,
+        classifier=classifier,
         init=init,
         new_rows=new_rows,
         inserted_layer=inserted_layer,

@@ -6,7 +6,9 @@ are not negative. And BatchNorm's statistics may be frozen as the first task lef
 they move in every step of later tasks, even where only the head learns.
 
 A parameter whose `requires_grad` the model sets to False stays frozen through the whole run: it has
-no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in evaluation mode.
+no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in evaluation mode, and
+so does a body of which everything is frozen. Its features of a sample are always the same, so that
+they can take the place of the pictures (`skip_body`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,20 @@ from typing import Annotated, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from cl_runner.config.setting_types import LATER, Traits
+from cl_runner.config.setting_types import LATER
 from cl_runner.data.likelihood import CATEGORICAL, Likelihood
 from cl_runner.data.stream import Outline, Scope, Task
-from cl_runner.models.classifier import GrowingClassifier, Init, NewRows, initialise
+from cl_runner.errors import ConfigError
+from cl_runner.models.classifier import (
+    Classifier,
+    GrowingClassifier,
+    Init,
+    NewRows,
+    initialise,
+)
+from cl_runner.models.inserted import InsertedLayer, draw_layer, zero_layer
 from cl_runner.randomness import seeded
 
-InsertedLayer = Annotated[Literal["none", "random", "identity"], LATER | Traits(adds_weights=True)]
 FreezeStatistics = Annotated[bool, LATER]
 Precision = Literal["float32", "bf16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -44,14 +53,19 @@ class Network(nn.Module):
         new_rows: NewRows,
         inserted_layer: InsertedLayer = "none",
         freeze_statistics: bool = False,
+        classifier: Classifier = "linear",
     ) -> None:
         super().__init__()
+        if classifier == "cosine" and new_rows == "zero":
+            allowed = "has no direction, and classifier=cosine compares directions"
+            raise ConfigError.of("new_rows", new_rows, allowed, "new_rows=default")
         self.body = body
         self.shape = shape
         self.likelihood: Likelihood = CATEGORICAL
         self.takes_features = False
-        self.inserted = None if inserted_layer == "none" else _zero_layer(features)
-        self.classifier = GrowingClassifier(features, classes)
+        self.skips_body = False
+        self.inserted = None if inserted_layer == "none" else zero_layer(features)
+        self.classifier = GrowingClassifier(features, classes, classifier)
         self.stage = Stage()
         self.init: Init = init
         self.new_rows: NewRows = new_rows
@@ -110,15 +124,28 @@ class Network(nn.Module):
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
 
+    @property
+    def body_rests(self) -> bool:
+        """Whether the model has frozen all of its body, so that features never change."""
+        whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
+        return bool(whole) and whole <= self.frozen
+
+    def skip_body(self) -> None:
+        """From now on samples are features of a body that rests, [B, 1, 1, features] float32."""
+        self.skips_body = self.takes_features = True
+        self.shape = (1, 1, self.classifier.features)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
         return self._computed(self.classifier, self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
         """[B, features]: the input of the classifier."""
-        if self.memory_format == "channels_last":
-            x = _channels_last(x)
         return self._computed(self._features, x)
+
+    def features_of_body(self, x: Tensor) -> Tensor:
+        """[B, features] of pictures, even if the network has been told to skip its body."""
+        return self._computed(self._through_body, x)
 
     def _computed(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if self.precision == "float32":
@@ -127,9 +154,15 @@ class Network(nn.Module):
             return layers(x).float()
 
     def _features(self, x: Tensor) -> Tensor:
-        features: Tensor = self.body(x)
+        features = x.flatten(1) if self.skips_body else self._through_body(x)
         if self.inserted is not None and self.stage.later:
             features = self.inserted(features)
+        return features
+
+    def _through_body(self, x: Tensor) -> Tensor:
+        features: Tensor = self.body(
+            _channels_last(x) if self.memory_format == "channels_last" else x
+        )
         return features
 
     def grow(self, task: Task) -> None:
@@ -141,31 +174,21 @@ class Network(nn.Module):
             self.stage.later = True
             if self.inserted is not None:
                 with seeded(task.seed, "inserted layer"):
-                    self._insert(self.inserted)
+                    draw_layer(self.inserted, self.inserted_layer)
 
     def by_age(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
         """These parameters, grouped by when they begin to learn: an inserted layer and each group
         of rows begin later than the rest, so their optimizer state is younger."""
         later = [] if self.inserted is None else [set(self.inserted.parameters())]
-        later += map(set, zip(self.classifier.weights, self.classifier.biases, strict=True))
+        later += map(set, self.classifier.groups)
         first = set(parameters).difference(*later)
         groups = [[p for p in parameters if p in group] for group in (first, *later)]
         return [group for group in groups if group]
 
-    @torch.no_grad()
-    def _insert(self, inserted: nn.Sequential) -> None:
-        layer = inserted.get_submodule("0")
-        assert isinstance(layer, nn.Linear)
-        if self.inserted_layer == "identity":
-            nn.init.eye_(layer.weight)
-            return
-        # torch's own initialisation, whatever `init` is: the published numbers need it.
-        drawn = nn.Linear(layer.in_features, layer.out_features)
-        layer.weight.copy_(drawn.weight)
-        layer.bias.copy_(drawn.bias)
-
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
+        if self.body_rests:
+            self.body.eval()
         all_rest = self.freeze_statistics and self.stage.later
         for prefix, module in self.body.named_modules(prefix="body"):
             normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -187,14 +210,6 @@ def _channels_last(x: Tensor) -> Tensor:
     as they are, and torch.func has no rule for it."""
     last = x.permute(0, 2, 3, 1)
     return last.flatten(1).view(len(x), *last.shape[1:]).permute(0, 3, 1, 2)
-
-
-def _zero_layer(features: int) -> nn.Sequential:
-    """Linear → ReLU, all zero. Made without a random draw, so other draws stay the same."""
-    layer = nn.utils.skip_init(nn.Linear, features, features)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(layer, nn.ReLU())
 
 
 class Stage(nn.Module):

@@ -7,6 +7,7 @@ from cl_runner.config.setting_types import BufferSize, Positive
 from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
+from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.strategies.parts.losses import distillation, task_loss
 from cl_runner.strategies.parts.memory import Memory
@@ -28,6 +29,9 @@ class WA(Strategy):
 
     def __init__(self, network: Network, *, buffer_size: BufferSize, T: Positive) -> None:
         super().__init__(network)
+        if network.classifier.scale is not None:
+            allowed = "changes the length of rows, and classifier=cosine ignores it"
+            raise ConfigError.of("_target_", "WA", allowed, "model.classifier=linear")
         self.T = T
         self.memory = Memory(buffer_size, network, "herding")
         self.teacher = Teacher(network)

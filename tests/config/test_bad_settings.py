@@ -24,7 +24,11 @@ RANGE = "must be range(start,stop,step) with numbers"
 OPTION = "must be the name of an option. Hint: known are "
 
 OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folder
-    (["model=null"], "model=null", OPTION + "cnn, cnn_leaky, mlp, resnet18"),
+    (
+        ["model=null"],
+        "model=null",
+        OPTION + "cnn, cnn_leaky, mlp, resnet18, timm, torchvision, wrapped",
+    ),
     (["strategy=5"], "strategy=5", OPTION + "agem"),
     (["experiment=null"], "experiment=null", OPTION),
     (["tracker=true"], "tracker=true", OPTION + "local, wandb"),

@@ -38,7 +38,7 @@ def stream(basis: str = "rbf", seed: int = 0, *overrides: str) -> Stream:
 def network(width: int = 6):
     torch.manual_seed(0)
     made = mlp((1, 1, 1), 1, widths=[width], activation="sigmoid", batch_norm=False,
-               freeze_statistics=False, init="default", new_rows="zero",
+               freeze_statistics=False, init="default", classifier="linear", new_rows="zero",
                inserted_layer="none")  # fmt: skip
     made.likelihood = GAUSSIAN
     made.grow(stream().tasks[0])

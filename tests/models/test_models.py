@@ -73,7 +73,8 @@ def test_new_rows_are_a_function_of_seed_and_task() -> None:
 def grown(tasks: int, **settings: object) -> Network:
     torch.manual_seed(3)
     common = {"widths": [8], "activation": "relu", "batch_norm": False, "freeze_statistics": False,
-              "init": "default", "new_rows": "zero", "inserted_layer": "none"}  # fmt: skip
+              "classifier": "linear", "init": "default", "new_rows": "zero",
+              "inserted_layer": "none"}  # fmt: skip
     network = by_twos(mlp(SHAPE, 6, **{**common, **settings}))
     for task in tiny_stream().tasks[:tasks]:
         network.grow(task)
@@ -139,7 +140,7 @@ def test_statistics_may_be_frozen_at_those_of_the_first_task(freeze: bool) -> No
 
 def test_dropout_acts_in_training_alone() -> None:
     network = cnn_leaky((1, 8, 8), 4, channels=[4], hidden=200, negative_slope=0.01, dropout=0.5,
-                        init="default", new_rows="zero")  # fmt: skip
+                        init="default", new_rows="zero", classifier="linear")  # fmt: skip
     x = torch.randn(3, 1, 8, 8)
     dropped = (network.train().features(x) == 0).float().mean()
     assert 0.4 < dropped < 0.6

@@ -407,7 +407,7 @@ def test_options_of_the_users_own(cl_search, cl_train_here, tmp_path: Path) -> N
     near = cl_search(*mine, *tiny, "strategy.wieght=interval(1,2)")
     assert near.returncode == 2 and "did you mean strategy.weight?" in near.stderr
     other = cl_search(*mine, *tiny, weight, "model=5")
-    assert other.returncode == 2 and "resnet18, small" in other.stderr
+    assert other.returncode == 2 and "resnet18, small, timm" in other.stderr
     for trials, launcher in (("1", []), ("2", ["hydra/launcher=in_turn"])):
         done = cl_search(*mine, *tiny, weight, "model=small", "--trials", trials, *launcher)
         assert done.returncode == 0 and f"{trials} complete" in done.stdout, done.stderr

@@ -65,6 +65,7 @@ def test_sums_of_gradients_equal_the_loop_over_samples(kind: str, f) -> None:
                 channels=[2, 3],
                 hidden=5,
                 init="default",
+                classifier="linear",
                 new_rows="default",
                 inserted_layer="none",
             )
@@ -153,8 +154,8 @@ def test_identity_is_the_plain_anchor() -> None:
 @pytest.mark.parametrize("estimator", get_args(Estimator))
 def test_a_layer_that_is_not_inserted_yet_carries_no_information(estimator: str) -> None:
     torch.manual_seed(3)
-    network = cnn(SHAPE, 6, channels=[2], hidden=5, init="default", new_rows="default",
-                  inserted_layer="identity")  # fmt: skip
+    network = cnn(SHAPE, 6, channels=[2], hidden=5, classifier="linear", init="default",
+                  new_rows="default", inserted_layer="identity")  # fmt: skip
     by_twos(network)
     task = tiny_stream().tasks[0]
     network.grow(task)

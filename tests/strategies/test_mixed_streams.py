@@ -44,7 +44,7 @@ def stream_of(name: str) -> tuple[Stream, Network]:
     stream = tiny_stream(scenario, scope, samples=20, **mixing)
     torch.manual_seed(0)
     settings = {"widths": [8], "activation": "relu", "batch_norm": True, "init": "default",
-                "freeze_statistics": False, "new_rows": "default",
+                "freeze_statistics": False, "new_rows": "default", "classifier": "linear",
                 "inserted_layer": "none"}  # fmt: skip
     network = mlp(SHAPE, stream.outline.classes, **settings)
     network.fit_to(stream.outline, scope)
