@@ -103,6 +103,8 @@ class Training:
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
         per_epoch = self._steps_per_epoch(task, len(data))
+        if per_epoch == 0:
+            return
         steps = self.phases.steps(task.index, per_epoch)
         start = self.position
         for epoch in range(start.epoch, math.ceil(steps / per_epoch)):
