@@ -40,10 +40,11 @@ class ClosedForm(Strategy):
         super().__init__(network)
         refuse_real_numbers(network, name)
         if network.inserted is not None:
-            allowed = f"changes the features after the first task, and {name} needs fixed ones"
-            raise ConfigError.of(
-                "model.inserted_layer", network.inserted_layer, allowed, "inserted_layer=none"
+            allowed = (
+                "needs features that stay, and a layer that is inserted after the first task "
+                "changes them"
             )
+            raise ConfigError.of("_target_", name, allowed, "model.inserted_layer=none")
         classes = network.classes
         self.register_buffer("known", torch.zeros(classes, dtype=torch.bool))
         self.register_buffer("weight", torch.zeros(classes, width, dtype=torch.float64))

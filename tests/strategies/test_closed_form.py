@@ -26,6 +26,7 @@ from cl_runner.strategies.ncm import NCM
 from cl_runner.strategies.parts.class_means import ClassMeans
 from cl_runner.strategies.ranpac import RIDGES, RanPAC
 from cl_runner.strategies.slda import SLDA
+from cl_runner.training.loop import Training
 
 MAKE = {
     "ncm": lambda network: NCM(network),
@@ -210,11 +211,16 @@ def words() -> list[str]:
 @pytest.mark.parametrize("kind", BUDGETS)
 def test_no_budget_matters(kind: str, plain: dict, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    expected, total = [], Training.total_steps
+    monkeypatch.setattr(
+        Training, "total_steps", lambda self: expected.append(total(self)) or expected[-1]
+    )
     results = run_here(tmp_path / "run", *words(), *BUDGETS[kind])
     if "model.batch_norm=true" not in BUDGETS[kind]:
         assert results["accuracy"] == plain["accuracy"]
         assert results["accuracy_validation"] == plain["accuracy_validation"]
-    assert results["cost"]["steps"] == 0 and results["cost"]["samples_backward"] == 0
+    assert expected == [0] == [results["cost"]["steps"]]
+    assert results["cost"]["samples_backward"] == 0
     assert results["alarms"] == [] and results["accuracy_curve"] is None
     events = [(line["event"], line["task"]) for line in logged(tmp_path / "run")]
     assert events == [("evaluation", task) for task in range(3)]
@@ -242,7 +248,7 @@ def test_what_cannot_work_is_refused(name: str) -> None:
         MAKE[name](network)
     network = mlp((1, 4, 4), 6, widths=[8], activation="relu", batch_norm=False, init="default",
                   freeze_statistics=False, new_rows="zero", inserted_layer="random")  # fmt: skip
-    with pytest.raises(ConfigError, match="inserted_layer=random: changes the features"):
+    with pytest.raises(ConfigError, match="a layer that is inserted after the first task"):
         MAKE[name](network)
     with pytest.raises(ConfigError, match="shrinkage=0"):
         composed("strategy=slda", "strategy.shrinkage=0.0")
