@@ -48,7 +48,7 @@ COMMON = [
 SMALL = ["epochs=1", "batch_size=100"]  # of two tasks
 LARGE = ["epochs=2", "batch_size=150"]  # of three tasks
 TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0",
-        "importance_samples": "50"}  # fmt: skip
+        "importance_samples": "50", "projection": "20"}  # fmt: skip
 """Values of settings, wherever a strategy has them."""
 OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],

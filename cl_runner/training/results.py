@@ -32,7 +32,7 @@ def compose(training: Training, names: dict[str, str], reference: Matrix | None)
         "conventions": conventions(settings, stream),
         "tasks": described(stream),
         **training.evaluator.results(reference),
-        "alarms": training.alarms,
+        "alarms": training.journal.alarms,
         "cost": training.cost.summary(),
         "environment": training.environment,
     }

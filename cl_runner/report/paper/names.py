@@ -32,6 +32,9 @@ STRATEGIES = {
     "bic": "BiC",
     "wa": "WA",
     "gdumb": "GDumb",
+    "ncm": "NCM",
+    "slda": "SLDA",
+    "ranpac": "RanPAC",
     "joint": "Joint",
 }
 DATASETS = {
