@@ -12,6 +12,7 @@ from torch import Tensor
 from cl_runner.config.setting_types import Fraction, NonNegative, PositiveInt, Real
 from cl_runner.config.targets import target
 from cl_runner.data.assemble import Cut, assemble
+from cl_runner.data.samples import Unchanged
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large

@@ -22,7 +22,7 @@ from torch import Tensor
 from cl_runner import terminal
 from cl_runner.data.arrays import Rows, fits, mapped, on
 from cl_runner.data.cache import kept, place
-from cl_runner.data.samples import Samples, Unchanged, digest_of
+from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Stream
 from cl_runner.errors import StorageError
 from cl_runner.models.network import Network, evaluation_mode
@@ -86,20 +86,23 @@ class _Side:
         file = place("features", self._depends_on(), ".float32")
         shape = (len(self.whole), 1, 1, self.network.classifier.features)
         try:
-            return kept(file, partial(_from_file, file, shape), self._to_file)
+            (found,) = kept(file, partial(_from_file, file, shape), self._to_file)
+            return found
         except (OSError, StorageError):  # a run works without a cache
             return torch.cat([torch.empty(0, *shape[1:]), *self._computed()])
 
     def _depends_on(self) -> Iterator[str]:
         network = self.network
-        yield digest_of(self.whole)
-        yield f"{network.body}"
         digest = sha256()
+        for chunk in self.whole.chunks(PART):
+            digest.update(chunk.raw.cpu().contiguous().numpy().data)
         for name, values in network.body.state_dict().items():
             digest.update(name.encode())
             digest.update(values.cpu().contiguous().numpy().data)
         yield digest.hexdigest()
-        yield f"{sorted((name, str(v)) for name, v in vars(self.whole.pixels).items())}"
+        yield f"{network.body}"
+        for name, value in sorted(vars(self.whole.pixels).items()):
+            yield f"{name} {value.tolist() if isinstance(value, Tensor) else value}"
         yield f"{network.precision} {network.memory_format} {PART}"
         yield f"torch {torch.__version__}, {self.device}, {torch.get_num_threads()} threads"
 
@@ -111,10 +114,8 @@ class _Side:
             evaluation_mode(self.network),
             terminal.bar(len(self.whole), 0, BAR, "features") as bar,
         ):
-            if bar.disable and len(self.whole) > FEW:
-                print(
-                    f"computing the features of {len(self.whole):,} samples, once", file=sys.stderr
-                )
+            if bar.disable and (count := len(self.whole)) > FEW:
+                print(f"computing the features of {count:,} samples, once", file=sys.stderr)
             for chunk in self.whole.chunks(PART):
                 yield self.network.features_of_body(chunk.x).cpu()
                 bar.update(len(chunk))
@@ -128,8 +129,8 @@ class _Side:
         content.write(digest.digest())
 
 
-def _from_file(file: Path, shape: Sequence[int]) -> Rows | None:
-    """None unless the file holds so many numbers and, behind them, their SHA-256."""
+def _from_file(file: Path, shape: Sequence[int]) -> tuple[Rows] | None:
+    """The features; None unless the file holds so many numbers and, behind them, their SHA-256."""
     size = 4 * int(np.prod(shape))
     try:
         if file.stat().st_size != size + sha256().digest_size:
@@ -141,9 +142,9 @@ def _from_file(file: Path, shape: Sequence[int]) -> Rows | None:
             if content.read() != digest.digest():
                 return None
         if not fits(size):
-            return mapped(file, np.dtype(np.float32), shape, 0)
+            return (mapped(file, np.dtype(np.float32), shape, 0),)
         values = np.fromfile(file, np.float32, size // 4)
-        return torch.from_numpy(values).view(*shape)
+        return (torch.from_numpy(values).view(*shape),)
     except OSError:
         return None
 
