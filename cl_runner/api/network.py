@@ -71,7 +71,9 @@ class TrainedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, channels, H, W] float32, from `preprocess`. Returns the scores, [B, C]."""
-        return self.strategy.predict(x)
+        return self.strategy.predict(
+            self.network.features_of_body(x) if self.network.skips_body else x
+        )
 
     def preprocess(self, x: Any, *, task: int | None = None) -> Tensor:
         """[N, channels, H, W] float32: one picture or several as the network sees them, padded and

@@ -75,6 +75,7 @@ class FromAvalanche:
             self.validation_fraction,
             self.samples_per_task,
             features,
+            self.pixels.augments,
             blurry=self.blurry,
             repetition=self.repetition,
         )

@@ -45,8 +45,10 @@ def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:
 
 
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
-    """Raise ConfigError if BatchNorm would get a batch of one sample, which has no variance."""
-    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
+    """Raise ConfigError if BatchNorm that learns would get a batch of one sample, which has no
+    variance."""
+    normalising = nn.modules.batchnorm._BatchNorm
+    if not any(isinstance(m, normalising) and m.training for m in strategy.train().modules()):
         return
     sizes = _sizes(strategy, stream)
     samples = next((n for n in sizes if _leaves_one(n, batch_size)), None)
