@@ -29,7 +29,7 @@ def against_the_body() -> Ratio:
     with tempfile.TemporaryDirectory() as folder:
         ours = training(stream, folder, *HEAD)
         network = ours.strategy.network
-        ours.stream, _ = of_stream(stream, network, "cpu")
+        ours.stream, _ = of_stream(stream, network, "cpu", {})
         network.grow(stream.tasks[0])
         (task,) = ours.stream.tasks
         through = epoch_through_the_body(network, stream.tasks[0])

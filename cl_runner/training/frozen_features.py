@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,15 +21,20 @@ import torch
 from torch import Tensor
 
 from cl_runner import terminal
+from cl_runner.config.paths import HERE
+from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
 from cl_runner.data.cache import kept, place
 from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Stream
 from cl_runner.errors import StorageError
 from cl_runner.models.network import Network, evaluation_mode
+from cl_runner.training.first_task import digest_of_files, own_code
 
 PART = 500
 """Samples that pass through the body together, and are read from the file at a time."""
+MOST = 10 * 2**30
+"""Bytes of all such files together."""
 FEW = 5000
 """With more, a line says that features are computed where no bar can be drawn."""
 BAR = "{desc}: {n_fmt} of {total_fmt} samples |{bar}| {remaining}"
@@ -36,17 +42,18 @@ BAR = "{desc}: {n_fmt} of {total_fmt} samples |{bar}| {remaining}"
 log = logging.getLogger("cl_runner")
 
 
-def of_stream(stream: Stream, network: Network, device: str) -> tuple[Stream, str]:
+def of_stream(stream: Stream, network: Network, device: str, config: Config) -> tuple[Stream, str]:
     """The stream with features in place of samples, as a network wants it that skips its body, and
     a line about them. The digests stay those of the samples.
 
-    The file is in $XDG_CACHE_HOME/cl_runner; its name is a digest of the samples, of the body and
-    of how it computes. So the runs of a sweep compute them once.
+    config: of the run. The file is in $XDG_CACHE_HOME/cl_runner; its name is a digest of the
+    samples, of the body with its code, and of how it computes. So the runs of a sweep compute them
+    once.
     """
     began = time.monotonic()
     digests = Digests(stream.sha256, stream.test_sha256)
     learned = [samples for task in stream.tasks for samples in (task.train, task.validation)]
-    sides = [_Side(parts, network, device) for parts in (learned, stream.test)]
+    sides = [_Side(parts, network, device, config) for parts in (learned, stream.test)]
     made = [side.parts() for side in sides]
     trained, tested = made
     pairs = zip(trained[::2], trained[1::2], strict=True)
@@ -67,6 +74,7 @@ class _Side:
     samples: Sequence[Samples]
     network: Network
     device: str
+    config: Config
     was_computed: bool = False
 
     def __post_init__(self) -> None:
@@ -87,6 +95,7 @@ class _Side:
         shape = (len(self.whole), 1, 1, self.network.classifier.features)
         try:
             (found,) = kept(file, partial(_from_file, file, shape), self._to_file)
+            _forget_the_oldest(file.parent)
             return found
         except (OSError, StorageError):  # a run works without a cache
             return torch.cat([torch.empty(0, *shape[1:]), *self._computed()])
@@ -101,10 +110,15 @@ class _Side:
             digest.update(values.cpu().contiguous().numpy().data)
         yield digest.hexdigest()
         yield f"{network.body}"
+        yield digest_of_files([*sorted(HERE.rglob("*.py")), *own_code(self.config)])
+        for package in sorted({type(m).__module__.partition(".")[0] for m in network.modules()}):
+            yield f"{package} {getattr(sys.modules[package], '__version__', '')}"
         for name, value in sorted(vars(self.whole.pixels).items()):
             yield f"{name} {value.tolist() if isinstance(value, Tensor) else value}"
         yield f"{network.precision} {network.memory_format} {PART}"
-        yield f"torch {torch.__version__}, {self.device}, {torch.get_num_threads()} threads"
+        on_gpu = self.device.startswith("cuda")
+        processor = torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
+        yield f"{processor}, {torch.get_num_threads()} threads"
 
     @torch.no_grad()
     def _computed(self) -> Iterator[Tensor]:
@@ -147,6 +161,15 @@ def _from_file(file: Path, shape: Sequence[int]) -> tuple[Rows] | None:
         return (torch.from_numpy(values).view(*shape),)
     except OSError:
         return None
+
+
+def _forget_the_oldest(folder: Path) -> None:
+    """Remove the files that were written first, as long as all take more than MOST."""
+    files = sorted(folder.glob("features-*.float32"), key=lambda f: f.stat().st_mtime, reverse=True)
+    ends = accumulate(file.stat().st_size for file in files)
+    for file, end in list(zip(files, ends, strict=True))[2:]:  # those of this run stay
+        if end > MOST:
+            file.unlink(missing_ok=True)
 
 
 def _lengths(size: int, block: int = 2**20) -> Iterable[int]:

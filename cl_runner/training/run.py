@@ -61,7 +61,7 @@ def run(
         stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
         said = None
         if strategy.network.skips_body:
-            stream, said = frozen_features.of_stream(stream, strategy.network, device)
+            stream, said = frozen_features.of_stream(stream, strategy.network, device, config)
         compared = reference.matrix_of(settings, stream)
         batch_size = settings.batch_size
         if settings.drop_last:

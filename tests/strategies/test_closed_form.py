@@ -247,7 +247,8 @@ def test_what_cannot_work_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="needs classes, and the targets"):
         MAKE[name](network)
     network = mlp((1, 4, 4), 6, widths=[8], activation="relu", batch_norm=False, init="default",
-                  freeze_statistics=False, new_rows="zero", inserted_layer="random")  # fmt: skip
+                  freeze_statistics=False, new_rows="zero", inserted_layer="random",
+                  classifier="linear")  # fmt: skip
     with pytest.raises(ConfigError, match="a layer that is inserted after the first task"):
         MAKE[name](network)
     with pytest.raises(ConfigError, match="shrinkage=0"):

@@ -151,7 +151,7 @@ def test_rows_of_a_mapped_file_are_read_ahead(tmp_path, monkeypatch) -> None:
     strategy = build_strategy(settings)
     stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
     monkeypatch.setattr(frozen_features, "fits", lambda size: False)
-    made, _ = frozen_features.of_stream(stream, strategy.network, "cpu")
+    made, _ = frozen_features.of_stream(stream, strategy.network, "cpu", {})
     assert isinstance(made.tasks[0].train.images, OutOfCore)
     with torch.no_grad():
         expected = strategy.eval().network.body(stream.tasks[1].train.x)
