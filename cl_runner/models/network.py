@@ -8,7 +8,7 @@ they move in every step of later tasks, even where only the head learns.
 A parameter whose `requires_grad` the model sets to False stays frozen through the whole run: it has
 no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in evaluation mode, and
 so does a body of which everything is frozen. Its features of a sample are always the same, so that
-they take the place of the pictures where training does not augment them (`skips_body`).
+they can take the place of the pictures (`skip_body`).
 """
 
 from __future__ import annotations
@@ -118,20 +118,23 @@ class Network(nn.Module):
         return torch.float32 if self.takes_features else self.likelihood.inputs
 
     def fit_to(self, outline: Outline, scope: Scope) -> None:
-        """Set the likelihood, which rows of the classifier are born together, and whether features
-        take the place of pictures. Comes before any use of the network."""
+        """Set the likelihood, and which rows of the classifier are born together. Comes before any
+        use of the network."""
         self.likelihood, self.takes_features = outline.likelihood, outline.features
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
-        if self.body_rests and not outline.augmented:
-            self.skips_body = self.takes_features = True
-            self.shape = (1, 1, self.classifier.features)
 
     @property
     def body_rests(self) -> bool:
         """Whether the model has frozen all of its body, so that features never change."""
         whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
         return bool(whole) and whole <= self.frozen
+
+    def skip_body(self) -> None:
+        """From now on samples are what `features_of_body` gives, [B, 1, 1, features] float32. Comes
+        before any use of the network."""
+        self.skips_body = self.takes_features = True
+        self.shape = (1, 1, self.classifier.features)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""

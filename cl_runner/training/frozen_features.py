@@ -26,7 +26,7 @@ from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
 from cl_runner.data.cache import kept, place
 from cl_runner.data.samples import Samples, Unchanged
-from cl_runner.data.stream import Digests, Stream
+from cl_runner.data.stream import Digests, Outline, Scope, Stream
 from cl_runner.errors import StorageError
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.training.first_task import digest_of_files, own_code
@@ -40,6 +40,14 @@ FEW = 5000
 BAR = "{desc}: {n_fmt} of {total_fmt} samples |{bar}| {remaining}"
 
 log = logging.getLogger("cl_runner")
+
+
+def fit(network: Network, outline: Outline, scope: Scope) -> None:
+    """Fit the network to the stream. It skips its body if that never learns and no sample is
+    augmented, so that features can stand for samples."""
+    network.fit_to(outline, scope)
+    if network.body_rests and not outline.augmented:
+        network.skip_body()
 
 
 def of_stream(stream: Stream, network: Network, device: str, config: Config) -> tuple[Stream, str]:

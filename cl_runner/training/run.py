@@ -128,7 +128,7 @@ def build_strategy(settings: Settings) -> Strategy:
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
-    network.fit_to(outline, settings.ce_scope)
+    frozen_features.fit(network, outline, settings.ce_scope)
     network.compute_in(settings.precision, settings.memory_format)
     strategy: Strategy = settings.strategy(network)
     learning = [p for p in strategy.parameters() if p.requires_grad]

@@ -14,6 +14,7 @@ from cl_runner.data.stream import Outline, Stream
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
 from cl_runner.run_folder.read import ARRAYS, MB
+from cl_runner.training import frozen_features
 from cl_runner.training.settings import Settings
 
 TRAINED = 4
@@ -29,7 +30,7 @@ def check_parts(settings: Settings, outline: Outline, device: str) -> None:
     try:
         with torch.device("meta"):
             network = settings.model(outline.shape, outline.classes)
-            network.fit_to(outline, settings.ce_scope)
+            frozen_features.fit(network, outline, settings.ce_scope)
             strategy = settings.strategy(network)
             replayed = getattr(strategy, "replay_batch_size", 0)
             step = _of_a_pass(network, torch.empty(replayed, *network.shape)) if replayed else 0
