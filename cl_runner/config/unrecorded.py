@@ -7,6 +7,7 @@ record it had the default.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -35,6 +36,21 @@ def defaults(config: Config) -> dict[str, Any]:
             if all(key in option and option[key] == value for option in options):
                 found[key] = value
     return found
+
+
+def completed(config: Config) -> Config:
+    """This recorded configuration with the settings that it lacks, at their defaults."""
+    whole, found = deepcopy(config), defaults(config)
+    for key, value in found.items():
+        *path, name = key.split(".")
+        node: Any = whole
+        for part in path:
+            node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            shipped = found.get(".".join([*path, "_target_"]))
+            if shipped == node.get("_target_", shipped):  # settings of another class differ
+                node.setdefault(name, value)
+    return whole
 
 
 def _options_of(group: str, node: Any) -> Iterator[dict[str, Any]]:
