@@ -88,7 +88,9 @@ def in_small(words: list[str]) -> list[str]:
         words = [*words, "strategy=finetune", "seed=0"]
     if "sweep=ewc_weight" in words:
         words = [*words, "strategy.weight=10", "seed=0"]
-    return [*of_lists(words, "first"), *SMALL]
+    of_mlp = not any(word.startswith("model=") for word in words)
+    small = [word for word in SMALL if of_mlp or not word.startswith("model.")]
+    return [*of_lists(words, "first"), *small]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
