@@ -22,6 +22,12 @@ HEAD = 2 * 2 * (1024 + 1)
 """Weights and biases of two tasks with two classes each."""
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run keeps for others is not the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def body_of(state: dict) -> dict[str, torch.Tensor]:
     return {k: v for k, v in state.items() if k.startswith("network.body.")}
 
