@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cl_runner.hidden import is_secret, without_secrets, word_for
+from cl_runner.hidden import is_secret, masked, without_secrets, word_for
 from cl_runner.text import harmless
 
 FEW = 30
@@ -43,6 +43,12 @@ class Problem:
     value: Any
     allowed: str
     hint: str = ""
+
+    def masked(self, masks: dict[str, str]) -> Problem:
+        """The same without these secrets."""
+        key, allowed, hint = (masked(text, masks) for text in (self.key, self.allowed, self.hint))
+        shown = masked(str(self.value), masks)
+        return Problem(key, self.value if shown == str(self.value) else shown, allowed, hint)
 
     def __str__(self) -> str:
         hint = f" Hint: {self.hint}" if self.hint else ""

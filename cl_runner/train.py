@@ -111,6 +111,8 @@ def one_run(config: DictConfig) -> tuple[Results, Path]:
         ours, secrets, masks = _to_be_masked(error, config, job)
         if isinstance(ours, RunError):
             ours.args = (masked(str(ours), secrets),)
+            if isinstance(ours, ConfigError):
+                ours.problems = tuple(problem.masked(secrets) for problem in ours.problems)
             raise ours from None
         if shown := _masked_traceback(error, masks):
             raise RunError(shown) from None

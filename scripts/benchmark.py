@@ -18,6 +18,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import benchmark_avalanche
+import benchmark_features
 import benchmark_memory
 import benchmark_methods
 import benchmark_precision
@@ -78,6 +79,16 @@ def main() -> None:
             )
             for network in benchmark_precision.NETWORKS
             for option in benchmark_precision.OPTIONS
+        ),
+        (
+            "the head of a frozen ResNet-18: on kept features / through it",
+            1 / 20,
+            benchmark_features.against_the_body,
+        ),
+        (
+            "the head of a frozen ResNet-18 / a perceptron, 512 units",
+            1.10,
+            benchmark_features.against_a_perceptron,
         ),
         ("EWC's step at task 20 / at task 2", 1.05, ewc_flat),
         ("two checkpoints of experiment 1 / its training", 0.02, checkpoints),

@@ -48,7 +48,7 @@ COMMON = [
 SMALL = ["epochs=1", "batch_size=100"]  # of two tasks
 LARGE = ["epochs=2", "batch_size=150"]  # of three tasks
 TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0",
-        "importance_samples": "50"}  # fmt: skip
+        "importance_samples": "50", "projection": "20"}  # fmt: skip
 """Values of settings, wherever a strategy has them."""
 OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
@@ -66,12 +66,19 @@ OWN = {
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""
+SMALL_BODY = ["model=torchvision", "model.body=shufflenet_v2_x0_5"]
+PLAIN = ["dataset.pixels.crop_padding=0", "dataset.pixels.flip=false"]
 VARIANTS = {
     "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
     "ewc online": ["strategy=ewc", "strategy.mode=online"],
     "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.policy=herding"],
     "ewc channels_last": ["strategy=ewc", "model=cnn", "model.channels=[2,3]", "model.hidden=8",
                           "memory_format=channels_last"],
+    "features cached": ["strategy=rehearsal", *SMALL_BODY, "model.frozen=true", *PLAIN],
+    "slda cached": ["strategy=slda", *SMALL_BODY, "model.frozen=true", *PLAIN],
+    "a part of a body": ["strategy=ewc", *SMALL_BODY, "model.frozen=[conv1,stage2,stage3]",
+                         "model.classifier=cosine"],
+    "wrapped": ["strategy=lwf", "model=wrapped"],
 }  # fmt: skip
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
 STRATEGIES = {name: [f"strategy={name}", *OWN.get(name, [])] for name in SHIPPED} | VARIANTS
@@ -103,6 +110,7 @@ def main() -> None:
     in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where fsync is free
     with tempfile.TemporaryDirectory(dir=in_memory) as name:
         folder = Path(name)
+        os.environ["XDG_CACHE_HOME"] = f"{name}/cache"
         if arguments.sabotage:
             classes = kill_streams.words("classes", 3, folder)
             sys.exit(not sabotage(folder, [*COMMON, *LARGE, *classes, *OPTIMIZERS["adam"]]))
@@ -139,7 +147,11 @@ def case_of(name: str, optimizer: str, data: Path, long: bool) -> tuple[Case, st
     """A run of this strategy, and its stream: strategies take turns at the streams, and take the
     next one that they are not refused on."""
     own = STRATEGIES[name]
-    common = [w for w in COMMON if "model=cnn" not in own or not w.startswith("model.")]
+    common = [
+        w
+        for w in COMMON
+        if not any(word.startswith("model=") for word in own) or not w.startswith("model.")
+    ]
     streams = list(kill_streams.STREAMS)
     place = list(STRATEGIES).index(name)
     place += 0 if optimizer == optimizer_of(name) else len(streams) // 2

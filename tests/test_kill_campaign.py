@@ -14,7 +14,16 @@ from processes import exit_code, fork, run_and_exit
 from cl_runner.config.paths import CONF
 
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
-VARIANTS = ["joint from scratch", "ewc online", "rehearsal_kd herding", "ewc channels_last"]
+VARIANTS = [
+    "joint from scratch",
+    "ewc online",
+    "rehearsal_kd herding",
+    "ewc channels_last",
+    "features cached",
+    "slda cached",
+    "a part of a body",
+    "wrapped",
+]
 EVERYWHERE = "rehearsal_kd"
 """Killed at each point; the others at three of each run. In two processes."""
 OTHERS = [name for name in [*SHIPPED, *VARIANTS] if name != EVERYWHERE]

@@ -88,9 +88,12 @@ def in_small(words: list[str]) -> list[str]:
         words = [*words, "strategy=finetune", "seed=0"]
     if "sweep=ewc_weight" in words:
         words = [*words, "strategy.weight=10", "seed=0"]
-    of_mlp = not any(word.startswith("model=") for word in words)
-    small = [word for word in SMALL if of_mlp or not word.startswith("model.")]
+    small = [w for w in SMALL if not (w.startswith("model.") and _has_no_widths(words))]
     return [*of_lists(words, "first"), *small]
+
+
+def _has_no_widths(words: list[str]) -> bool:
+    return any(word.startswith("model=") for word in words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

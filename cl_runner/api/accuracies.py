@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from cl_runner.errors import DataError
 
 CHUNK = 1000  # pictures at a time
+NOT_INTEGERS = (TypeError, ValueError, RuntimeError)
+"""What Python, NumPy and torch raise for what is no integer."""
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -48,9 +50,12 @@ def _shares(judged: Iterable[tuple[Key, bool]]) -> dict[Key, float]:
 def chunks(x: Any, y: Any) -> Iterator[tuple[Any, list[int]]]:
     """Pictures and their labels, some at a time: of x and y, or of a Dataset x of such pairs.
 
-    Raises DataError unless there are as many labels as pictures.
+    Raises DataError unless there are as many labels as pictures, and all are integers.
     """
-    labels = None if y is None else [int(label) for label in y]
+    if not hasattr(x, "__len__"):
+        what = f"must be an array, a list or a Dataset, not {type(x).__name__}"
+        raise DataError(f"data error: pictures {what}")
+    labels = None if y is None else _labels(y)
     if labels is not None and len(labels) != len(x):
         raise DataError(f"data error: {len(x)} pictures but {len(labels)} labels")
     for start in range(0, len(x), CHUNK):
@@ -58,5 +63,21 @@ def chunks(x: Any, y: Any) -> Iterator[tuple[Any, list[int]]]:
         if labels is not None:
             yield x[start:end], labels[start:end]
         else:
-            pairs = [x[number] for number in range(start, end)]
-            yield [picture for picture, _ in pairs], [int(label) for _, label in pairs]
+            pairs = [_pair(x[number]) for number in range(start, end)]
+            yield [picture for picture, _ in pairs], [label for _, label in pairs]
+
+
+def _labels(y: Any) -> list[int]:
+    try:
+        return [int(label) for label in y]
+    except NOT_INTEGERS:
+        raise DataError("data error: labels are integers [N], one for each picture") from None
+
+
+def _pair(entry: Any) -> tuple[Any, int]:
+    try:
+        picture, label = entry
+        return picture, int(label)
+    except NOT_INTEGERS:
+        what = "no labels are given: x, y or a Dataset of pairs (picture, label) is needed"
+        raise DataError(f"data error: {what}") from None

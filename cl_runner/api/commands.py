@@ -41,9 +41,10 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
     run at a time on this machine, by `hydra/launcher=local`; None: one, or what a launcher among
     the settings says. A line is printed for each job that ends, then the means.
 
-    The sweep is a process of its own, so it can be called wherever Python runs. Called again, it
-    skips what is complete. If this process ends, the jobs save their state and end, too. With
-    `"plan=true"` it prints what it would do, and there are no runs.
+    Returns the runs of this call; others may be in the same folder. The sweep is a process of its
+    own, so it can be called wherever Python runs. Called again, it skips what is complete. If this
+    process ends, the jobs save their state and end, too. `"plan=true"` prints what it would do and
+    runs nothing.
 
     Raises RunError as `run` does, and where not all jobs are complete in the end: `load` gives
     those that are. After Ctrl-C the jobs save, and KeyboardInterrupt is raised.
@@ -53,7 +54,7 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
         raise ConfigError.of("jobs", jobs, "must be an integer ≥ 1")
     local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
     folder = own_process.sweep([*settings, *local], _path(config_dir))
-    return Runs.below(folder) if folder.exists() else Runs([folder], [])
+    return Runs.of_sweep(folder) if folder.exists() else Runs([folder], [])
 
 
 def load(*folders: str | Path) -> Runs:
@@ -69,6 +70,9 @@ def _check_words(name: str, settings: Sequence[object]) -> None:
     for word in settings:
         if not isinstance(word, str):
             raise TypeError(f"{name} takes words such as 'seed=1', not {word!r}")
+        if "\0" in word or any("\ud800" <= sign <= "\udfff" for sign in word):
+            key, _, value = word.partition("=")
+            raise ConfigError.of(key, value, "has a character that no command line can have")
 
 
 def _path(folder: str | Path | None) -> Path | None:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_runner.api import place
 from cl_runner.api.accuracies import CHUNK, Accuracies, chunks
-from cl_runner.api.pictures import features, stored
+from cl_runner.api.pictures import features, numbers, stored
 from cl_runner.api.process import left_as_it_was
 from cl_runner.config import targets
 from cl_runner.config.identity import settings_digest
@@ -48,12 +49,21 @@ class TrainedNetwork(nn.Module):
         super().__init__()
         self.strategy, self.outline = strategy, outline
         self._pixels, self._view = pixels, view
-        labels = outline.labels[:1] if outline.shared else outline.labels
-        self.classes = [label for task in labels for label in task]
-        """The data set's own label of each output. In regression [0]."""
-        names = outline.class_names
-        self.class_names = None if names is None else [names[label] for label in self.classes]
-        """The name of each output, where the data set has names."""
+
+    @property
+    def classes(self) -> list[int]:
+        """The data set's own label of each output. In regression [0].
+
+        Raises ConfigError where an output is another class in each task; `outline.labels` has the
+        labels of each.
+        """
+        return self._labels(None)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each output, where the data set has names. Raises as `classes`."""
+        names = self.outline.class_names
+        return None if names is None else [names[label] for label in self.classes]
 
     @property
     def network(self) -> Network:
@@ -62,7 +72,9 @@ class TrainedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, channels, H, W] float32, from `preprocess`. Returns the scores, [B, C]."""
-        return self.strategy.predict(x)
+        return self.strategy.predict(
+            self.network.features_of_body(x) if self.network.skips_body else x
+        )
 
     def preprocess(self, x: Any, *, task: int | None = None) -> Tensor:
         """[N, channels, H, W] float32: one picture or several as the network sees them, padded and
@@ -77,7 +89,7 @@ class TrainedNetwork(nn.Module):
         """
         device = next(self.parameters()).device
         if self._pixels is None:
-            return torch.as_tensor(x, dtype=torch.float32, device=device).view(-1, 1, 1, 1)
+            return numbers(x).view(-1, 1, 1, 1).to(device)
         pad = self._pixels.padding
         channels, height, width = self.outline.shape
         as_stored = features if self.outline.features else stored
@@ -92,13 +104,14 @@ class TrainedNetwork(nn.Module):
         """The data set's own label of each picture. x: as for `preprocess`.
 
         task: counted from 1; only its classes compete then. Needed where each task shows pictures
-        in its own way. Raises as `preprocess`.
+        in its own way, and where an output is another class in each. Raises as `preprocess`.
         """
         self._refuse_regression()
+        classes = self._labels(task)
         scores = self._scores(x, task)
         if task is not None:
             scores = _among(scores, [self._index(task)] * len(scores), self.outline)
-        return [self.classes[output] for output in scores.argmax(1).tolist()]
+        return [classes[output] for output in scores.argmax(1).tolist()]
 
     def evaluate(self, x: Any, y: Any = None, *, task: int | None = None) -> Accuracies:
         """The accuracy on these pictures, by task and by class.
@@ -122,14 +135,14 @@ class TrainedNetwork(nn.Module):
         self, images: Any, labels: list[int], task: int | None
     ) -> Iterator[tuple[str | None, int, bool]]:
         """For each picture its task, if it is known, its label, and whether it is right."""
-        home = {label: self._home(label, task) for label in {*labels}}
+        homes = {label: self._home(label, task) for label in {*labels}}
         scores = self._scores(images, task)
         if self.outline.scenario == "task_incremental":
-            scores = _among(scores, [home[label][0] for label in labels], self.outline)
-        known = task is not None or not self.outline.shared
+            scores = _among(scores, [homes[label][0][0] for label in labels], self.outline)
         for label, output in zip(labels, scores.argmax(1).tolist(), strict=True):
-            index, expected = home[label]
-            yield self.outline.names[index] if known else None, label, output == expected
+            tasks, expected = homes[label]
+            known = self.outline.names[tasks[0]] if len(tasks) == 1 else None
+            yield known, label, output == expected
 
     @torch.no_grad()
     def _scores(self, x: Any, task: int | None) -> Tensor:
@@ -137,17 +150,31 @@ class TrainedNetwork(nn.Module):
         with evaluation_mode(self):
             return torch.cat([self(part) for part in self.preprocess(x, task=task).split(CHUNK)])
 
-    def _home(self, label: int, task: int | None) -> tuple[int, int]:
-        """The index of the task that has this label, and the output for it."""
+    def _home(self, label: int, task: int | None) -> tuple[list[int], int]:
+        """The indices of the tasks that have this label, and the output for it."""
         every = range(len(self.outline.labels)) if task is None else [self._index(task)]
         having = [index for index in every if label in self.outline.labels[index]]
         if not having:
-            raise DataError(f"data error: the run has learned no class {label}; see `classes`")
-        if len(having) > 1 and not self.outline.shared:
+            what = f"the run has learned no class {label}; see `outline.labels`"
+            raise DataError(f"data error: {what}")
+        starts = [numbers.start for numbers in self.outline.ranges()]
+        first, *others = {starts[i] + self.outline.labels[i].index(label) for i in having}
+        if others:
             allowed = f"must be given, as {len(having)} tasks have a class {label}"
             raise ConfigError.of("task", None, allowed)
-        first = having[0]
-        return first, self.outline.ranges()[first].start + self.outline.labels[first].index(label)
+        return having, first
+
+    def _labels(self, task: int | None) -> list[int]:
+        """The data set's own label of each output; where tasks share outputs, in this task."""
+        own = self.outline.labels
+        if not self.outline.shared:
+            return [label for labels in own for label in labels]
+        if task is not None:
+            return list(own[self._index(task)])
+        if any(labels != own[0] for labels in own):
+            allowed = f"must be given, 1 … {len(own)}: an output is another class in each task"
+            raise ConfigError.of("task", None, allowed)
+        return list(own[0])
 
     def _index(self, task: int | None) -> int:
         tasks = len(self.outline.names)
@@ -203,7 +230,7 @@ def load_network(
     with left_as_it_was(), weights_stay_unread():
         if trusted_targets:
             sys.path.append(os.getcwd())  # where your own package may be
-        settings = _settings(_at(config, root), trusted_targets)
+        settings = _settings(place.at(config, root), trusted_targets)
         strategy = build_strategy(settings)
         try:
             check_strategy(saved, strategy)
@@ -215,22 +242,6 @@ def load_network(
         view = dataset.view(seed) if hasattr(dataset, "view") else None
         pixels = getattr(dataset, "pixels", None)
         return TrainedNetwork(strategy, dataset.outline(seed), pixels, view).eval()
-
-
-def _at(config: Config, root: str | Path | None) -> Config:
-    """The configuration with the data set here. Raises ConfigError if it has to be told where."""
-    recorded = config.get("dataset")
-    if not isinstance(recorded, dict) or "root" not in recorded:
-        return config
-    sources = recorded.get("sources", [recorded.get("source")])
-    own = [each for each in sources if isinstance(each, dict) and "root" in each]
-    if own and root is None:
-        allowed = "must be given: the files of this data set say which classes there are"
-        raise ConfigError.of("root", None, allowed, "root=FOLDER")
-    place = {"root": str(root or "")}
-    moved = [each | place if each in own else each for each in sources]
-    key = {"sources": moved} if "sources" in recorded else {"source": moved[0]}
-    return config | {"dataset": recorded | place | key}
 
 
 def _settings(config: Config, trusted: Sequence[str]) -> Settings:

@@ -45,12 +45,17 @@ def stored(given: Any, shape: tuple[int, int, int]) -> Tensor:
     return arranged
 
 
+def numbers(given: Any, what: str = "inputs") -> Tensor:
+    """The same as float32, of any shape. Raises DataError for anything else."""
+    try:
+        return torch.as_tensor(given, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(f"data error: {what} are an array of numbers") from None
+
+
 def features(given: Any, shape: tuple[int, int, int]) -> Tensor:
     """[N, 1, 1, D] float32 from [N, D] or [D]. Raises DataError for another size."""
-    try:
-        values = torch.as_tensor(given, dtype=torch.float32)
-    except (TypeError, ValueError):
-        raise DataError("data error: features are an array of numbers") from None
+    values = numbers(given, "features")
     if values.ndim not in (1, 2) or values.shape[-1] != shape[2]:
         found = " × ".join(map(str, values.shape)) or "one number"
         raise DataError(f"data error: features of shape {found}, not N × {shape[2]}")

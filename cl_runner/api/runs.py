@@ -11,6 +11,7 @@ import numpy as np
 
 from cl_runner.api import display, frames
 from cl_runner.errors import RunError
+from cl_runner.jobs.ledger import jobs_in
 from cl_runner.metrics import Matrix
 from cl_runner.report.compare import means, runs
 from cl_runner.run_folder import read
@@ -133,6 +134,12 @@ class Runs(Sequence[Run]):
     def below(cls, *folders: Path) -> Runs:
         """All runs below these folders. Raises ConfigError if there is none."""
         return cls(folders, runs.read(folders))
+
+    @classmethod
+    def of_sweep(cls, folder: Path) -> Runs:
+        """The jobs of the last command that ran a sweep in this folder; others may be there."""
+        jobs = {job.folder.resolve() for job in jobs_in(folder)}
+        return cls([folder], [run for run in runs.read([folder]) if run.folder.resolve() in jobs])
 
     def __len__(self) -> int:
         return len(self._runs)

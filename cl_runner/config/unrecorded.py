@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import yaml
@@ -23,45 +24,51 @@ def defaults(config: Config) -> dict[str, Any]:
     that the configuration lacks has its option in `conf/config.yaml`.
     """
     root = _read("config")
-    chosen = {group: option for entry in root.pop("defaults") if isinstance(entry, dict)
+    chosen = {group: option for entry in root["defaults"] if isinstance(entry, dict)
               for group, option in entry.items()}  # fmt: skip
-    del root["hydra"]
-    found = dict(flat(root))
+    found = dict(flat({key: root[key] for key in root if key not in ("defaults", "hydra")}))
     for group in GROUPS:
         if group in config:
-            options = list(_options_of(group, config[group]))
+            node = config[group]
+            target = node.get("_target_") if isinstance(node, dict) else None
+            found |= _of_all(group, None if target is None else str(target))
         else:
-            options = [dict(flat(_read(f"{group}/{chosen[group]}"), group))]
-        for key, value in options[0].items() if options else ():
-            if all(key in option and option[key] == value for option in options):
-                found[key] = value
+            found |= flat(_read(f"{group}/{chosen[group]}"), group)
     return found
 
 
 def completed(config: Config) -> Config:
-    """This recorded configuration with the settings that it lacks, at their defaults."""
+    """The recorded configuration with the defaults of the settings that it lacks."""
     whole, found = deepcopy(config), defaults(config)
     for key, value in found.items():
-        *path, name = key.split(".")
+        *path, last = key.split(".")
         node: Any = whole
-        for part in path:
-            node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        for name in path:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else None
         if isinstance(node, dict):
             shipped = found.get(".".join([*path, "_target_"]))
-            if shipped == node.get("_target_", shipped):  # settings of another class differ
-                node.setdefault(name, value)
+            if shipped == node.get("_target_", shipped):  # another class has other settings
+                node.setdefault(last, value)
     return whole
 
 
-def _options_of(group: str, node: Any) -> Iterator[dict[str, Any]]:
-    """The shipped options of this group with the same class, each flat."""
-    target = node.get("_target_") if isinstance(node, dict) else None
+@cache
+def _of_all(group: str, target: str | None) -> dict[str, Any]:
+    """The settings that all shipped options of this class have, and with the same value; flat."""
+    first, *others = [*_options_of(group, target)] or [{}]
+    same = first.items()
+    return {k: v for k, v in same if all(k in other and other[k] == v for other in others)}
+
+
+def _options_of(group: str, target: str | None) -> Iterator[dict[str, Any]]:
+    """The shipped options of this group with this class, each flat."""
     for file in sorted((CONF / group).glob("*.yaml")):
         option = _read(f"{group}/{file.stem}")
         if option.get("_target_") == target:
             yield dict(flat(option, group))
 
 
+@cache
 def _read(name: str) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((CONF / f"{name}.yaml").read_text("utf-8"))
     return content

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cl_runner.data.arrays import OutOfCore, Rows, fits, mapped
 from cl_runner.data.cache import kept, place
+from cl_runner.data.inside import inside
 from cl_runner.errors import DataError, StorageError, first_line
 
 ENDINGS = (".npy", ".npz", ".pt")
@@ -41,9 +42,10 @@ class Array:
 
 
 def opened(root: Path, written: str) -> Array:
-    """The array at `FILE`, or `FILE:KEY` of a file with several. Raises DataError."""
+    """The array at `FILE`, or `FILE:KEY` of a file with several; none is outside the root. Raises
+    DataError."""
     name, _, key = written.partition(":")
-    path = root / name
+    path = inside(root, name)
     if path.suffix.lower() not in ENDINGS:
         raise DataError(f"data error: {path} is none of {', '.join(ENDINGS)}")
     if not path.is_file():

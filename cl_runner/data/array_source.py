@@ -24,6 +24,7 @@ Layout = Literal["auto", "NHWC", "NCHW"]
 @target
 class ArrayFiles:
     """Arrays in files below the root: `FILE.npy`, `FILE.pt`, or `FILE.npz:KEY` and `FILE.pt:KEY`.
+    A path that leads out of the root, also by a link, is refused.
 
     Inputs are uint8 pictures [N, H, W], [N, H, W, C] or [N, C, H, W], or float32 features [N, D].
     `test_inputs` are of the same shape and type. `train_labels` and `test_labels` are integers

@@ -75,6 +75,7 @@ class FromAvalanche:
             self.validation_fraction,
             self.samples_per_task,
             features,
+            self.pixels.augments,
             blurry=self.blurry,
             repetition=self.repetition,
         )
@@ -85,6 +86,9 @@ class FromAvalanche:
         return assemble(outline, train, test, self.pixels, scope=scope, seed=seed, device=device)
 
     def _experiences(self, seed: int) -> tuple[list[Experience], list[Experience]]:
+        if not self.root:  # or Avalanche would look, and download, wherever the caller is
+            allowed = "is needed: the benchmark says which classes there are"
+            raise ConfigError.of("root", None, allowed, "root=FOLDER")
         return built(self.benchmark, json.dumps(self.arguments), self.root, seed)
 
     def _cut(self, experiences: Sequence[Experience], outline: Outline) -> Cut:

@@ -219,6 +219,7 @@ def outlined(cut: Stated, source: Source, names: list[str], labels: list[list[in
         cut.validation_fraction,
         cut.samples_per_task,
         has_features(source),
+        cut.pixels.augments,
         getattr(source, "class_names", None),
         cut.blurry,
         cut.repetition,

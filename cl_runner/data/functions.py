@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -12,28 +12,14 @@ from torch import Tensor
 from cl_runner.config.setting_types import Fraction, NonNegative, PositiveInt, Real
 from cl_runner.config.targets import target
 from cl_runner.data.assemble import Cut, assemble
+from cl_runner.data.samples import Unchanged
 from cl_runner.data.stream import Outline, Scope, Stream
 from cl_runner.errors import ConfigError
 from cl_runner.machine import refuse_too_large
-from cl_runner.randomness import Key, generator
+from cl_runner.randomness import generator
 
 GRID = 200  # test inputs of a task, evenly spaced over its interval
 Terms = Annotated[int, Field(ge=1, le=100)]
-
-
-class Unchanged:
-    """The network sees the input itself."""
-
-    padding = 0
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images
-
-    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
-        return images
-
-    def to(self, device: str) -> Self:
-        return self
 
 
 @target

@@ -14,6 +14,7 @@ import torch
 
 from cl_runner.config.setting_types import Channels, DataRoot, Size
 from cl_runner.config.targets import target
+from cl_runner.data.inside import inside
 from cl_runner.data.picture_files import open_picture
 from cl_runner.data.pictures import OnError, decoded
 from cl_runner.data.source import Split
@@ -50,7 +51,7 @@ class Manifest:
         self, *, root: DataRoot, file: str, size: Size, channels: Channels, on_error: OnError
     ) -> None:
         self.root, self.on_error = Path(root).absolute(), on_error
-        self.file, self.shape = self.root / file, (channels, size, size)
+        self.file, self.shape = inside(self.root, file), (channels, size, size)
         self.name = one_line(self.file.stem)
         self.lines = _read(self.file)
         self.class_names = _in_order(line.label for line in self.lines)

@@ -10,7 +10,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from cl_runner.randomness import Key, draws, seed_of
 
 
 class Preparation(Protocol):
-    """From stored samples to the input of the network: `Pixels`; in regression the identity."""
+    """From stored samples to the input of the network: `Pixels` or `Unchanged`."""
 
     padding: int  # zeros that are stored on each side of each picture
 
@@ -103,6 +103,11 @@ class Pixels:
             raise ConfigError.of("pixels", f"{len(self.shift)} values", allowed)
         return self
 
+    @property
+    def augments(self) -> bool:
+        """Whether training samples look different each time."""
+        return self.crop_padding > 0 or self.flip
+
     def padded(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape [C, H, W] that pictures of this shape have when they are padded."""
         channels, height, width = shape
@@ -125,7 +130,7 @@ class Pixels:
 
     def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
         """As `__call__`, after a random crop and flip that depend on the id and the position."""
-        if self.crop_padding == 0 and not self.flip:
+        if not self.augments:
             return self(images)
         chance = draws(seed_of(*position, "augmentation"), ids, 3)
         if self.crop_padding > 0:
@@ -134,6 +139,21 @@ class Pixels:
             mirrored = chance[:, 2, None, None, None] % 2 == 1
             images = torch.where(mirrored, images.flip(-1), images)
         return self(images)
+
+
+class Unchanged:
+    """The network sees what is stored: the inputs of regression, or features."""
+
+    padding = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images
+
+    def augmented(self, images: Tensor, ids: Tensor, *position: Key) -> Tensor:
+        return images
+
+    def to(self, device: str) -> Self:
+        return self
 
 
 def _crop(images: Tensor, padding: int, chance: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from cl_runner.data.likelihood import CATEGORICAL, GAUSSIAN, Likelihood
-from cl_runner.data.samples import Samples
+from cl_runner.data.samples import Samples, digest_of
 from cl_runner.randomness import generator
 
 Scenario = Literal["class_incremental", "task_incremental", "domain_incremental"]
@@ -36,6 +36,7 @@ class Outline:
     validation_fraction: float
     samples_per_task: int | None = None  # drawn from the training samples; None: all
     features: bool = False  # whether samples are float32 features [1, 1, D], not uint8 pictures
+    augmented: bool = False  # whether training samples look different each time
     class_names: list[str] | None = None  # of the data set's own labels, where it has names
     blurry: float = 0.0  # share of each task's training samples that the other tasks show
     repetition: float = 0.0  # share of them that later tasks show
@@ -142,6 +143,13 @@ class Task:
         return self.train[order[:count].to(self.train.index.device)]
 
 
+class Digests(NamedTuple):
+    """SHA-256 of a stream, and of the test samples of each task."""
+
+    whole: str
+    test: list[str]
+
+
 @dataclass(frozen=True)
 class Stream:
     """The tasks in the order of learning, and their test samples."""
@@ -149,11 +157,21 @@ class Stream:
     outline: Outline
     tasks: list[Task]
     test: list[Samples]
+    samples: Digests | None = None  # of the data set's samples, where features stand for them
+
+    @cached_property
+    def test_sha256(self) -> list[str]:
+        """Of each task's test samples and their labels, as the data set has them."""
+        return (
+            [digest_of(test) for test in self.test] if self.samples is None else self.samples.test
+        )
 
     @cached_property
     def sha256(self) -> str:
         """Of all that is stored, and of the parts that tasks have of it. Each stored row is read
         once, however many tasks see it."""
+        if self.samples is not None:
+            return self.samples.whole
         parts = [s for task in self.tasks for s in (task.train, task.validation)] + self.test
         digest = hashlib.sha256()
         for stored in {id(samples.images): samples for samples in parts}.values():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from cl_runner.config.search_path import hydra_with
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
 from cl_runner.jobs import launchers
 from cl_runner.jobs.composition import Composition
+from cl_runner.jobs.ctrl_c import saving_first
 from cl_runner.jobs.job import Job
 from cl_runner.jobs.looking import Look, looking, nothing
 from cl_runner.jobs.stopping import Stoppable
@@ -44,6 +44,7 @@ class Engine:
         self.context, self.task, self.master = context, task, master
         self.composition = Composition(context.config_loader, master)
         self.launcher: Launcher
+        self.request: Path  # to all its jobs, to stop
         self.connected = False
         self.at_a_time = 1  # how many jobs run at a time; known once it is connected
 
@@ -51,6 +52,7 @@ class Engine:
         """Build the launcher for the jobs in this folder. idle: none has to run. Raises ConfigError
         for a launcher that cannot be used."""
         settings = self.master.hydra.launcher
+        self.request = folder / f"command_{secrets.token_hex(8)}"
         launchers.check(settings, [o for job in jobs for o in job.overrides])
         if not idle:
             self.connect()
@@ -62,7 +64,10 @@ class Engine:
         with _usable(settings):
             self.launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.context,
-                task_function=launchers.Here(self.task),
+                task_function=launchers.Here(
+                    Stoppable(self.task, self.request.name),
+                    in_pool="joblib" in str(settings.get("_target_")),
+                ),
                 config=self.master,
             )
 
@@ -90,8 +95,10 @@ class Engine:
         If the launcher breaks, for example because a worker was killed, launch again the jobs that
         had not started or were still alive, and after them those that had died, one at a time: a
         job that kills its worker then affects no other. Raises RunError if none could start."""
-        with _sigterm_like_ctrl_c(), looking(meanwhile):
+        with saving_first(None, jobs):
             _wait_for_those_of_a_killed_command(jobs)
+        request = None if launchers.outlived(self.master.hydra.launcher) else self.request
+        with saving_first(request, jobs), looking(meanwhile):
             self._run(jobs, command)
 
     def _run(self, jobs: Sequence[Job], command: Callable[[Job], list[str]]) -> None:
@@ -167,7 +174,7 @@ def chosen(
         except (HydraException, OmegaConfBaseException) as error:
             raise from_hydra(error) from None
         context = HydraContext(hydra.config_loader, callbacks=Callbacks())
-        engine = Engine(context, Stoppable(train.one_job), master)
+        engine = Engine(context, train.one_job, master)
         try:
             yield engine
         finally:
@@ -186,31 +193,6 @@ def _usable(launcher: DictConfig) -> Iterator[None]:
     except Exception as error:
         allowed = f"cannot be used: {first_line(error)}"
         raise ConfigError.of("hydra.launcher", launcher.get("_target_"), allowed) from None
-
-
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """Inside, SIGTERM raises Interrupted, so that the launcher stops its workers: joblib's would go
-    on and stay for minutes, and Ray would abort this process."""
-    received = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal received
-        received = True
-        raise KeyboardInterrupt  # Ray would take another exception for a fault of its own
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if received:
-            raise Interrupted(signal.SIGTERM) from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_for_those_of_a_killed_command(jobs: Sequence[Job]) -> None:

@@ -13,7 +13,7 @@ from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged, content
-from cl_runner.run_folder.read import DONE
+from cl_runner.run_folder.read import DONE, MISSING
 from cl_runner.text import duration
 
 PAUSE = 0.5
@@ -71,7 +71,7 @@ class Following:
         """The launcher has ended: tell of all that have, and of those that were cut off."""
         self.look()
         for folder, job in self.open.items():
-            if job.state != "missing":
+            if job.state != MISSING:
                 self.countdown.ended(folder, self.label(job), job.state, complete=False)
         if self.warned > 1:
             self.countdown.say(f"{self.warned} jobs have warnings in their log.txt")

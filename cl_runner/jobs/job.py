@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 from cl_runner.config.command_line import quoted
@@ -17,6 +18,7 @@ from cl_runner.config.traits import Config
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.read import DAMAGED, DONE, state_of
+from cl_runner.run_folder.resume import recorded_earlier
 from cl_runner.text import aligned, counted
 
 FIRST_TASKS = "first_tasks"
@@ -54,25 +56,33 @@ def jobs_of(
     name, whatever its number was."""
     varying = varied_keys(points)
     jobs: dict[str, Job] = {}
+    earlier = cache(lambda device: dict(recorded_earlier(folder, device)))
     for point, config in zip(points, configs, strict=True):
         digest = settings_digest(config)
         if digest in jobs:
             continue
-        short = digest[:8]
-        if any(other.startswith(short) for other in jobs):
-            short = digest[:16]
+        digits = 16 if any(other.startswith(digest[:8]) for other in jobs) else 8
         values = dict(override.partition("=")[::2] for override in shown(point))
         varied = {key: values[key] for key in varying if key in values}
-        place = job_folder(folder, len(jobs), title, short)
+        known = partial(earlier, str(config.get("device")))
+        place = job_folder(folder, len(jobs), title, digest, known, digits)
         jobs[digest] = Job(place, varied, point, config)
     return list(jobs.values())
 
 
-def job_folder(folder: Path, number: int, title: str, digest: str) -> Path:
+def job_folder(
+    folder: Path,
+    number: int,
+    title: str,
+    digest: str,
+    earlier: Callable[[], Mapping[str, Path]],
+    digits: int = 8,
+) -> Path:
     """The job's folder below that of the sweep: the existing one for these settings, or a new one.
-    digest: the first characters of the settings' digest."""
-    new = folder / f"{number:03}_{plain_name(title)}_{digest}"
-    return min(folder.glob(f"*_{digest}"), default=new)
+    digest: of the settings; earlier: those of the runs that lack some (`recorded_earlier`); digits:
+    how many of the digest are part of the name."""
+    existing = min(folder.glob(f"*_{digest[:digits]}"), default=None) or earlier().get(digest)
+    return existing or folder / f"{number:03}_{plain_name(title)}_{digest[:digits]}"
 
 
 def command(job: Job, settings: Mapping[str, object]) -> list[str]:

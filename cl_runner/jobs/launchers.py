@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -77,6 +78,11 @@ def at_a_time(launcher: DictConfig) -> int | None:
     return os.cpu_count() if local else None
 
 
+def outlived(launcher: DictConfig) -> bool:
+    """Whether jobs go on when the command ends: Slurm's are in its queue."""
+    return str(launcher.get("_target_")).endswith("submitit_launcher.SlurmLauncher")
+
+
 def places(launcher: DictConfig) -> int:
     """How many jobs run side by side; under Ray, once it is connected."""
     target = str(launcher.get("_target_"))
@@ -95,9 +101,11 @@ class Here:
     a cluster's worker has the folder and variables of the shell that started the cluster.
 
     The job prints nothing: the command has a line for each, and the rest is in the job's folder. If
-    the command dies, its own processes save and end: nobody would wait for them."""
+    the command dies, its own processes save and end: nobody would wait for them. in_pool: whether
+    its process takes other jobs later."""
 
     job: TaskFunction
+    in_pool: bool = False
     command: int = field(default_factory=os.getpid)
     folder: str = field(default_factory=os.getcwd)
     variables: dict[str, str] = field(
@@ -105,6 +113,9 @@ class Here:
     )
 
     def __call__(self, config: DictConfig) -> Any:
+        if self.in_pool and os.getpid() != self.command:
+            # Ctrl-C in a terminal reaches it, too, and would break the pool between two jobs.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.chdir(self.folder)
         os.environ.update(self.variables)
         try:

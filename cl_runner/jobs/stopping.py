@@ -26,11 +26,13 @@ from cl_runner.run_folder.files import make, write
 from cl_runner.training.signals import Signals
 
 REQUESTS = ".stop"
-"""The folder, next to those of the jobs, with a file for each job that is asked to stop."""
+"""The folder, next to those of the jobs, with a file for each job that is asked to stop, or for a
+command all of whose jobs are."""
 
 
 def ask_to_stop(folder: Path) -> None:
-    """Ask the job in this folder to end after its step. Raises StorageError."""
+    """Ask the job in this folder to end after its step, or those of the command that the last part
+    of the path names. Raises StorageError."""
     make(folder.parent / REQUESTS)
     write(folder.parent / REQUESTS / folder.name, "")
 
@@ -87,13 +89,22 @@ def _ended_when(told: Callable[[], bool]) -> Iterator[Event]:
 
 @dataclass(frozen=True)
 class Stoppable:
-    """Calls a job. If it is asked to stop, it ends as after SIGTERM, and its worker goes on."""
+    """Calls a job. If it is asked to stop, it ends as after SIGTERM, or does not begin, and its
+    worker goes on. command: what its command is called in requests."""
 
     job: TaskFunction
+    command: str
 
     def __call__(self, config: DictConfig) -> Any:
-        file = Path(config.output_root).absolute() / REQUESTS / config.name
-        with _ended_when(file.exists) as asked:
+        place = Path(config.output_root).absolute() / REQUESTS
+        files = [place / config.name, place / self.command]
+
+        def told() -> bool:
+            return any(file.exists() for file in files)
+
+        if told():
+            return None
+        with _ended_when(told) as asked:
             try:
                 return self.job(config)
             except Interrupted:

@@ -8,7 +8,7 @@ they move in every step of later tasks, even where only the head learns.
 A parameter whose `requires_grad` the model sets to False stays frozen through the whole run: it has
 no gradient, no optimizer state and no penalty. Frozen BatchNorm layers stay in evaluation mode, and
 so does a body of which everything is frozen. Its features of a sample are always the same, so that
-they can take the place of the pictures (`skip_body`).
+they take the place of the pictures where training does not augment them (`skips_body`).
 """
 
 from __future__ import annotations
@@ -118,11 +118,14 @@ class Network(nn.Module):
         return torch.float32 if self.takes_features else self.likelihood.inputs
 
     def fit_to(self, outline: Outline, scope: Scope) -> None:
-        """Set the likelihood, and which rows of the classifier are born together. Comes before any
-        use of the network."""
+        """Set the likelihood, which rows of the classifier are born together, and whether features
+        take the place of pictures. Comes before any use of the network."""
         self.likelihood, self.takes_features = outline.likelihood, outline.features
         self.classifier.split(outline.births(scope))
         self.frozen = self._frozen()
+        if self.body_rests and not outline.augmented:
+            self.skips_body = self.takes_features = True
+            self.shape = (1, 1, self.classifier.features)
 
     @property
     def body_rests(self) -> bool:
@@ -130,22 +133,18 @@ class Network(nn.Module):
         whole = {f"body.{name}" for name, _ in self.body.named_parameters()}
         return bool(whole) and whole <= self.frozen
 
-    def skip_body(self) -> None:
-        """From now on samples are features of a body that rests, [B, 1, 1, features] float32."""
-        self.skips_body = self.takes_features = True
-        self.shape = (1, 1, self.classifier.features)
-
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
         return self._computed(self.classifier, self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """[B, features]: the input of the classifier."""
+        """[B, features]: the input of the classifier. x: pictures, or where `skips_body` what
+        `features_of_body` gives, [B, 1, 1, features]."""
         return self._computed(self._features, x)
 
     def features_of_body(self, x: Tensor) -> Tensor:
-        """[B, features] of pictures, even if the network has been told to skip its body."""
-        return self._computed(self._through_body, x)
+        """[B, 1, 1, features] of pictures."""
+        return self._computed(self._through_body, x)[:, None, None]
 
     def _computed(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if self.precision == "float32":

@@ -25,7 +25,7 @@ from cl_runner.run_folder import read
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DONE
+from cl_runner.run_folder.read import DONE, MISSING
 
 Ended: TypeAlias = tuple[Results | None, str]
 """The results of a run, None if it failed, and how it ended."""
@@ -129,7 +129,7 @@ def _outcome(run: Job, before: bool) -> Ended:
         return None, str(damaged)
     if status.status == "failed":
         return _failed(status.exit_code, status.complaint)
-    if run.state == "missing":
+    if run.state == MISSING:
         return None, "not started by the launcher"
     return None, f"{run.state}: {status.complaint}".removesuffix(": ")
 

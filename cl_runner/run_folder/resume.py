@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +15,48 @@ from cl_runner.config.identity import refuse_changes, settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import Config, is_place, of_one_call
+from cl_runner.config.unrecorded import completed
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.plain import Damaged
+from cl_runner.run_folder.schemas import Status
 from cl_runner.text import one_line
 
 
 def find(output_root: Path, config: Config) -> Path | None:
-    """The run below `output_root` with these settings: a complete one, else the newest."""
-    digest, equal = settings_digest(config), []
-    for file in output_root.glob("*/status.json"):
+    """The run below `output_root` with these settings: a complete one, else the newest. One that
+    was recorded before some of them existed had their defaults."""
+    digest = settings_digest(config)
+    equal = [folder for folder, status in _recorded(output_root) if status.settings == digest]
+    if not equal:
+        earlier = recorded_earlier(output_root, config["device"])
+        equal = [folder for other, folder in earlier if other == digest]
+    return max(equal, key=_progress, default=None)
+
+
+def recorded_earlier(place: Path, device: str) -> Iterator[tuple[str, Path]]:
+    """The runs in this folder whose configuration lacks settings of today, each with the digest
+    that it would have with them. device: as asked for; with `auto` it counts whatever was chosen.
+    """
+    chosen = {"device": device} if device == "auto" else {}
+    for folder, _ in _recorded(place):
+        with suppress(Damaged):
+            config = read.config(folder)
+            if config is not None and (whole := completed(config)) != config:
+                yield settings_digest(whole | chosen), folder
+
+
+def _recorded(place: Path) -> Iterator[tuple[Path, Status]]:
+    """The runs in this folder, by name."""
+    for file in sorted(place.glob("*/status.json")):
         with suppress(Damaged):  # nobody knows the settings of a damaged run
-            status = read.status(file.parent)
-            if status.settings == digest:
-                complete = status.status == "complete"
-                equal.append((complete, file.stat().st_mtime, file.parent))
-    return max(equal)[2] if equal else None
+            yield file.parent, read.status(file.parent)
+
+
+def _progress(folder: Path) -> tuple[bool, float, Path]:
+    complete = read.state_of(folder) == read.DONE
+    return complete, (folder / "status.json").stat().st_mtime, folder
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cl_runner.jobs.ledger import write_ledger
 from cl_runner.jobs.looking import Look
 from cl_runner.jobs.stopping import ask_to_stop, withdraw
 from cl_runner.run_folder import read
-from cl_runner.run_folder.read import DONE
+from cl_runner.run_folder.read import DONE, MISSING
 from cl_runner.search import objective
 from cl_runner.search.points import Point, job_of
 from cl_runner.search.search import Search
@@ -115,7 +115,7 @@ def _outcome(search: Search, member: Member, pruned: set[int], trained: set[Path
         return search.complete(trial, job, member.point) + again
     if trial.number in pruned:
         return search.prune(trial, member.point)
-    if job.state == "missing":
+    if job.state == MISSING:
         return search.not_begun()
     status = read.status(job.folder)
     code = status.exit_code if status.status == "failed" else KILLED

@@ -22,6 +22,7 @@ from cl_runner.config.traits import Config
 from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder
 from cl_runner.measures import MEASURES, Measure
+from cl_runner.run_folder.resume import recorded_earlier
 from cl_runner.search.space import Params, Space
 from cl_runner.training import settings
 from cl_runner.training.run import build_strategy
@@ -85,7 +86,11 @@ def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job
 
 def place_of(point: Point, number: int, folder: Path) -> Path:
     """The folder of the run at a point: the existing one for its settings, or a new one."""
-    return job_folder(folder, number, point.title, settings_digest(point.config)[:8])
+
+    def earlier() -> dict[str, Path]:
+        return dict(recorded_earlier(folder, point.config["device"]))
+
+    return job_folder(folder, number, point.title, settings_digest(point.config), earlier)
 
 
 def _composed(

@@ -45,7 +45,7 @@ class Strategy(nn.Module, ABC):
 
     def turns(self, task: Task) -> int:
         """How many optimizer steps in a row each batch of this task is for: `batch.turn` counts
-        them."""
+        them. 0: the task has no steps, whatever the budget, and no `objective` is asked for."""
         return 1
 
     def begin_task(self, task: Task) -> None:

@@ -12,7 +12,7 @@ from cl_runner.config.traits import Config, traits
 from cl_runner.jobs.job import Job
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.run_folder.read import DONE
+from cl_runner.run_folder.read import DONE, MISSING
 from cl_runner.sweeps.shared import first_tasks
 from cl_runner.text import aligned, counted
 
@@ -31,7 +31,7 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
         if not done:
             seconds, size = seconds + taken, size + held
             unknown += not alike
-        what = "skip" if done else "run" if job.state == "missing" else f"resume ({job.state})"
+        what = "skip" if done else "run" if job.state == MISSING else f"resume ({job.state})"
         estimate = [f"{taken:.1f}", f"{held / 1e6:.1f}"] if alike else ["–", "–"]
         rows.append([job.folder.name, *job.varied.values(), what, *estimate])
     keys = [last_part(key) for key in jobs[0].varied]

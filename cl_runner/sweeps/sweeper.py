@@ -33,6 +33,7 @@ from cl_runner.jobs.ledger import write_ledger
 from cl_runner.report.compare import means, runs
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
+from cl_runner.sweeps.earlier import begun_earlier
 from cl_runner.sweeps.plan import plan
 from cl_runner.sweeps.shared import first_tasks, interleaved
 from cl_runner.training import settings
@@ -142,8 +143,13 @@ class Sweep(Sweeper):
             return Path(self.master.hydra.sweep.dir).absolute(), title
         about = str(choices.get("sweep") or title)
         digest = digest_of({settings_digest(config) for config in configs})
-        name = own["name"] if "name" in given else f"{plain_name(about)}_{digest}"
-        return Path(own["output_root"]).absolute() / "sweeps" / name, title
+        sweeps = Path(own["output_root"]).absolute() / "sweeps"
+        if "name" in given:
+            return sweeps / own["name"], title
+        place = sweeps / f"{plain_name(about)}_{digest}"
+        if not place.exists():
+            place = begun_earlier(place, points, configs, title) or place
+        return place, title
 
 
 def _run(engine: Engine, jobs: Sequence[Job], skipped: Sequence[Job]) -> None:

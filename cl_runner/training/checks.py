@@ -41,17 +41,19 @@ def check_network(network: object, outline: Outline) -> None:
 def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:
     """Raise ConfigError if some task has no step of this number of samples, and smaller ones are
     left out."""
-    fewest = min(strategy.training_size(stream, task) for task in stream.tasks)
+    fewest = min(_sizes(strategy, stream), default=samples)
     if fewest < samples:
         allowed = f"leaves an epoch of {fewest} samples without a step, which takes {samples}"
         raise ConfigError.of("drop_last", True, allowed, "drop_last=false, or a smaller batch_size")
 
 
 def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
-    """Raise ConfigError if BatchNorm would get a batch of one sample, which has no variance."""
-    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in strategy.modules()):
+    """Raise ConfigError if BatchNorm that learns would get a batch of one sample, which has no
+    variance."""
+    normalising = nn.modules.batchnorm._BatchNorm
+    if not any(isinstance(m, normalising) and m.training for m in strategy.train().modules()):
         return
-    sizes = [strategy.training_size(stream, task) for task in stream.tasks]
+    sizes = _sizes(strategy, stream)
     samples = next((n for n in sizes if _leaves_one(n, batch_size)), None)
     if samples is None:
         return
@@ -62,6 +64,12 @@ def check_batches(strategy: Strategy, stream: Stream, batch_size: int) -> None:
     others = " or ".join(map(str, nearest_without_one(sizes, batch_size)))
     hint = f"batch_size={others}, or a model without it" if others else "a model without it"
     raise ConfigError.of("batch_size", batch_size, allowed, hint)
+
+
+def _sizes(strategy: Strategy, stream: Stream) -> list[int]:
+    """The samples of an epoch of each task that takes steps."""
+    steps = [task for task in stream.tasks if strategy.turns(task) > 0]
+    return [strategy.training_size(stream, task) for task in steps]
 
 
 def nearest_without_one(sizes: Sequence[int], batch_size: int) -> list[int]:

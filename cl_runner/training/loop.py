@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,22 +21,19 @@ from cl_runner.evaluation.choice import evaluator_of
 from cl_runner.evaluation.probe import Probe
 from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
-from cl_runner.run_folder.events import Alarm, Evaluation, Logged, Step
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Trackers
 from cl_runner.training import checks, environment
 from cl_runner.training.alarm import Watch
 from cl_runner.training.cost import Cost
 from cl_runner.training.early_stopping import EarlyStopping
-from cl_runner.training.means import Means
+from cl_runner.training.journal import Journal
 from cl_runner.training.optimizers import clip_gradient
 from cl_runner.training.phases import Phases
 from cl_runner.training.saver import Saver
 from cl_runner.training.schedulers import Place
 from cl_runner.training.settings import Settings
 from cl_runner.training.state import PARTS, Position, check_fits
-
-log = logging.getLogger("cl_runner")
 
 
 class Training:
@@ -53,7 +49,7 @@ class Training:
         saver: Saver | None = None,
     ) -> None:
         self.settings, self.stream, self.strategy = settings, stream, strategy
-        self.trackers, self.name, self.saver = trackers, name, saver
+        self.trackers, self.saver = trackers, saver
         self.parameters = [p for p in strategy.parameters() if p.requires_grad]
         self.position = Position(0)
         self.phases = Phases(settings, strategy.network, self.parameters)
@@ -63,8 +59,8 @@ class Training:
         self.probe = Probe(settings.diagnose, stream)
         self.early_stopping = EarlyStopping(settings.early_stopping, strategy, self.evaluator)
         self.cost = Cost(strategy)
-        self.means, self.logged = Means(), Means()
-        self.alarms: list[str] = []
+        self.journal = Journal(name, trackers, strategy, self.evaluator, self.cost)
+        self.means, self.logged = self.journal.means, self.journal.logged
         self.first_task: Callable[[Training], None] | None = None
 
     def to_the_end(self) -> None:
@@ -82,10 +78,7 @@ class Training:
         else:
             self.train(task)
         self.strategy.end_task(task)
-        self.logged.add(_taken(self.strategy.logged))
-        self._log_own_numbers(task)
-        self._raise_alarms(task)
-        self._evaluate(task)
+        self.journal.end_task(task, self.watch)
         self.probe.after_task(self.strategy, task)
         self.position = Position(task.index + 1)
         if self.saver is not None:
@@ -110,6 +103,8 @@ class Training:
         self.strategy.train()
         data = self.strategy.training_data(self.stream, task)
         per_epoch = self._steps_per_epoch(task, len(data))
+        if per_epoch == 0:
+            return
         steps = self.phases.steps(task.index, per_epoch)
         start = self.position
         for epoch in range(start.epoch, math.ceil(steps / per_epoch)):
@@ -125,12 +120,12 @@ class Training:
                 self.position = Position(task.index, epoch, step + 1)
                 self._after_step(task, epoch, terms)
             if self.settings.evaluate_every == "epoch":
-                self._evaluate_within(task)
+                self.journal.evaluate_within(task)
             if self.early_stopping.after_epoch(task):
                 break
         self.early_stopping.end_task(task)
         self.phases.leave_task()
-        self._log_means(task, epoch)
+        self.journal.log_means(task, epoch, self._rates())
 
     def _batches(self, data: Samples, task: Task, epoch: int, first: int) -> Iterator[list[Batch]]:
         """The batches of each step of an epoch, from this step on."""
@@ -176,63 +171,17 @@ class Training:
 
     def _after_step(self, task: Task, epoch: int, terms: dict[str, float]) -> None:
         self.cost.steps += 1
-        self.means.add(terms)
-        if self.strategy.logged:
-            self.logged.add(_taken(self.strategy.logged))
-        self.trackers.advance(task.index, epoch, terms)
+        self.journal.after_step(task, epoch, terms)
         if self.cost.steps % self.settings.log_every == 0:
-            self._log_means(task, epoch)
+            self.journal.log_means(task, epoch, self._rates())
         every = self.settings.evaluate_every
         if isinstance(every, int) and self.cost.steps % every == 0:
-            self._evaluate_within(task)
+            self.journal.evaluate_within(task)
         if self.saver is not None:
             self.saver.after_step(self.state)
 
-    def _log_means(self, task: Task, epoch: int) -> None:
-        """Log the mean of each term since the previous time."""
-        if terms := self.means.take():
-            loss, step = sum(terms.values()), self.cost.steps
-            lr, head_lr = self.phases.changed_rates(self.optimizer)
-            line = Step(task=task.index, epoch=epoch, step=step, loss=loss, terms=terms)
-            self.trackers.log(line.model_copy(update={"lr": lr, "head_lr": head_lr}))
-        self._log_own_numbers(task)
-
-    def _log_own_numbers(self, task: Task) -> None:
-        """One line with the mean of each number that the strategy has logged since the last one."""
-        values = self.logged.take()
-        if values:
-            self.trackers.log(Logged(task=task.index, step=self.cost.steps, values=values))
-
-    def _evaluate_within(self, task: Task) -> None:
-        self._log_measured("within_task", task, self.evaluator.within_task(self.strategy, task))
-
-    def _evaluate(self, task: Task) -> None:
-        row = self.evaluator.after_task(self.strategy, task)
-        validation = self.evaluator.validation
-        held_out = validation[-1][: task.index + 1] if validation else None
-        measured = self._log_measured("evaluation", task, row, held_out)
-        place = f"task {task.index + 1}/{len(self.stream.tasks)} ({task.name}): "
-        log.info("%s%s", place, measured.text, extra={"brief": place + measured.brief})
-
-    def _log_measured(
-        self,
-        event: str,
-        task: Task,
-        row: Sequence[float],
-        held_out: Sequence[float | None] | None = None,
-    ) -> Evaluation:
-        measure = self.evaluator.measure
-        values = {measure: row, f"{measure}_validation": held_out}
-        where = {"task": task.index, "step": self.cost.steps}
-        measured = Evaluation.model_validate({"event": event, **where, **values})
-        self.trackers.log(measured)
-        return measured
-
-    def _raise_alarms(self, task: Task) -> None:
-        for inert, text in self.watch.alarms(self.name):
-            log.warning("%s", text)
-            self.alarms.append(text)
-            self.trackers.log(Alarm(task=task.index, term=inert, message=text))
+    def _rates(self) -> tuple[float | None, float | None]:
+        return self.phases.changed_rates(self.optimizer)
 
     def total_steps(self) -> int:
         """The number of steps in the whole run."""
@@ -254,7 +203,7 @@ class Training:
         return {
             "position": asdict(self.position),
             **{part: getattr(self, part).state_dict() for part in PARTS},
-            "alarms": list(self.alarms),
+            "alarms": list(self.journal.alarms),
             "generators": global_states(self.device),
             "environment": self.environment,
             "data_sha256": self.stream.sha256,
@@ -274,15 +223,8 @@ class Training:
                 self.watch = Watch(self.stream.tasks[self.position.task], self.parameters)
             for part in PARTS:
                 getattr(self, part).load_state_dict(state[part])
-            self.alarms = list(state["alarms"])
+            self.journal.alarms = list(state["alarms"])
             set_global_states(state["generators"], self.device)
         except Exception as error:  # nobody can list what torch raises on a state it did not write
             reason = " ".join(str(error).splitlines()[:3])[:200]
             raise CheckpointError(f"checkpoint error: it does not fit this run: {reason}") from None
-
-
-def _taken(logged: dict[str, Tensor | float]) -> dict[str, float]:
-    """The finite numbers that a strategy has logged; afterwards it has none."""
-    taken = {name: float(value) for name, value in logged.items()}
-    logged.clear()
-    return {name: value for name, value in taken.items() if math.isfinite(value)}

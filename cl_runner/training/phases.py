@@ -34,7 +34,9 @@ class Phases:
         return whole + (rest > 0 and not self.settings.drop_last)
 
     def steps(self, task: int, per_epoch: int) -> int:
-        """Optimizer steps of the task, at this number in each epoch."""
+        """Optimizer steps of the task, at this number in each epoch; 0 if there it is 0."""
+        if per_epoch == 0:
+            return 0
         if self._given(task) is None and self.settings.steps is not None:
             return at_task(self.settings.steps, task)
         return per_epoch * sum(phase.epochs for phase in self._of(task))

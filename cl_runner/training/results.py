@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 from cl_runner.data.likelihood import Categorical
-from cl_runner.data.samples import digest_of
 from cl_runner.data.stream import Stream
 from cl_runner.evaluation.evaluator import Evaluator
 from cl_runner.measures import FEW
@@ -32,7 +31,7 @@ def compose(training: Training, names: dict[str, str], reference: Matrix | None)
         "conventions": conventions(settings, stream),
         "tasks": described(stream),
         **training.evaluator.results(reference),
-        "alarms": training.alarms,
+        "alarms": training.journal.alarms,
         "cost": training.cost.summary(),
         "environment": training.environment,
     }
@@ -59,9 +58,9 @@ def described(stream: Stream) -> list[Task]:
             class_names=[names[label] for label in t.labels] if names else None,
             train=len(t.train),
             test=len(test),
-            test_sha256=digest_of(test),
+            test_sha256=digest,
         )
-        for t, test in zip(stream.tasks, stream.test, strict=True)
+        for t, test, digest in zip(stream.tasks, stream.test, stream.test_sha256, strict=True)
     ]
 
 

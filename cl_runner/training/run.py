@@ -20,7 +20,14 @@ from cl_runner.tracking.guarded import Guarded
 from cl_runner.tracking.local import LocalFiles
 from cl_runner.tracking.progress import Progress
 from cl_runner.tracking.tracker import RunInfo, Trackers
-from cl_runner.training import checks, environment, reference, results, sizes
+from cl_runner.training import (
+    checks,
+    environment,
+    frozen_features,
+    reference,
+    results,
+    sizes,
+)
 from cl_runner.training.first_task import FirstTask
 from cl_runner.training.loop import Training
 from cl_runner.training.saver import Saver
@@ -52,6 +59,9 @@ def run(
     with machine.threads(settings.threads):
         strategy = build_strategy(settings).to(device)
         stream = settings.dataset.load(seed=settings.seed, scope=settings.ce_scope, device=device)
+        said = None
+        if strategy.network.skips_body:
+            stream, said = frozen_features.of_stream(stream, strategy.network, device, config)
         compared = reference.matrix_of(settings, stream)
         batch_size = settings.batch_size
         if settings.drop_last:
@@ -91,6 +101,8 @@ def run(
                 masks=masks or {},
             )
             with trackers.following(info), checks.out_of_memory_in_one_line():
+                if said is not None:
+                    log.info("%s", said)
                 for warning in warnings:
                     log.warning("%s", warning)
                 if saved is not None:

@@ -32,7 +32,7 @@ def check_parts(settings: Settings, outline: Outline, device: str) -> None:
             network.fit_to(outline, settings.ce_scope)
             strategy = settings.strategy(network)
             replayed = getattr(strategy, "replay_batch_size", 0)
-            step = _of_a_pass(network, torch.empty(replayed, *outline.shape)) if replayed else 0
+            step = _of_a_pass(network, torch.empty(replayed, *network.shape)) if replayed else 0
     except Exception:
         return
     learning = TRAINED * _bytes(p for p in network.parameters() if p.requires_grad)

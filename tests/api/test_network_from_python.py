@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,19 +12,30 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from own_data import arrays, folders
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from own_data import arrays, folders, listed
 from PIL import Image
 from torch.utils.data import TensorDataset
 
 import cl_runner
 from cl_runner import errors
+from cl_runner.api import place
 from cl_runner.api.pictures import stored
 from cl_runner.config.identity import settings_digest
+from cl_runner.config.paths import CONF
 from cl_runner.data.digits import Digits
 from cl_runner.run_folder import read
 from cl_runner.run_folder.checkpoint import Checkpoints
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[16]", "threads=1")
+ARRAYS = {
+    "train_inputs": "data.npz:x_train",
+    "train_labels": "data.npz:y_train",
+    "test_inputs": "data.npz:x_test",
+    "test_labels": "data.npz:y_test",
+    "train_groups": "data.npz:y_train",
+}
 _, TEST = Digits().load("")
 X, Y = TEST.images, TEST.labels
 PERMUTED = """
@@ -165,6 +177,22 @@ def test_in_a_task_incremental_run_only_the_own_classes_compete(tmp_path: Path) 
     assert np.mean(np.array(labels) == Y[Y < 2].numpy()) == pytest.approx(last["classes 0, 1"])
 
 
+def test_where_an_output_is_another_class_in_each_task_the_task_is_given(tmp_path: Path) -> None:
+    """Digits as five domains of two classes each: 2 and 3 are the outputs 0 and 1 of task 2."""
+    run = trained(tmp_path, "dataset.scenario=domain_incremental")
+    network = run.network()
+    mine = (Y == 2) | (Y == 3)
+    scores = network(network.preprocess(X[mine]))
+    assert scores.shape[1] == 2
+    assert network.classify(X[mine], task=2) == (2 + scores.argmax(1)).tolist()
+    for refused in (lambda: network.classify(X[mine]), lambda: network.classes):
+        with pytest.raises(errors.ConfigError, match=r"task=null: must be given, 1 … 5: an output"):
+            refused()
+    last = dict(zip([task.name for task in run.results.tasks], run.results.matrix[-1], strict=True))
+    assert run.evaluate(X, Y).of_task == pytest.approx(last)
+    assert run.evaluate(X[mine], Y[mine], task=2).of_task == run.evaluate(X[mine], Y[mine]).of_task
+
+
 def test_where_tasks_show_pictures_in_their_own_way_the_task_is_given(tmp_path: Path) -> None:
     """Permuted digits, padded to 10 × 10: the accuracy on each task is that of the results."""
     folder = tmp_path / "options" / "dataset"
@@ -190,13 +218,26 @@ def test_where_tasks_show_pictures_in_their_own_way_the_task_is_given(tmp_path: 
         (X[:1], [10], "the run has learned no class 10"),
         ([], [], "there is no picture"),
         ("a picture", Y[:9], "not str"),
+        (X, None, "no labels are given"),
+        (X[:2], ["a", "b"], "labels are integers"),
+        (X[:2], 5, "labels are integers"),
+        (5, None, "pictures must be an array, a list or a Dataset, not int"),
     ],
-    ids=["floats", "size", "PIL", "labels", "class", "none", "text"],
+    ids=["floats", "size", "PIL", "labels", "class", "none", "text", "no labels", "names",
+         "one label", "number"],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(x, y, reason: str, run: cl_runner.Run) -> None:
     pictures = [x] if isinstance(x, Image.Image) else x
     with pytest.raises(errors.DataError, match=reason):
         run.evaluate(pictures, y)
+
+
+def test_inputs_of_regression_are_numbers(tmp_path: Path) -> None:
+    words = ("experiment=regression", "dataset.samples=40")
+    network = trained(tmp_path, *words).network()
+    assert network(network.preprocess([0.5, 1.0])).shape == (2, 1)
+    with pytest.raises(errors.DataError, match="inputs are an array of numbers"):
+        network.preprocess("x")
 
 
 def test_a_network_of_ones_own_needs_trust(tmp_path: Path, monkeypatch) -> None:
@@ -223,12 +264,10 @@ def changed(run: cl_runner.Run, place: Path) -> Path:
 
 
 def test_a_foreign_folder_runs_nothing(run: cl_runner.Run, tmp_path: Path) -> None:
-    """It trusts a package in its own settings, names a function that acts, and a place outside."""
+    """It trusts a package in its own settings, and names a function that acts."""
     folder = changed(run, tmp_path)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["trusted_targets"] = ["os", "subprocess"]
-    config["dataset"]["root"] = "/dev/zero"
-    config["reference"] = config["first_task_cache"] = "/dev/zero"
     config["strategy"] = {"_target_": "subprocess.run", "args": f"touch {tmp_path / 'acted'}"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     status = json.loads((folder / "status.json").read_text())
@@ -240,6 +279,72 @@ def test_a_foreign_folder_runs_nothing(run: cl_runner.Run, tmp_path: Path) -> No
     with pytest.raises(errors.ConfigError, match="only targets of cl_runner are built"):
         cl_runner.load_network(folder)
     assert not (tmp_path / "acted").exists()
+
+
+OPENED: list[str] | None = None
+"""While a test listens: the files and folders that this process opens."""
+
+
+def _note(event: str, arguments: tuple) -> None:
+    opens = event in ("open", "os.scandir", "os.listdir")
+    if OPENED is not None and opens and isinstance(arguments[0], str | os.PathLike):
+        OPENED.append(os.path.realpath(arguments[0]))
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    """Paths opened during the test."""
+    sys.addaudithook(_note)  # for ever: it cannot be removed
+    monkeypatch.setattr(sys.modules[__name__], "OPENED", seen := [])
+    return seen
+
+
+@pytest.mark.parametrize("made", [arrays, listed, folders])
+def test_a_foreign_folder_names_no_place(made, tmp_path: Path, opened: list[str]) -> None:
+    """Only parts of cl-runner, which would read files of this machine: it reads those of `root`."""
+    root, outside = made(tmp_path / "own"), made(tmp_path / "outside")
+    dataset = {arrays: "arrays", listed: "csv", folders: "image_folder"}[made]
+    size = () if made is arrays else ("dataset.source.size=8",)
+    run = trained(tmp_path, f"dataset={dataset}", f"dataset.root={root}", *size)
+    (root / "link").symlink_to(outside)
+    wrong: list[dict] = [{"root": str(outside)}]
+    for there in (f"{outside}", "../outside", "link"):
+        wrong += [{"file": f"{there}/samples.csv"}] * (made is listed)
+        wrong += [{key: f"{there}/{array}"} for key, array in ARRAYS.items()] * (made is arrays)
+    for number, settings in enumerate(wrong):
+        folder = changed(run, tmp_path / str(number))
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["dataset"]["source"] |= settings
+        config["reference"] = config["first_task_cache"] = str(outside)
+        if number == 0:  # a root that is nobody's default, and of which no other one is a part
+            del config["dataset"]["root"]
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (file,) = (folder / "checkpoint").iterdir()
+        with_digest(file, config)
+        opened.clear()
+        with pytest.raises(errors.RunError, match=r"root|below|leads out of") as raised:
+            cl_runner.load_network(folder, root=root)
+        assert "\n" not in str(raised.value)
+        assert not [path for path in opened if Path(path).is_relative_to(outside)]
+    cl_runner.load_network(run.folder, root=root)
+    assert any(Path(path).is_relative_to(root) for path in opened)
+
+
+def test_what_has_a_folder_of_its_own_has_it_below_the_given_one(tmp_path: Path) -> None:
+    """As if the settings had been composed with that folder."""
+    for dataset in ("five_datasets", "image_folder", "csv", "arrays", "digits"):
+        before, after = (plain(f"dataset={dataset}", f"dataset.root={r}") for r in ("../a", "/b"))
+        assert place.at(before, "/b") == after
+    with pytest.raises(errors.ConfigError, match=r"root=../a/../c: leads out of"):
+        place.at({"dataset": {"root": "../a", "sources": [{"root": "../a/../c"}]}}, "/b")
+    for sources in (5, None, [5]):
+        assert place.at({"dataset": {"root": "a", "sources": sources}}, None)
+
+
+def plain(*words: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", ["name=unused", *words])
+    return OmegaConf.to_container(composed, resolve=True)
 
 
 def with_digest(file: Path, config: dict) -> None:

@@ -138,6 +138,14 @@ def test_a_mistake_is_the_line_that_the_command_prints(
     assert not [*tmp_path.iterdir()]
 
 
+def test_the_problems_of_an_error_hide_secrets_too() -> None:
+    with pytest.raises(errors.ConfigError, match="api_key=<masked:") as raised:
+        cl_runner.run("+api_key=hunter2hunter2", "epochs=0")
+    shown = [str(problem) for problem in raised.value.problems]
+    assert "\n".join(shown) == str(raised.value) and len(shown) == 2
+    assert "hunter2" not in repr(raised.value.problems) + repr(raised.value)
+
+
 def test_what_is_no_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"run takes words such as 'seed=1', not \['seed=1'\]"):
         cl_runner.run(["seed=1"])  # type: ignore[arg-type]

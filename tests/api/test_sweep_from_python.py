@@ -75,7 +75,7 @@ def forked(monkeypatch, tmp_path: Path) -> None:
 
 
 def test_its_jobs_are_those_of_the_command(cl_train_here, tmp_path: Path, capfd) -> None:
-    words = (*TINY, "strategy=ewc,lwf")
+    words = (*TINY, "strategy=ewc,lwf", "name=both")
     runs = cl_runner.sweep(*words, "output_root=python")
     printed = capfd.readouterr().out
     assert "2/2 " in printed and runs.table() in printed
@@ -92,6 +92,9 @@ def test_its_jobs_are_those_of_the_command(cl_train_here, tmp_path: Path, capfd)
     again = cl_runner.sweep(*words, "output_root=python")
     assert "already complete: 2 of 2 jobs" in capfd.readouterr().out
     assert [run.folder for run in again] == [run.folder for run in runs]
+    words = (*TINY, "strategy=lwf", "name=both")  # the other run stays in the folder
+    (one,) = cl_runner.sweep(*words, "output_root=python")
+    assert one.config["strategy"]["_target_"].endswith("LwF") and len(cl_runner.load("python")) == 2
 
 
 def test_the_code_of_the_page_runs(no_figures, capfd) -> None:
@@ -116,6 +119,13 @@ def test_jobs_are_for_this_machine(capfd) -> None:
     for jobs in (0, 1.5):
         with pytest.raises(errors.ConfigError, match=f"jobs={jobs}: must be an integer ≥ 1"):
             cl_runner.sweep(*TINY, "seed=0,1", jobs=jobs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["seed=\0", "seed=\ud800"])
+def test_a_word_that_no_process_can_be_given_is_one_line(word: str) -> None:
+    for call in (cl_runner.sweep, cl_runner.run):
+        with pytest.raises(errors.ConfigError, match=r"seed=.*no command line can have"):
+            call(word)
 
 
 @pytest.mark.parametrize(

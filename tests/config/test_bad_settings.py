@@ -244,6 +244,7 @@ def test_every_hinted_batch_size_is_taken() -> None:
     def complaint(sizes: tuple[int, int], batch: int) -> str | None:
         strategy = nn.BatchNorm1d(2)
         strategy.training_size = lambda stream, task: task
+        strategy.turns = lambda task: 1
         try:
             checks.check_batches(strategy, SimpleNamespace(tasks=sizes), batch)
         except ConfigError as error:

@@ -17,8 +17,9 @@ import own_data
 import pytest
 import torch
 from PIL import Image
-from running import composed, run_here
+from running import composed
 
+import cl_runner
 from cl_runner.data import avalanche_experiences as experiences
 from cl_runner.data.avalanche import FromAvalanche
 from cl_runner.data.samples import Pixels
@@ -150,6 +151,13 @@ def test_what_does_not_fit_is_one_line(benchmark: str, scenario: str, said: str)
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_without_a_folder_avalanche_is_not_asked() -> None:
+    """As when a network is loaded from a run folder, whose paths are not followed."""
+    with pytest.raises(ConfigError, match=r"root=null: is needed: .* Hint: root=FOLDER"):
+        cut("SplitPictures", root="").outline(0)
+
+
+@pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("name", ["dataset_root", "train_transform", "unknown"])
 def test_only_arguments_of_the_benchmark_are_passed(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"arguments.{name}=x: is no argument of SplitPictures"):
@@ -182,4 +190,8 @@ def test_avalanches_own_split_mnist(tmp_path: Path) -> None:
             assert (
                 torch.equal(raw / 255, sample) and task.labels[int(y) - task.classes.start] == label
             )
-    assert len(run_here(tmp_path / "run", *words, *TINY)["accuracy"]) == 5
+    place = (f"output_root={tmp_path}", "name=run", "threads=1")
+    run = cl_runner.run(*words, *TINY, *place)
+    assert len(run.results.accuracy) == 5
+    network = cl_runner.load_network(run.folder, root=root)
+    assert network.outline.labels == [task.labels for task in stream.tasks]

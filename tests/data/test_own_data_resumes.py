@@ -25,8 +25,7 @@ def test_a_killed_run_continues(
     assert cl_train_here(*words, "name=whole").returncode == 0
     child = cl_train_beside(*words, "name=killed", first=lambda: kill_at_step(9))
     assert exit_code(child) == -signal.SIGKILL
-    other = own_data.folders if dataset == "image_folder" else MAKE[dataset]
-    moved = other(tmp_path / "moved", 12)
+    moved = MAKE[dataset](tmp_path / "moved", 12)
     resumed = cl_train_here("resume=killed", f"dataset.root={moved}")
     assert resumed.returncode == 0, resumed.stderr
     assert "attempt 2: going on after step" in resumed.stderr

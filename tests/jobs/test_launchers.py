@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
@@ -25,8 +26,10 @@ from sweep_folders import TINY, results, states
 import hydra_plugins
 from cl_runner import extras
 from cl_runner.errors import ConfigError
-from cl_runner.jobs import launchers, ray_cluster
+from cl_runner.jobs import in_turn, launchers, ray_cluster
+from cl_runner.jobs.in_turn import InTurn
 from cl_runner.run_folder.files import is_locked, locked
+from cl_runner.run_folder.read import state_of
 from cl_runner.training.signals import Signals
 
 SIX = ("-m", *TINY, "strategy=lwf", "strategy.alpha=0.5,1,2", "seed=0,1", "name=six")
@@ -134,14 +137,72 @@ class Breaking(Launcher):
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> str:
     """The setting that chooses it; Hydra only builds launchers of one namespace."""
+    monkeypatch.setattr(Breaking, "launched", [])
+    return registered(Breaking, monkeypatch)
+
+
+def registered(launcher: type[Launcher], monkeypatch: pytest.MonkeyPatch) -> str:
     module = ModuleType("hydra_plugins.breaking")
-    module.Breaking = Breaking  # type: ignore[attr-defined]
+    setattr(module, launcher.__name__, launcher)
     monkeypatch.setattr(hydra_plugins, "breaking", module, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(Breaking, "__module__", module.__name__)
-    monkeypatch.setattr(Breaking, "launched", [])
-    Plugins.instance().register(Breaking)
-    return "hydra.launcher._target_=hydra_plugins.breaking.Breaking"
+    monkeypatch.setattr(launcher, "__module__", module.__name__)
+    Plugins.instance().register(launcher)
+    return f"hydra.launcher._target_=hydra_plugins.breaking.{launcher.__name__}"
+
+
+class Pool(InTurn):
+    """Like joblib's: two jobs at a time, each in a process that it kills when it is interrupted."""
+
+    def launch(self, job_overrides, initial_job_idx: int) -> list:
+        waiting, alive = [*enumerate(job_overrides, initial_job_idx)], set[int]()
+        try:
+            while waiting or alive:
+                while waiting and len(alive) < 2:
+                    alive.add(self._begun(*waiting.pop(0)))
+                alive -= {child for child in alive if os.waitpid(child, os.WNOHANG)[0]}
+                time.sleep(0.01)
+        except BaseException:
+            for child in alive:
+                os.kill(child, signal.SIGKILL)
+            raise
+        return []
+
+    def _begun(self, number: int, overrides) -> int:
+        value = mmap(-1, in_turn._VALUE.size)
+        if (child := fork()) == 0:
+            in_turn._do_and_exit(lambda: self._job(list(overrides), number, value))
+        return child
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> str:
+    return registered(Pool, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "code"),
+    [(os.kill, "SIGTERM", 143), (os.killpg, "SIGINT", 130)],
+    ids=["the command alone", "Ctrl-C reaches all"],
+)
+def test_jobs_side_by_side_save_before_the_launcher_ends_them(
+    pool, cl_train_beside, tmp_path: Path, send, number: str, code: int
+) -> None:
+    words = ("-m", *TINY, "epochs=9999", "seed=0,1,2", "name=mine")
+    child = cl_train_beside(*words, pool, first=os.setpgrp)
+    place = tmp_path / "outputs" / "sweeps" / "mine"
+
+    def training() -> int:
+        return sum('"step"' in file.read_text() for file in place.glob("*/metrics.jsonl"))
+
+    until(lambda: training() == 2, child)
+    send(child, signal.Signals[number])
+    assert exit_code(child) == code
+    begun = sorted(place.glob("0*"))
+    assert [folder.name[:3] for folder in begun] == ["000", "001"]
+    assert [state_of(folder) for folder in begun] == ["interrupted"] * 2
+    assert "2 interrupted, 1 missing" in (tmp_path / "stdout").read_text()
+    assert not (place / ".stop").exists()
 
 
 def left(folder: Path, state: str) -> None:

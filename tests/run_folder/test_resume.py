@@ -15,9 +15,10 @@ from processes import exit_code, until
 from cl_runner import train
 from cl_runner.config import masking
 from cl_runner.config.identity import settings_digest
+from cl_runner.config.unrecorded import completed
 from cl_runner.errors import CheckpointError
 from cl_runner.run_folder import read
-from cl_runner.run_folder.resume import with_its_own_settings
+from cl_runner.run_folder.resume import find, with_its_own_settings
 
 TINY = ("epochs=2", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "strategy=lwf")
 HERE = ("output_root=.", "name=run")
@@ -131,6 +132,18 @@ def test_a_setting_that_came_later_had_its_default(earlier, cl_train_here, tmp_p
         rows = [row.split() for row in done.stderr.splitlines()[2:]]
         assert [key, default, other] in rows and len(rows) == 1 + len(held_out)
     assert contents(tmp_path / "run") == before
+
+
+def test_auto_finds_a_run_of_an_earlier_version_by_its_settings(
+    earlier, cl_train_here, tmp_path
+) -> None:
+    cl_train_here(*TINY, *HERE)
+    earlier.undo()
+    done = cl_train_here(*TINY, "output_root=.", "resume=auto")
+    assert done.stdout.startswith(f"already complete: {tmp_path / 'run'}"), done.stderr
+    today = completed(read.config(tmp_path / "run") or {})
+    assert find(tmp_path, today) == tmp_path / "run"
+    assert find(tmp_path, today | {"diagnose": "probe"}) is None
 
 
 def test_an_interrupted_run_of_an_earlier_version_goes_on(

@@ -28,7 +28,7 @@ from cl_runner.strategies.strategy import Strategy
 
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
 TINY = {"buffer_size": 12, "replay_batch_size": 5, "fisher_samples": 20, "importance_samples": 20,
-        "iterations": 1, "gradients": 2, "interval": 3}  # fmt: skip
+        "iterations": 1, "gradients": 2, "interval": 3, "projection": 30}  # fmt: skip
 STREAMS = {
     "blurry": ("class_incremental", "all", {"blurry": 0.2}),
     "blurry tasks": ("task_incremental", "all", {"blurry": 0.2}),

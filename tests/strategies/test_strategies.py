@@ -34,11 +34,14 @@ from cl_runner.strategies.joint import Joint
 from cl_runner.strategies.l2 import L2
 from cl_runner.strategies.lwf import LwF
 from cl_runner.strategies.mas import MAS
+from cl_runner.strategies.ncm import NCM
 from cl_runner.strategies.parts.losses import task_loss
+from cl_runner.strategies.ranpac import RanPAC
 from cl_runner.strategies.rehearsal import Rehearsal
 from cl_runner.strategies.rehearsal_kd import RehearsalKD
 from cl_runner.strategies.rwalk import RWalk
 from cl_runner.strategies.si import SI
+from cl_runner.strategies.slda import SLDA
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.strategies.wa import WA
 from cl_runner.training.optimizers import clip_gradient
@@ -95,6 +98,10 @@ MAKE = {
     "icarl": (ICaRL, {"buffer_size": 12, "samples_per_class": None, "T": 1.0}),
     "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
     "wa": (WA, {"buffer_size": 12, "T": 2.0}),
+    "ncm": (NCM, {}),
+    "slda": (SLDA, {"shrinkage": 1e-4}),
+    "ranpac": (RanPAC, {"projection": 30, "ridge": None}),
+    "ranpac fixed": (RanPAC, {"projection": 30, "ridge": 0.5}),
 }
 
 
@@ -280,6 +287,7 @@ def test_what_rehearsal_kd_distils_on(on: str, rows: slice) -> None:
 
 
 HOOKS = {name for name, value in vars(Strategy).items() if isfunction(value)} - {"__init__"}
+OF_STEPS = {"objective", "after_backward", "after_step"}
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -296,7 +304,8 @@ def test_the_state_dict_is_all_a_strategy_remembers(
         learn(strategy, stream, stream.tasks[2], epochs=1)
         predictions.append(strategy.eval().predict(batch.x))
         curvatures.append(strategy.curvature())
-    assert called >= HOOKS - {"log"}
+    takes_steps = one.turns(stream.tasks[2]) > 0
+    assert called >= HOOKS - {"log"} - (set() if takes_steps else OF_STEPS)
     assert torch.equal(*predictions) and curvatures[0] == curvatures[1]
     state = one.state_dict(), two.state_dict()
     assert all(
@@ -477,8 +486,8 @@ def test_what_the_model_has_frozen_stays_as_it_is(name: str) -> None:
         if hasattr(strategy, kept):
             weight = getattr(strategy, kept).weight
             assert len(weight) == head < len(getattr(free, kept).weight) and weight.any()
-    moved = [p for p in network.classifier.parameters() if p.any()]
-    assert moved == list(network.classifier.parameters())
+    if strategy.turns(tiny_stream().tasks[0]) > 0:
+        assert all(p.any() for p in network.classifier.parameters())
 
 
 def test_only_the_batch_norm_of_frozen_layers_stays_in_evaluation_mode() -> None:

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf, open_dict
 from processes import exit_code, fork, run_and_exit, until
 from sweep_folders import TINY, planned, results, states
 
+from cl_runner.config import masking
 from cl_runner.config.paths import CONF
 from cl_runner.jobs import job as jobs
 from cl_runner.jobs.composition import Composition
@@ -349,3 +350,28 @@ def test_jobs_whose_digests_begin_alike_are_two(monkeypatch: pytest.MonkeyPatch,
     two = jobs.jobs_of(points, configs, "mine", tmp_path)
     assert [job.overrides for job in two] == points[:2]
     assert len({job.folder for job in two}) == 2
+
+
+def test_a_sweep_of_an_earlier_version_is_found_by_its_settings(
+    cl_train_here, tmp_path: Path, monkeypatch
+) -> None:
+    """Its folder and those of its jobs are named after digests without a setting of today."""
+    words = ("-m", *TINY, "seed=0,1")
+    today = masking.as_written
+
+    def as_written(config: object) -> dict:
+        return {key: value for key, value in today(config).items() if key != "diagnose"}
+
+    with monkeypatch.context() as version:
+        version.setattr(masking, "as_written", as_written)
+        assert cl_train_here(*words).returncode == 0
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    first, second = sorted(sweep.glob("0*"))
+    before = results(sweep)
+    shutil.rmtree(second)
+    done = cl_train_here(*words)
+    assert states(done.stdout) == {"already complete": 1, "complete": 1}, done.stderr
+    assert [*sweep.parent.iterdir()] == [sweep] and results(sweep) == before
+    assert sorted(sweep.glob("0*"))[0] == first
+    other = cl_train_here("-m", *TINY, "seed=0,2", "plan=true")
+    assert planned(other.stdout) == ["run", "run"]

@@ -32,6 +32,9 @@ STRATEGIES = {
     "bic": "BiC",
     "wa": "WA",
     "gdumb": "GDumb",
+    "ncm": "NCM",
+    "slda": "SLDA",
+    "ranpac": "RanPAC",
     "joint": "Joint",
 }
 DATASETS = {
@@ -78,6 +81,7 @@ OTHERS = {
     "adam": "Adam",
     "adamw": "AdamW",
     "adagrad": "AdaGrad",
+    "torch": "of torch",
 }
 TITLES = {
     STRATEGY: "Method",
