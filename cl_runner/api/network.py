@@ -19,11 +19,12 @@ from cl_runner.api.process import left_as_it_was
 from cl_runner.config import targets
 from cl_runner.config.identity import settings_digest
 from cl_runner.config.traits import Config
-from cl_runner.config.unrecorded import defaults
+from cl_runner.config.unrecorded import completed
 from cl_runner.data.samples import Preparation
 from cl_runner.data.stream import Outline
 from cl_runner.data.views import View
 from cl_runner.errors import CheckpointError, ConfigError, DataError, RunError
+from cl_runner.models.bodies import weights_stay_unread
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.run_folder import read
 from cl_runner.run_folder.checkpoint import Checkpoints
@@ -226,7 +227,7 @@ def load_network(
     if config is None:
         raise CheckpointError(f"checkpoint error: {folder / 'config.yaml'} is missing")
     saved = Checkpoints(folder / "checkpoint", settings_digest(config)).newest()
-    with left_as_it_was():
+    with left_as_it_was(), weights_stay_unread():
         if trusted_targets:
             sys.path.append(os.getcwd())  # where your own package may be
         settings = _settings(place.at(config, root), trusted_targets)
@@ -248,6 +249,5 @@ def _settings(config: Config, trusted: Sequence[str]) -> Settings:
     came after it have their defaults."""
     targets.trust(trusted)
     neutral = dict.fromkeys(ELSEWHERE) | {"device": "cpu", "trusted_targets": list(trusted)}
-    later = {key: value for key, value in defaults(config).items() if "." not in key}
     recorded = {key: value for key, value in config.items() if key != "environment"}
-    return settings_of(later | recorded | neutral | {"trackers": []})
+    return settings_of(completed(recorded) | neutral | {"trackers": []})

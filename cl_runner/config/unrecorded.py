@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from cl_runner.config.paths import CONF, GROUPS
-from cl_runner.config.traits import Config, flat
+from cl_runner.config.traits import Config, flat, is_place
 
 
 def defaults(config: Config) -> dict[str, Any]:
@@ -38,15 +38,18 @@ def defaults(config: Config) -> dict[str, Any]:
 
 
 def completed(config: Config) -> Config:
-    """The recorded configuration with the defaults of the settings that it lacks."""
-    whole = deepcopy(config)
-    for key, value in defaults(config).items():
+    """The recorded configuration with the defaults of the settings that it lacks, but for folders
+    of its parts: where data is, no default says."""
+    whole, found = deepcopy(config), defaults(config)
+    for key, value in found.items():
         *path, last = key.split(".")
         node: Any = whole
         for name in path:
             node = node.setdefault(name, {}) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            node.setdefault(last, value)
+        if isinstance(node, dict) and not (path and is_place(last)):
+            shipped = found.get(".".join([*path, "_target_"]))
+            if shipped == node.get("_target_", shipped):  # another class has other settings
+                node.setdefault(last, value)
     return whole
 
 

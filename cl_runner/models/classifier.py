@@ -1,4 +1,4 @@
-"""The classifier of a network: a linear layer whose rows are born group by group.
+"""The classifier of a network: a layer whose rows are born group by group.
 
 It has a row for every class of the stream. Rows that are born together share a parameter, so that
 shapes never change and each group has its own optimizer state. Before its task begins, a class has
@@ -7,8 +7,8 @@ none of its samples and that no term touches: no gradient, momentum or weight de
 So it behaves like separate heads.
 
 - `linear`: w · f + b
-- `cosine`: η · cos(w, f), without bias, η learned and the same for all rows, at first 1 (Hou et al.
-            2019, arXiv:1812.06319, section 3.2). So no class wins because its row is longer
+- `cosine`: η · cos(w, f) without bias, where η is learned, the same for all rows, and 1 at first
+            (Hou et al., CVPR 2019, "cosine normalization"): no class wins by a longer row
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ def cnn(
 ) -> Network:
     """[conv 3×3 → ReLU] per channel count → max-pool 2 → linear → ReLU → classifier."""
     inputs, height, width = shape
+    if min(height, width) < 2:
+        allowed = f"convolve pictures of at least 2 × 2 pixels, and here are {height} × {width}"
+        raise ConfigError.of("channels", channels, allowed, "model=mlp")
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]

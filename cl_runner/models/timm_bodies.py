@@ -13,8 +13,9 @@ from cl_runner.extras import install
 from cl_runner.models.bodies import (
     Body,
     Frozen,
+    are_read,
     freeze,
-    is_only_measured,
+    load,
     refuse_init,
     tell_what_they_expect,
     weights_in,
@@ -40,13 +41,14 @@ def timm_body(
     """A model of timm (`pip install timm`), without its classifier.
 
     - `weights`: null: random, as timm draws them, from the seed of the run; `DEFAULT`: the model's
-      own, downloaded once from the Hugging Face hub; or a file with a state dict
+      own, downloaded once from the Hugging Face hub; or a file with a state dict of the model in
+      timm, of which the classifier is not used
     - `resize`, `frozen`: see `bodies.py`
     """
     refuse_init(weights, init)
     layers = _built(body, weights)
     freeze(layers, frozen)
-    whole = Body(layers, shape, resize)
+    whole = Body(layers, shape, resize, body)
     return Network(
         whole,
         shape,
@@ -68,24 +70,25 @@ def _built(name: str, weights: str | None) -> nn.Module:
     if not timm.is_model(name.partition(".")[0]):
         hint = nearest(name, timm.list_models()) or "timm.list_models() has them all"
         raise ConfigError.of("body", name, "timm has no such model", hint)
-    given: dict[str, Any] = {"pretrained": False}
-    if weights is not None and not is_only_measured():
-        given["pretrained"] = True
-        if weights != "DEFAULT":  # timm's own way to read a file trusts it
-            state = {"state_dict": weights_in(weights), "custom_load": False}
-            given["pretrained_cfg_overlay"] = state
+    downloads = weights == "DEFAULT" and are_read(weights)
     try:
-        layers: nn.Module = timm.create_model(name, num_classes=0, **given)
-    except Exception as error:  # nobody can list what a download or a foreign file raises
-        if weights is None:
+        layers: nn.Module = timm.create_model(name, pretrained=downloads, num_classes=0)
+    except Exception as error:  # nobody can list what timm or a download raises
+        if not downloads:
             raise ConfigError.of("body", name, f"cannot be built ({first_line(error)})") from None
-        words = [line.strip() for line in str(error).splitlines()]
-        reason = " ".join(words[:2])[:200] or type(error).__name__
-        what = "cannot be downloaded" if weights == "DEFAULT" else "does not fit"
-        hint = "weights=FILE" if weights == "DEFAULT" else ""
-        raise ConfigError.of("weights", weights, f"{what} ({reason})", hint) from None
-    if weights == "DEFAULT" and given["pretrained"]:
-        meant = timm.data.resolve_model_data_config(layers)
-        size = meant["input_size"][1:]
-        tell_what_they_expect(name, meant["mean"], meant["std"], size)
+        allowed = f"cannot be downloaded ({first_line(error)})"
+        raise ConfigError.of("weights", weights, allowed, "model.weights=FILE") from None
+    if downloads:
+        about = timm.data.resolve_model_data_config(layers)
+        tell_what_they_expect(name, about["mean"], about["std"], about["input_size"][1:])
+    elif weights is not None and are_read(weights):
+        state = weights_in(weights)
+        unused = _classifiers(layers)
+        load(layers, {k: v for k, v in state.items() if not k.startswith(unused)}, weights)
     return layers
+
+
+def _classifiers(layers: Any) -> tuple[str, ...]:
+    """How the names of the weights begin that the model has for its own classes."""
+    named = layers.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))

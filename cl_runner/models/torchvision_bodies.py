@@ -14,8 +14,8 @@ from cl_runner.errors import ConfigError, first_line, nearest
 from cl_runner.models.bodies import (
     Body,
     Frozen,
+    are_read,
     freeze,
-    is_only_measured,
     load,
     refuse_init,
     tell_what_they_expect,
@@ -57,7 +57,7 @@ def torchvision_body(
     refuse_init(weights, init)
     layers = _built(body, weights)
     freeze(layers, frozen)
-    whole = Body(layers, shape, resize)
+    whole = Body(layers, shape, resize, body)
     return Network(
         whole,
         shape,
@@ -84,7 +84,7 @@ def _built(name: str, weights: str | None) -> nn.Module:
     layers: nn.Module = models.get_model(name, weights=None, **options)
     last = _last(layers)
     layers.set_submodule(last, nn.Identity())
-    if weights is not None and not is_only_measured():
+    if weights is not None and are_read(weights):
         state = _downloaded(name) if weights == "DEFAULT" else weights_in(weights)
         unused = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
         kept = {OLD_NAME.sub(r"\1\2", k): v for k, v in state.items() if not k.startswith(unused)}
@@ -111,7 +111,7 @@ def _downloaded(name: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = found.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # nobody can list what a download raises
         place = f"{torch.hub.get_dir()}/checkpoints"
-        hint = f"put {found.url} into {place}, or give weights=FILE"
+        hint = f"put {found.url} into {place}, or give model.weights=FILE"
         allowed = f"cannot be downloaded ({first_line(error)})"
         raise ConfigError.of("weights", "DEFAULT", allowed, hint) from None
     meant = found.transforms()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from cl_runner.config.factory import Factory
+from cl_runner.config.factory import Factory, path_of
 from cl_runner.config.setting_types import Size
 from cl_runner.config.targets import target
 from cl_runner.models.bodies import (
     Body,
     Frozen,
+    are_read,
     freeze,
-    is_only_measured,
     load,
     refuse_init,
     weights_in,
@@ -37,18 +37,18 @@ def wrapped(
     """Any module as the body: it is called with pictures [B, C, H, W] and gives [B, features].
 
     - `body`: a class or function that is a target (`@target`). The run passes the shape [C, H, W]
-      of the pictures that it will get, its other parameters are settings. How many features it
+      of the pictures, scaled if they are; its other parameters are settings. How many features it
       gives is found by a probe
-    - `weights`: null, or a file with a state dict of it
+    - `weights`: null: random, from the seed of the run; or a file with a state dict of it
     - `resize`, `frozen`: see `bodies.py`
     """
     refuse_init(weights, init)
     channels, height, width = shape
     layers = body((channels, resize or height, resize or width))
-    if weights is not None and not is_only_measured():
+    if weights is not None and are_read(weights):
         load(layers, weights_in(weights), weights)
     freeze(layers, frozen)
-    whole = Body(layers, shape, resize)
+    whole = Body(layers, shape, resize, path_of(body.target))
     return Network(
         whole,
         shape,

@@ -25,6 +25,9 @@ def check_network(network: object, outline: Outline) -> None:
         sizes = f"{network.classes} outputs, but the data set has {outline.classes} classes"
         allowed = f"its classifier has {sizes}"
         raise ConfigError.of("model", name, allowed)
+    if outline.features and any(isinstance(m, nn.Conv2d) for m in network.body.modules()):
+        allowed = "convolves pictures, and this data set holds features"
+        raise ConfigError.of("model", name, allowed, "model=mlp, or model=wrapped")
     network.eval()
     try:
         with torch.no_grad():

@@ -387,6 +387,9 @@ def test_settings_that_came_after_the_run_have_their_defaults(run, tmp_path: Pat
     before = settings_digest(config)
     for key in ("keep", "trackers", "accumulate"):
         del config[key]
+    for part, key in (("model", "classifier"), ("dataset", "blurry")):
+        del config[part][key]
+    del config["dataset"]["pixels"]["flip"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     state = Checkpoints(folder / "checkpoint", before).newest()
     Checkpoints(folder / "checkpoint", settings_digest(config)).save(state)

@@ -51,7 +51,7 @@ def test_grey_pictures_are_repeated_and_scaled_in_the_network() -> None:
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
     x = torch.rand(5, 1, 8, 8)
     state = torch.get_rng_state()
-    body = Body(layers, (1, 8, 8), 16)
+    body = Body(layers, (1, 8, 8), 16, "mine")
     assert torch.equal(torch.get_rng_state(), state) and body.width == 4
     large = nn.functional.interpolate(
         x.repeat(1, 3, 1, 1), (16, 16), mode="bilinear", antialias=True
@@ -158,6 +158,21 @@ def test_a_body_of_timm() -> None:
     torch.testing.assert_close(network.features(x), theirs(x))
     with pytest.raises(ConfigError, match="no such model"):
         built("model=timm", "model.body=nothing")
+
+
+def test_weights_of_timm_from_a_file(tmp_path: Path) -> None:
+    """All but those for its own classes; a file with others is refused, not read in part."""
+    timm = pytest.importorskip("timm")
+    for name in ("test_resnet", "test_vit"):
+        torch.save(timm.create_model(name, num_classes=7).state_dict(), tmp_path / f"{name}.pt")
+    given = ("model=timm", "model.body=test_resnet", "model.weights=")
+    network = built(*given[:2], f"{given[2]}{tmp_path / 'test_resnet.pt'}")
+    theirs = torch.load(tmp_path / "test_resnet.pt", weights_only=True)
+    ours = network.body.layers.state_dict()
+    assert theirs.keys() - ours.keys() == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    with pytest.raises(ConfigError, match="does not fit a ResNet"):
+        built(*given[:2], f"{given[2]}{tmp_path / 'test_vit.pt'}")
 
 
 def test_the_narrow_resnet_has_the_published_size() -> None:

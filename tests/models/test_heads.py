@@ -49,22 +49,37 @@ class Double(nn.Module):
         return x.double()
 
 
+class Cosine(nn.Module):
+    """A head of its own that measures angles; all such heads share their scale."""
+
+    def __init__(self, weight: Tensor, scale: nn.Parameter) -> None:
+        super().__init__()
+        self.weight, self.scale = nn.Parameter(weight.clone()), scale
+        self.out_features = len(weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        lengths = features.norm(dim=1)[:, None] * self.weight.norm(dim=1)
+        return self.scale * (features @ self.weight.T) / lengths
+
+
 @dataclass
 class Recorded:
     """What one of our runs began with, saw, and ended with."""
 
     network: Network
     body: nn.Module  # as it began
-    heads: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # as they were drawn
+    heads: list[list[Tensor]] = field(default_factory=list)  # as they were drawn
     steps: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)  # task, x, y
 
 
-def ours(stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool) -> Recorded:
+def ours(
+    stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool, *others: str
+) -> Recorded:
     """Three tasks learned by the runner's own loop."""
     given = [f"optimizer.{key}={value}" for key, value in OPTIMIZERS[optimizer][1].items()]
     settings = composed(
         f"ce_scope={scope}", f"optimizer={optimizer}", *given, f"reset_optimizer={reset}",
-        "model.widths=[8]", "model.new_rows=default", "batch_size=16", "epochs=2",
+        "model.widths=[8]", "model.new_rows=default", "batch_size=16", "epochs=2", *others,
     )  # fmt: skip
     torch.manual_seed(3)
     network = settings.model(SHAPE, 2 if stream.outline.scenario == "domain_incremental" else 6)
@@ -88,7 +103,7 @@ def record(strategy: nn.Module, seen: Recorded) -> None:
         grow(task)
         rows = network.classifier
         for h in range(len(seen.heads), rows.born):
-            seen.heads.append((rows.weights[h].detach().clone(), rows.biases[h].detach().clone()))
+            seen.heads.append([p.detach().clone() for p in rows.groups[h]])
 
     def objective_and_note(batch):
         drawn.clear()
@@ -127,9 +142,13 @@ def cross_entropy(body: nn.Module, heads: list[nn.Linear], x: Tensor, y: Tensor,
 def theirs(seen: Recorded, scenario: str, scope: str, optimizer: str, reset: bool) -> nn.Module:
     """The same steps with separate heads and torch's own optimizer."""
     body, heads = copy.deepcopy(seen.body), nn.ModuleList()
-    for weight, bias in seen.heads:
+    scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+    for weight, *bias in seen.heads:
+        if not bias:
+            heads.append(Cosine(weight, scale))
+            continue
         head = nn.Linear(*reversed(weight.shape), dtype=torch.float64)
-        head.load_state_dict({"weight": weight, "bias": bias})
+        head.load_state_dict({"weight": weight, "bias": bias[0]})
         heads.append(head)
     model = nn.ModuleList([body, heads])
     build, settings = OPTIMIZERS[optimizer]
@@ -155,14 +174,29 @@ def test_the_classifier_behaves_as_separate_heads(
 ) -> None:
     stream = tiny_stream(scenario, scope, samples=20)
     seen = ours(stream, scope, optimizer, reset, replay)
-    model = theirs(seen, scenario, scope, optimizer, reset)
-    body, heads = model
+    compare(seen, *theirs(seen, scenario, scope, optimizer, reset))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(("scenario", "scope"), SCENARIOS)
+def test_so_does_one_that_measures_angles(scenario: str, scope: str, optimizer: str) -> None:
+    """Its scale is the only weight that the heads share; the optimizer is kept."""
+    stream = tiny_stream(scenario, scope, samples=20)
+    seen = ours(stream, scope, optimizer, False, False, "model.classifier=cosine")
+    body, heads = theirs(seen, scenario, scope, optimizer, False)
+    compare(seen, body, heads)
+    torch.testing.assert_close(seen.network.classifier.scale, heads[0].scale, rtol=1e-9, atol=1e-9)
+    assert abs(heads[0].scale - 1) > 0.001
+
+
+def compare(seen: Recorded, body: nn.Module, heads: nn.Module) -> None:
+    """Equal weights, but for rounding."""
     for mine, expected in zip(seen.network.body.parameters(), body.parameters(), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
-    for h, head in enumerate(heads):
-        rows = seen.network.classifier
-        torch.testing.assert_close(rows.weights[h], head.weight, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(rows.biases[h], head.bias, rtol=1e-9, atol=1e-9)
+    rows = seen.network.classifier
+    for group, head in zip(rows.groups, heads, strict=True):
+        for mine, expected in zip(group, (head.weight, getattr(head, "bias", None)), strict=False):
+            torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_nothing_acts_on_rows_that_are_not_born_yet() -> None:

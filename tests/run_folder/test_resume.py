@@ -37,7 +37,7 @@ def status(folder: Path) -> dict:
 @pytest.fixture
 def stopped(cl_train_here, tmp_path: Path) -> Path:
     """A run that stopped in its second task, at a fault that an environment variable turns off."""
-    planted = ("trusted_targets=[stopping]", "strategy._target_=stopping.StoppingLwF")
+    planted = ("trusted_targets=[stopping_lwf]", "strategy._target_=stopping_lwf.StoppingLwF")
     done = cl_train_here(*TINY, *HERE, "checkpoint.every_n_steps=2", "strategy.alpha=0.5", *planted)
     assert done.returncode == 3 and status(tmp_path / "run")["status"] == "failed"
     return tmp_path / "run"
@@ -47,7 +47,7 @@ def stopped(cl_train_here, tmp_path: Path) -> Path:
 def stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "modules"
     module.mkdir()
-    (module / "stopping.py").write_text(
+    (module / "stopping_lwf.py").write_text(
         "import os, torch\n"
         "from cl_runner.strategies.lwf import LwF\n"
         "class StoppingLwF(LwF):\n"
@@ -61,7 +61,7 @@ def stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_goes_on_with_its_own_settings(stopped, cl_train_here, monkeypatch) -> None:
     monkeypatch.setenv("GO_ON", "1")
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]")
     assert done.returncode == 0, done.stderr
     assert "attempt 2: going on after step" in done.stderr
     whole = cl_train_here(*TINY, "strategy.alpha=0.5", "output_root=.", "name=whole")
@@ -84,7 +84,7 @@ def test_a_run_goes_on_with_its_own_settings(stopped, cl_train_here, monkeypatch
 def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) -> None:
     """Exit code 2 and a table of key, old and new; the run is left as it is."""
     before = contents(stopped)
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]", change)
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]", change)
     assert done.returncode == 2
     first, head, *rows = done.stderr.splitlines()
     assert (
@@ -98,12 +98,12 @@ def test_changed_settings_are_refused(change, old, new, stopped, cl_train_here) 
 
 @pytest.fixture
 def earlier(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An earlier version, which did not know two of the settings; `undo` brings today's back."""
+    """An earlier version, which did not know three of the settings; `undo` brings today's back."""
     today = masking.as_written
 
     def as_written(config: object) -> dict:
         written = today(config)
-        del written["diagnose"]
+        del written["diagnose"], written["model"]["classifier"]
         if written["strategy"]["_target_"].startswith("cl_runner."):  # not a class of its own
             del written["strategy"]["outputs"]
         return written
@@ -124,6 +124,7 @@ def test_a_setting_that_came_later_had_its_default(earlier, cl_train_here, tmp_p
     for key, default, other in (
         ("diagnose", "None", "probe"),
         ("strategy.outputs", "old", "all"),
+        ("model.classifier", "linear", "cosine"),
     ):
         held_out = ["dataset.validation_fraction=0.2"] if other == "probe" else []
         done = cl_train_here(*TINY, *HERE, "resume=auto", f"{key}={other}", *held_out)
@@ -152,9 +153,9 @@ def test_an_interrupted_run_of_an_earlier_version_goes_on(
     earlier.undo()
     monkeypatch.setenv("GO_ON", "1")
     digest = status(stopped)["settings"]
-    assert cl_train_here("resume=run", "trusted_targets=[stopping]").returncode == 0
+    assert cl_train_here("resume=run", "trusted_targets=[stopping_lwf]").returncode == 0
     assert status(stopped)["status"] == "complete" and status(stopped)["settings"] == digest
-    again = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    again = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]")
     assert again.returncode == 0 and again.stdout.startswith("already complete"), again.stderr
 
 
@@ -176,15 +177,15 @@ def test_threads_are_a_setting_of_the_run(cl_train_here, tmp_path: Path) -> None
 def test_what_changes_no_result_may_change(stopped, cl_train_here, monkeypatch) -> None:
     monkeypatch.setenv("GO_ON", "1")
     changes = ["tracker=wandb", "checkpoint.every_n_steps=5", "checkpoint.every_n_minutes=null"]
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]", *changes)
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]", *changes)
     assert done.returncode == 0, done.stderr
 
 
 def test_auto_continues_the_run_with_these_settings(stopped, cl_train_here, monkeypatch) -> None:
     """Without such a run, it starts one; a complete one is only read."""
     monkeypatch.setenv("GO_ON", "1")
-    own = [*TINY, "strategy.alpha=0.5", "trusted_targets=[stopping]", "resume=auto",
-           "strategy._target_=stopping.StoppingLwF", "output_root=."]  # fmt: skip
+    own = [*TINY, "strategy.alpha=0.5", "trusted_targets=[stopping_lwf]", "resume=auto",
+           "strategy._target_=stopping_lwf.StoppingLwF", "output_root=."]  # fmt: skip
     other = cl_train_here(*own, "seed=7", "name=other")
     assert other.returncode == 0 and "attempt" not in other.stderr
     done = cl_train_here(*own, "name=unused")
@@ -302,7 +303,7 @@ def test_a_foreign_folder_makes_nothing_outside_of_itself(
     ]
     file.write_text(yaml.safe_dump([*own, *theirs]))
     before = sorted(tmp_path.iterdir())
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]")
     assert done.returncode == 0, done.stderr
     assert sorted(tmp_path.iterdir()) == before and "hunter2" not in done.stderr
 
@@ -322,7 +323,7 @@ def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_told(tmp_path: Path) -
 def test_lines_that_are_missing_are_told(stopped, cl_train_here) -> None:
     """Exit code 7: if the metrics file is shorter than its checkpoint says, someone cut it."""
     (stopped / "metrics.jsonl").write_bytes(b"")
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]")
     assert done.returncode == 7
     assert "metrics.jsonl is damaged: its first " in done.stderr
 
@@ -349,7 +350,7 @@ def test_a_damaged_file_of_a_run_is_told(file, content, stopped, cl_train_here) 
     (stopped / file).unlink()
     if content is not None:
         (stopped / file).write_bytes(content)
-    done = cl_train_here("resume=run", "trusted_targets=[stopping]")
+    done = cl_train_here("resume=run", "trusted_targets=[stopping_lwf]")
     assert done.returncode == 7 and len(done.stderr.splitlines()) == 1, done.stderr
     assert status(stopped)["attempt"] == 1
 
