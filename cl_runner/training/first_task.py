@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from cl_runner import lock
 from cl_runner.config.identity import acting
 from cl_runner.config.paths import HERE
@@ -68,6 +70,8 @@ class FirstTask:
             "seed": training.settings.seed,
             # The samples of the first task for training, and for evaluation within it.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
+            # A file may have given them.
+            "weights": digest_of_weights(training.strategy.network),
             "code": digest_of_files(sorted(HERE.rglob("*.py"))),
             "own code": digest_of_files(own_code(self.config)),
             # The code itself counts, not the commit it comes from.
@@ -164,6 +168,16 @@ def _loaded() -> Iterator[Path]:
     for module in list(sys.modules.values()):
         if file := getattr(module, "__file__", None):
             yield Path(file)
+
+
+def digest_of_weights(module: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, with their names."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def digest_of_files(files: Sequence[Path]) -> str:

@@ -29,7 +29,7 @@ from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Outline, Scope, Stream
 from cl_runner.errors import StorageError
 from cl_runner.models.network import Network, evaluation_mode
-from cl_runner.training.first_task import digest_of_files, own_code
+from cl_runner.training.first_task import digest_of_files, digest_of_weights, own_code
 
 PART = 500
 """Samples that pass through the body together, and are read from the file at a time."""
@@ -113,10 +113,8 @@ class _Side:
         digest = sha256()
         for chunk in self.whole.chunks(PART):
             digest.update(chunk.raw.cpu().contiguous().numpy().data)
-        for name, values in network.body.state_dict().items():
-            digest.update(name.encode())
-            digest.update(values.cpu().contiguous().numpy().data)
         yield digest.hexdigest()
+        yield digest_of_weights(network.body)
         yield f"{network.body}"
         yield digest_of_files([*sorted(HERE.rglob("*.py")), *own_code(self.config)])
         for package in sorted({type(m).__module__.partition(".")[0] for m in network.modules()}):
