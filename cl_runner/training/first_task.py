@@ -71,7 +71,7 @@ class FirstTask:
             # The samples of the first task for training, and for evaluation within it.
             "data": digest_of(training.stream.tasks[0].train, training.stream.test[0]),
             # A file may have given them.
-            "weights": digest_of_weights(training.strategy.network),
+            "weights": digest_of_weights(training.strategy.network.body),
             "code": digest_of_files(sorted(HERE.rglob("*.py"))),
             "own code": digest_of_files(own_code(self.config)),
             # The code itself counts, not the commit it comes from.
