@@ -9,8 +9,9 @@ from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
 from cl_runner.run_folder.outcome import Results
 from cl_runner.text import counted
 
+PERCENT = "Accuracies in %. "
 MEANS = (
-    "Accuracies in %. Means stand with ± one standard error over seeds; allowed is the distance"
+    "Means stand with ± one standard error over seeds; allowed is the distance"
     " between the means at which a row is still ok: max(0.5, 2 √(se² + se_published²)) if the paper"
     " gives a spread."
 )
@@ -41,7 +42,7 @@ def markdown(
         _table(first) if first else "",
         "\n".join(f"**{line}.**" for line in foot(verdicts)),
         f"![Published and ours]({figure})" if figure else "",
-        MEANS,
+        PERCENT * any(v.row.percent for v in verdicts) + MEANS,
         "\n".join(marks),
         "\n".join(reasons),
         _explanations(first),
