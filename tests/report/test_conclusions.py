@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -158,6 +159,52 @@ def test_seeds_that_only_one_has_are_left_out() -> None:
     assert sentences[1].startswith("ewc is 70.3 points ahead of finetune")
     assert sentences[1].endswith(", 3 shared seeds).")
     assert sentences[2] == "Not compared, for lack of two shared seeds: si."
+
+
+def of_models(**values: Sequence[float]) -> Section:
+    """Strategies named after their model: ewc_400 is ewc with 400 hidden units."""
+    compared = section(**values)
+    for one in compared.groups:
+        strategy, _, width = one.label.partition("_")
+        known = {"strategy": strategy}
+        one.runs = [
+            replace(
+                run, settings={"model.width": width}, outcome=run.results.model_copy(update=known)
+            )
+            for run in one.runs
+        ]
+        one.label = f"{strategy}, width {width}"
+    return compared
+
+
+TWO_MODELS = {"finetune_10": [0.1, 0.11, 0.12], "finetune_400": [0.5, 0.51, 0.52]}
+
+
+def test_each_is_compared_with_the_fine_tuning_of_its_own_model() -> None:
+    """Compared with the fine-tuning of the other model, ewc of width 10 would be behind."""
+    compared = of_models(**TWO_MODELS, ewc_10=[0.3, 0.31, 0.33], ewc_400=[0.8, 0.81, 0.83])
+    sentences = concluded(compared)
+    assert sentences[1].startswith("ewc, width 400 is 30.3 points ahead of finetune, width 400 (")
+    assert sentences[2].startswith("ewc, width 10 is 20.3 points ahead of finetune, width 10 (")
+    assert "Holm's correction for 2 comparisons;" in sentences[3]
+    assert sentences == concluded(compared, baseline="finetune")
+    rows = ranking.table(compared, compare(compared, Asked())).rows
+    assert [[cell.text for cell in (row[1], row[3])] for row in rows] == [
+        ["ewc, width 400", "finetune, width 400"],
+        ["finetune, width 400", "–"],
+        ["ewc, width 10", "finetune, width 10"],
+        ["finetune, width 10", "–"],
+    ]
+
+
+def test_what_has_no_fine_tuning_of_its_own_is_not_compared() -> None:
+    si = {"si_7": [0.4, 0.4, 0.5]}
+    sentences = concluded(of_models(**TWO_MODELS, ewc_10=[0.3, 0.31, 0.33], **si))
+    assert sentences[1].startswith("ewc, width 10 is 20.3 points ahead of finetune, width 10 (")
+    left_out = "Not compared, as no finetune has the same model and training: si, width 7."
+    assert left_out in sentences
+    nothing_left = concluded(of_models(**TWO_MODELS, **si))
+    assert any("for 3 comparisons, as any of them could have been" in s for s in nothing_left)
 
 
 def test_equal_results_are_called_the_same() -> None:

@@ -37,21 +37,29 @@ class Asked:
             raise ConfigError.of("--margin", self.margin, "must be a number above 0")
         for flag, name in (("--baseline", self.baseline), ("--method", self.method)):
             if name is not None:
-                _check(flag, name, [_named(section, name) for section in sections], sections)
+                found = [_named(section, name) for section in sections]
+                _check(flag, name, found, sections, each_its_own=flag == "--baseline")
         for section in sections:
             both = _named(section, self.method), _named(section, self.baseline)
-            if both[0] and both[0] == both[1]:
+            if both[0] and both[0][0] in both[1]:
                 raise ConfigError.of("--method", self.method, "is the baseline")
 
 
-def _check(flag: str, name: str, found: list[list[Group]], sections: Sequence[Section]) -> None:
+def _check(
+    flag: str,
+    name: str,
+    found: list[list[Group]],
+    sections: Sequence[Section],
+    each_its_own: bool,
+) -> None:
+    """each_its_own: several settings are one name if each was trained under other conditions."""
     if not any(found):
         measured = [group for section in sections for group in section.measured]
         names = {group.label if "," in name else group.strategy for group in measured}
         allowed = "must be a strategy or a row of the ranking, with a complete run"
         raise ConfigError.of(flag, name, allowed, nearest(name, sorted(names)))
     for groups in found:
-        if len(groups) > 1:
+        if len(groups) > 1 and not (each_its_own and _differ(groups)):
             one = groups[0].label
             raise ConfigError.of(flag, name, f"are {len(groups)} settings", f"name one, as '{one}'")
 
@@ -60,6 +68,11 @@ def _named(section: Section, name: str | None) -> list[Group]:
     """The row with this label; else the candidates of this strategy."""
     labelled = [group for group in section.measured if group.label == name]
     return labelled or [group for group in candidates(section) if group.strategy == name]
+
+
+def _differ(groups: Sequence[Group]) -> bool:
+    """Whether no two of them were trained under the same conditions."""
+    return all(one.conditions != other.conditions for one, other in combinations(groups, 2))
 
 
 def candidates(section: Section) -> list[Group]:
@@ -119,7 +132,8 @@ class Comparisons:
 
     ranked: list[Group]  # the best mean first
     bounds: list[Group]  # upper bounds
-    reference: Group | None
+    references: list[Group]  # several, if each is for the groups trained under its conditions
+    unpaired: list[Group]  # no reference was trained under their conditions
     made: list[Comparison]
     family: int  # for how many the correction is
     about_reference: bool  # what it is ahead of is asked, not what is ahead of it
@@ -128,18 +142,20 @@ class Comparisons:
 
 def compare(section: Section, asked: Asked) -> Comparisons:
     """The method against all others, or all against the baseline; without either, all against
-    fine-tuning. Without fine-tuning against the best, corrected for all pairs: any could have been
-    the best."""
-    method, baseline = (_named(section, name)[:1] for name in (asked.method, asked.baseline))
+    fine-tuning. If a baseline was trained under several conditions, such as with two models, each
+    group is compared with the one of its own. Without fine-tuning against the best, corrected for
+    all pairs: any could have been the best."""
+    method, baseline = (_named(section, name) for name in (asked.method, asked.baseline))
     known = {id(group): group for group in [*candidates(section), *method, *baseline]}
     every = section.best_first(known.values())
     places = ranked(every)
     fine_tuning = [group for group in places if group.strategy == FINE_TUNING]
-    given = baseline or method or (fine_tuning if len(fine_tuning) == 1 else [])
-    reference = (given or places)[:1]
-    others = method if method and baseline else [g for g in places if g not in reference]
-    pairs = [(group, one) for one in reference for group in others]
+    given = baseline or method or (fine_tuning if _useful(fine_tuning, places) else [])
+    references = given or places[:1]
+    others = method if method and baseline else [g for g in places if g not in references]
+    pairs = [(group, one) for group in others for one in _of_its_own(group, references)]
     family = [*pairs, *(() if given else combinations(others, 2))]
+    paired = {id(group) for group, _ in pairs}
     by_seed = [differences(section.metric, *pair) for pair in family]
     tests = [t_test(each, section.step) for each in by_seed]
     corrected = holm([float(test.p) for test in tests])
@@ -152,12 +168,28 @@ def compare(section: Section, asked: Asked) -> Comparisons:
     return Comparisons(
         ranked=places,
         bounds=[group for group in every if group not in places],
-        reference=next(iter(reference), None),
+        references=references,
+        unpaired=[group for group in others if id(group) not in paired],
         made=made,
         family=sum(not math.isnan(test.p) for test in tests),
         about_reference=bool(method and not baseline),
         picked=not given,
     )
+
+
+def _useful(fine_tuning: Sequence[Group], places: Sequence[Group]) -> bool:
+    """Whether each has conditions of its own, and some other group was trained under them."""
+    others = [group for group in places if group not in fine_tuning]
+    return _differ(fine_tuning) and (
+        len(fine_tuning) == 1 or any(_of_its_own(group, fine_tuning) for group in others)
+    )
+
+
+def _of_its_own(group: Group, references: Sequence[Group]) -> list[Group]:
+    """The only reference; of several, the one trained under the group's conditions, if any."""
+    if len(references) == 1:
+        return list(references)
+    return [one for one in references if one.conditions == group.conditions]
 
 
 def _comparison(

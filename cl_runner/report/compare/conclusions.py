@@ -28,11 +28,12 @@ def conclusions(section: Section, compared: Comparisons, asked: Asked) -> list[s
     return [
         f"Best mean: {_mean(compared.ranked[0], metric)}.",
         *(f"Upper bound, not ranked: {_mean(group, metric)}." for group in compared.bounds),
-        *([] if compared.made else ["There is nothing to compare it with."]),
+        *([] if compared.made or compared.unpaired else ["There is nothing to compare it with."]),
         *_elsewhere(compared, asked),
         *([_sentence(one, metric, asked.margin) for one in asked_for] if few else []),
         *([] if few else _summary(tested, metric, asked.margin)),
         *(_untested(untested) if tested else _one_seed(untested)),
+        *_unpaired(compared),
         *(_assumption(compared, tested, metric) if tested else []),
         *_selection(section),
         *_contradictions(section),
@@ -84,7 +85,7 @@ def _seeds(one: Comparison) -> str:
 
 def _summary(tested: Sequence[Comparison], metric: Metric, margin: float | None) -> list[str]:
     """If there are too many comparisons for a sentence each."""
-    unit, reference = metric.unit, tested[0].reference.label
+    unit = metric.unit
     limit = 0.0 if margin is None else reach(margin, unit)
     within = "" if margin is None else f" within ±{margin_text(margin, unit)}"
     sides: dict[str, list[Comparison]] = {}
@@ -94,7 +95,7 @@ def _summary(tested: Sequence[Comparison], metric: Metric, margin: float | None)
             side = "Ahead of" if metric.gain(one.mean or 0) > 0 else "Behind"
         elif one.within(limit):
             side = f"Equivalent{within} to"
-        sides.setdefault(f"{side} {reference}", []).append(one)
+        sides.setdefault(f"{side} {one.reference.label}", []).append(one)
     return [f"{words} ({len(of)}): {_labels(of)}." for words, of in sides.items()]
 
 
@@ -110,6 +111,15 @@ def _untested(untested: Sequence[Comparison]) -> list[str]:
             else []
         ),
     ]
+
+
+def _unpaired(compared: Comparisons) -> list[str]:
+    """Groups for which none of several references was trained with the same settings."""
+    if not compared.unpaired:
+        return []
+    name = compared.references[0].strategy
+    which = _listed([group.label for group in compared.unpaired])
+    return [f"Not compared, as no {name} has the same model and training: {which}."]
 
 
 def _one_seed(untested: Sequence[Comparison]) -> list[str]:

@@ -45,6 +45,12 @@ class Group:
     def strategy(self) -> str:
         return self.options.get("strategy", "not known")
 
+    @cached_property
+    def conditions(self) -> Settings:
+        """All that it was trained with but the strategy: model, optimizer, epochs and the like."""
+        settings = {**self.settings, **self.options}
+        return {key: settings[key] for key in settings if key.partition(".")[0] != "strategy"}
+
     @property
     def is_upper_bound(self) -> bool:
         return self.strategy == UPPER_BOUND

@@ -16,18 +16,22 @@ def table(section: Section, compared: Comparisons) -> Table:
     upper bounds."""
     unit = section.metric.unit
     of_group = {id(one.group): one for one in compared.made}
+    several = len(compared.references) > 1
     rows = []
     for row, group in enumerate([*compared.ranked, *compared.bounds], start=1):
         place = Cell.number(row) if row <= len(compared.ranked) else Cell("upper bound")
         mean = mean_cell(group.spread(section.metric), unit)
-        difference = _difference(of_group.get(id(group)), unit)
-        rows.append([place, Cell(group.label, setting=group.label), mean, *difference])
-    reference = compared.reference.label if compared.reference else "–"
+        one = of_group.get(id(group))
+        reference = [Cell(one.reference.label if one else "–")] if several else []
+        name = Cell(group.label, setting=group.label)
+        rows.append([place, name, mean, *reference, *_difference(one, unit)])
+    to = "its reference" if several else next((r.label for r in compared.references), "–")
     columns = [
         "place",
         "strategy",
         section.metric.title,
-        f"{'ratio' if unit.logarithmic else 'difference'} to {reference}",
+        *(["reference"] if several else []),
+        f"{'ratio' if unit.logarithmic else 'difference'} to {to}",
         "its interval",
         "effect size",
         "p (t, Holm)",
