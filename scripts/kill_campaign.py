@@ -32,6 +32,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import kill_streams
 import torch
 import yaml
+from hydra.errors import ConfigCompositionException
 from kill_points import Case, Killer, attempt, differences, fingerprint, prepared
 from kill_sabotage import sabotage
 from kill_states import Recorder
@@ -158,7 +159,7 @@ def case_of(name: str, optimizer: str, data: Path, long: bool) -> tuple[Case, st
     for stream in [*streams, *streams][place % len(streams) :]:
         kind = kill_streams.words(stream, 3 if long else 2, data)
         overrides = [*common, *(LARGE if long else SMALL), *kind, *own, *tiny(own)]
-        with suppress(ConfigError):
+        with suppress(ConfigError, ConfigCompositionException):  # the second: it has no pictures
             case = prepared(f"{name} {optimizer} {stream}", [*overrides, *OPTIMIZERS[optimizer]])
             return case, stream
     raise ValueError(f"{name} is refused on every stream")

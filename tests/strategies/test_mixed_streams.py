@@ -66,6 +66,8 @@ def test_every_strategy_learns(kind: str) -> None:
     """`learn` asserts that each task has as many samples as the strategy has said."""
     for name in SHIPPED:
         stream, network = stream_of(kind)
+        if name == "separate" and len(network.classifier.sizes) == 1:
+            continue  # refused
         strategy = shipped(name, network)
         for task in stream.tasks:
             learn(strategy, stream, task, epochs=1, lr=0.01)

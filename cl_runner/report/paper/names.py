@@ -35,6 +35,7 @@ STRATEGIES = {
     "ncm": "NCM",
     "slda": "SLDA",
     "ranpac": "RanPAC",
+    "separate": "Separate networks",
     "joint": "Joint",
 }
 DATASETS = {
