@@ -116,8 +116,13 @@ def report(
     title = ", ".join(printable(folder.resolve().name) for folder in folders)
     states = ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in runs).items())
     counts = f"{counted(len(runs), 'run')}: {states}."
-    page = Page(title, counts, chapters, [suite.verdict] if suite else [], of_suite, looks)
-    every = [*page.verdict, *(table for chapter in chapters for table in chapter.tables)]
+    verdict, unjudged = (suite.verdict, suite.unjudged) if suite else ([], [])
+    page = Page(title, counts, chapters, verdict, unjudged, of_suite, looks)
+    every = [
+        *page.verdict,
+        *page.unjudged,
+        *(table for chapter in chapters for table in chapter.tables),
+    ]
     texts = {
         "report.html": page.render(),
         "results.md": formats.markdown_page(page),

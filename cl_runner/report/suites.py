@@ -12,6 +12,7 @@ from cl_runner.report.render.looks import Looks
 from cl_runner.report.render.suite_figures import published_and_ours
 from cl_runner.report.render.table import Cell, Table
 from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.verdict import UNJUDGED
 from cl_runner.run_folder import read
 from cl_runner.run_folder.plain import Damaged
 from cl_runner.run_folder.schemas import Judged
@@ -72,12 +73,22 @@ class OfSuite:
         return seeds
 
     @property
-    def verdict(self) -> Table:
-        """Each published number next to ours."""
+    def verdict(self) -> list[Table]:
+        """Each published number, or goal, next to ours."""
+        return self._table("Verdict", [row for row in self.rows if row.verdict != UNJUDGED])
+
+    @property
+    def unjudged(self) -> list[Table]:
+        """Our numbers that have nothing to be compared with."""
+        rows = [row for row in self.rows if row.verdict == UNJUDGED]
+        return self._table("Without a published number", rows)
+
+    def _table(self, title: str, judged: Sequence[Judged]) -> list[Table]:
+        """None without rows."""
         rows = []
-        for row in self.rows:
+        for row in judged:
             digits = ".2f" if row.percent else ".3g"
             values = (row.published, row.mean, row.deviation)
             numbers = [*(Cell.number(value, digits) for value in values), Cell.number(row.n)]
             rows.append([Cell(row.row), *numbers, Cell(row.verdict)])
-        return Table("Verdict", COLUMNS, rows, [self.suite.title])
+        return [Table(title, COLUMNS, rows, [self.suite.title])] if rows else []

@@ -267,11 +267,24 @@ def test_many_comparisons_are_summed_up() -> None:
     many = {f"m{k:02}": [0.5 + k / 50, 0.51 + k / 50, 0.49 + k / 50] for k in range(1, 12)}
     compared = section(finetune=[0.6, 0.611, 0.589], **many)
     sentences = concluded(compared)
-    assert sentences[1] == "Ahead of finetune (6): m11; m10; m09 and 3 more."
-    assert sentences[2] == "Cannot be told apart from finetune (1): m05."
-    assert sentences[3] == "Behind finetune (4): m04; m03; m02; m01."
-    assert concluded(compared, method="finetune")[1:4] == sentences[1:4]
+    ahead, level, largest, behind = sentences[1:5]
+    assert ahead == "Ahead of finetune (6, by 2.0 to 12.0 points): m11; m10; m09 and 3 more."
+    assert level == "Cannot be told apart from finetune (1): m05."
+    low, high = interval([0.0, -0.001, 0.001], 0.95)
+    assert largest == (
+        "The largest of these differences is that of m05: 0.0 points "
+        f"(95 % interval {low:.1f} to {high:.1f}, 3 seeds)."
+    )
+    assert behind == "Behind finetune (4, by 2.0 to 8.0 points): m04; m03; m02; m01."
+    assert concluded(compared, method="finetune")[1:5] == sentences[1:5]
     assert "Equivalent within ±5 points to finetune (1): m05." in concluded(compared, margin=5)
+
+
+def test_many_ratios_are_summed_up() -> None:
+    worse = {f"m{k:02}": [k + 1.0, k + 1.01, k + 0.99] for k in range(1, 13)}
+    sentences = concluded(of_errors(finetune=[1.0, 1.01, 0.99], **worse))
+    words = "Behind finetune (12, with 2 to 13 times the error): m01; m02; m03 and 9 more."
+    assert sentences[1] == words
 
 
 def test_the_end_of_an_interval_is_not_rounded_to_no_difference() -> None:

@@ -196,7 +196,8 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
         assert cl_train_here(*TINY, *words).returncode == 0
     row = {"row": "a row", "published": 90.0, "percent": True, "mean": 89.5, "deviation": None,
            "n": 1, "verdict": "too low"}  # fmt: skip
-    verdict = {"suite": "ewc_mnist_to_fashion", "rows": [row]}
+    ours = {**row, "row": "one of ours", "published": None, "verdict": "ours"}
+    verdict = {"suite": "ewc_mnist_to_fashion", "rows": [row, ours]}
     (suite / "verdict.json").write_text(json.dumps(verdict))
     _, files = command.report([suite], tmp_path / "out")
     drawn = [file for file in files if file.parent.name == "figures"]
@@ -208,3 +209,5 @@ def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_
     assert not re.findall(r"\d{4}-\d\d-\d\dT", drawn[0].read_text())  # the same on another day
     page = (tmp_path / "out" / "report.html").read_text()
     assert "too low" in page and "89.50" in page and "EWC 1e3" in page
+    shown, folded = page.split("<summary>Without a published number</summary>")
+    assert "a row" in shown and "one of ours" not in shown and "one of ours" in folded

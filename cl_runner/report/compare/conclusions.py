@@ -88,15 +88,36 @@ def _summary(tested: Sequence[Comparison], metric: Metric, margin: float | None)
     unit = metric.unit
     limit = 0.0 if margin is None else reach(margin, unit)
     within = "" if margin is None else f" within ±{margin_text(margin, unit)}"
-    sides: dict[str, list[Comparison]] = {}
+    sides: dict[tuple[str, str], list[Comparison]] = {}
     for one in tested:
         side = "Cannot be told apart from"
         if one.significant:
             side = "Ahead of" if metric.gain(one.mean or 0) > 0 else "Behind"
         elif one.within(limit):
             side = f"Equivalent{within} to"
-        sides.setdefault(f"{side} {one.reference.label}", []).append(one)
-    return [f"{words} ({len(of)}): {_labels(of)}." for words, of in sides.items()]
+        sides.setdefault((side, one.reference.label), []).append(one)
+    said = []
+    for (side, reference), of in sides.items():
+        seen = _from_to(of, metric) if side in ("Ahead of", "Behind") else ""
+        said.append(f"{side} {reference} ({len(of)}{seen}): {_labels(of)}.")
+        if side.startswith("Cannot"):
+            largest = max(of, key=lambda one: abs(one.mean or 0))
+            size = f"{amount(largest.mean, unit)} {_interval(largest, metric)}"
+            said.append(
+                f"The largest of these differences is that of {largest.group.label}: {size}."
+            )
+    return said
+
+
+def _from_to(of: Sequence[Comparison], metric: Metric) -> str:
+    """`, by 2.0 to 5.1 points`, or `, with 0.2 to 0.5 times the error`."""
+    unit = metric.unit
+    sizes = sorted(one.mean or 0 for one in of)
+    if not unit.logarithmic:
+        sizes = sorted(map(abs, sizes))
+    ends = dict.fromkeys([number(sizes[0], unit), amount(sizes[-1], unit)])
+    together = " to ".join(ends) if len(of) > 1 else amount(sizes[0], unit)
+    return f", {'with' if unit.logarithmic else 'by'} {together}"
 
 
 def _untested(untested: Sequence[Comparison]) -> list[str]:

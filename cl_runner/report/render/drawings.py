@@ -173,16 +173,16 @@ def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]], looks: Looks) -> 
             drawn = {label: points for label, points in curves.items() if points}
             if drawn:
                 axes = asked["old"], asked["new"]
-                words = f"{suite.title}{strategy_figures.same_trade_off(drawn)}"
+                words = f"{suite.title}.{strategy_figures.same_trade_off(drawn)}"
                 yield Drawing(figure, words, strategy_figures.trade_off(drawn, looks, *axes))
         elif asked["kind"] == "over_tasks":
             lines = {run: [r.results for r in seeds[run]] for run in asked["runs"] if run in seeds}
             if lines:
-                words = f"{suite.title}{strategy_figures.same_over_tasks(lines)}"
+                words = f"{suite.title}.{strategy_figures.same_over_tasks(lines)}"
                 yield Drawing(figure, words, strategy_figures.over_tasks(lines, looks))
         elif asked["kind"] == "over_training":
             for run in seeds.get(asked["run"], [])[:1]:
-                yield Drawing(figure, suite.title, figures.over_training(run.results))
+                yield Drawing(figure, f"{suite.title}.", figures.over_training(run.results))
         else:
             first = {label: seeds[run][0] for label, run in asked["runs"].items() if run in seeds}
             for drawing in of_fits(first):

@@ -43,7 +43,7 @@ def markdown_page(page: Page) -> str:
     texts = [
         f"# {markdown_text(page.title)}",
         markdown_text(page.counts),
-        *map(markdown, page.verdict),
+        *map(markdown, [*page.verdict, *page.unjudged]),
     ]
     for chapter in page.chapters:
         texts.append(f"## {markdown_text(chapter.title)}")

@@ -55,6 +55,7 @@ class Page:
     counts: str
     chapters: Sequence[Chapter]
     verdict: Sequence[Table] = ()
+    unjudged: Sequence[Table] = ()  # what the verdict has nothing to compare with; folded
     figures: Sequence[Drawing] = ()  # of a suite
     looks: Looks = field(default_factory=lambda: Looks({}))
 
