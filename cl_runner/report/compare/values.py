@@ -15,13 +15,16 @@ def in_order(value: Any) -> tuple[int, float, str]:
 
 
 def shown(value: Any) -> str:
-    """A setting as it is typed."""
+    """A setting as it is typed; of one that consists of several, those that are set."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        parts = {k: v for k, v in value.items() if k != "_target_" and v is not None}
+        return "{" + ",".join(f"{k}:{shown(v)}" for k, v in parts.items()) + "}"
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)

@@ -25,6 +25,7 @@ TRADE_OFF = (
     "New against old: after the last task, the accuracy on it against the mean accuracy on earlier "
     "tasks. Large marks are settings, as means over seeds; small dots are seeds."
 )
+OVER_TASKS = "After each task. Lines are means over seeds, dots are seeds."
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def of_several(section: Section, looks: Looks) -> Iterator[Drawing]:
             yield Drawing("trade_off", words, figure)
         lines = {group.label: [run.results for run in group.complete] for group in chosen}
         same = strategy_figures.same_over_tasks(lines)
-        words = f"After each task. Lines are means over seeds, dots are seeds.{left_out}{same}"
+        words = f"{OVER_TASKS}{left_out}{same}"
         if any(group.is_upper_bound for group in chosen):
             words += f" The upper bound, {UPPER_BOUND}, sees all data at once."
         yield Drawing("over_tasks", words, strategy_figures.over_tasks(lines, looks))
@@ -173,16 +174,17 @@ def of_suite(suite: Suite, seeds: Mapping[str, Sequence[Run]], looks: Looks) -> 
             drawn = {label: points for label, points in curves.items() if points}
             if drawn:
                 axes = asked["old"], asked["new"]
-                words = f"{suite.title}.{strategy_figures.same_trade_off(drawn)}"
+                words = TRADE_OFF + strategy_figures.same_trade_off(drawn)
                 yield Drawing(figure, words, strategy_figures.trade_off(drawn, looks, *axes))
         elif asked["kind"] == "over_tasks":
             lines = {run: [r.results for r in seeds[run]] for run in asked["runs"] if run in seeds}
             if lines:
-                words = f"{suite.title}.{strategy_figures.same_over_tasks(lines)}"
+                words = OVER_TASKS + strategy_figures.same_over_tasks(lines)
                 yield Drawing(figure, words, strategy_figures.over_tasks(lines, looks))
         elif asked["kind"] == "over_training":
             for run in seeds.get(asked["run"], [])[:1]:
-                yield Drawing(figure, f"{suite.title}.", figures.over_training(run.results))
+                words = f"{asked['run']}: the accuracy on each task over training, first seed."
+                yield Drawing(figure, words, figures.over_training(run.results))
         else:
             first = {label: seeds[run][0] for label, run in asked["runs"].items() if run in seeds}
             for drawing in of_fits(first):

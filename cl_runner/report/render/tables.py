@@ -16,9 +16,11 @@ from cl_runner.report.render.table import Cell, Table
 
 def results(section: Section, brief: bool = False) -> Table:
     """One row per group, the best mean first, upper bounds last: mean ± standard deviation over
-    seeds of each metric, 95 % interval, number of seeds and of runs that are not complete. brief:
-    only the most common metrics, to fit a terminal."""
-    first, keys = section.metric, section.varied
+    seeds of each metric, 95 % interval, number of seeds and of runs that are not complete. Groups
+    that their suite names have no columns of settings. brief: only the most common metrics, to fit
+    a terminal."""
+    named = all(group.name for group in section.groups)
+    first, keys = section.metric, [] if named else section.varied
     common = section.measure.headline[:2]
     others = [m for m in section.metrics if m != first and (not brief or m.name in common)]
     rows = []
@@ -28,7 +30,7 @@ def results(section: Section, brief: bool = False) -> Table:
         spread = group.spread(first)
         rows.append(
             [
-                Cell(group.strategy, setting=group.label),
+                Cell(group.name if named and group.name else group.strategy, setting=group.label),
                 *(_setting(group, key) for key in keys),
                 Cell.number(spread.n),
                 Cell(_states(group), len(group.unfinished)),
@@ -39,7 +41,7 @@ def results(section: Section, brief: bool = False) -> Table:
             ]
         )
     columns = [
-        "strategy",
+        "run" if named else "strategy",
         *map(last_part, keys),
         "seeds",
         "not complete",
