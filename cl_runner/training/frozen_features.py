@@ -5,6 +5,7 @@ U samples of a stream, each of which has D features.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from cl_runner import terminal
+from cl_runner.config.factory import path_of
 from cl_runner.config.paths import HERE
 from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
@@ -38,6 +40,9 @@ MOST = 10 * 2**30
 FEW = 5000
 """With more, a line says that features are computed where no bar can be drawn."""
 BAR = "{desc}: {n_fmt} of {total_fmt} samples |{bar}| {remaining}"
+NOT_OF_THE_BODY = {"classifier", "freeze_statistics", "frozen", "init", "inserted_layer",
+                   "new_rows", "weights"}  # fmt: skip
+"""Settings of a model that change no feature, except through the weights of its body."""
 
 log = logging.getLogger("cl_runner")
 
@@ -55,8 +60,8 @@ def of_stream(stream: Stream, network: Network, device: str, config: Config) -> 
     a line about them. The digests stay those of the samples.
 
     config: of the run. The file is in $XDG_CACHE_HOME/cl_runner; its name is a digest of the
-    samples, of the body with its code, and of how it computes. So the runs of a sweep compute them
-    once.
+    samples, of the body with its code and its settings, and of how it computes. So the runs of a
+    sweep compute them once.
     """
     began = time.monotonic()
     digests = Digests(stream.sha256, stream.test_sha256)
@@ -116,10 +121,14 @@ class _Side:
         yield digest.hexdigest()
         yield digest_of_weights(network.body)
         yield f"{network.body}"
+        model = self.config.get("model") or {}
+        yield json.dumps({k: v for k, v in model.items() if k not in NOT_OF_THE_BODY})
         yield digest_of_files([*sorted(HERE.rglob("*.py")), *own_code(self.config)])
         for package in sorted({type(m).__module__.partition(".")[0] for m in network.modules()}):
             yield f"{package} {getattr(sys.modules[package], '__version__', '')}"
-        for name, value in sorted(vars(self.whole.pixels).items()):
+        pixels = self.whole.pixels
+        yield path_of(type(pixels))
+        for name, value in sorted(vars(pixels).items()):
             yield f"{name} {value.tolist() if isinstance(value, Tensor) else value}"
         yield f"{network.precision} {network.memory_format} {PART}"
         on_gpu = self.device.startswith("cuda")

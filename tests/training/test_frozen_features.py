@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import cl_runner
 from cl_runner.config import targets
 from cl_runner.config.targets import target
 from cl_runner.data.arrays import OutOfCore
+from cl_runner.data.samples import Pixels
 from cl_runner.models.network import Network
 from cl_runner.training import frozen_features
+from cl_runner.training.frozen_features import of_stream
 from cl_runner.training.run import build_strategy
 
 OWN = f"model.body._target_={__name__}.Small"
@@ -33,6 +36,23 @@ class Small(nn.Sequential):
             nn.Conv2d(shape[0], width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.5),
             nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         )  # fmt: skip
+
+
+@target
+class Scaled(nn.Module):
+    """Neither its weights nor its repr tell the scale."""
+
+    def __init__(self, shape: tuple[int, int, int], *, scale: float) -> None:
+        super().__init__()
+        self.scale, self.layers = scale, nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.flatten(1)) * self.scale
+
+
+class Inverted(Pixels):
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return 1 - super().__call__(images)
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +143,24 @@ def test_what_they_depend_on_gives_another_file(word: str, tmp_path: Path) -> No
     before = len(files(tmp_path))
     run_here(tmp_path / "other", *RUN, "dataset.pixels.mean=[0.3]", word)
     assert len(files(tmp_path)) == before + (1 if word.startswith("dataset.samples") else 2)
+
+
+def test_a_setting_of_the_body_or_another_preparation_gives_another_file() -> None:
+    """Each has the features that the body gives for what it sees, whatever was kept before."""
+    plain = {"mean": [0.0], "std": [1.0], "padding": 0, "crop_padding": 0, "flip": False,
+             "per_picture": False}  # fmt: skip
+    for scale, kind in itertools.product((1.0, 3.0), (Pixels, Inverted)):
+        target = f"{__name__}.Scaled"
+        words = (f"model.body._target_={target}", f"+model.body.scale={scale}")
+        settings = composed("model=wrapped", "model.frozen=true", RUN[-2], *words)
+        settings.dataset.pixels = kind(**plain)
+        network = build_strategy(settings).network
+        stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
+        config = {"model": {"body": {"_target_": target, "scale": scale}}}
+        made, _ = of_stream(stream, network, "cpu", config)
+        with torch.no_grad():
+            expected = network.eval().body(stream.test[0].x)
+        torch.testing.assert_close(made.test[0].x.flatten(1), expected)
 
 
 @pytest.mark.parametrize(
