@@ -27,6 +27,7 @@ from cl_runner.config.paths import HERE
 from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
 from cl_runner.data.cache import kept, place
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Outline, Scope, Stream
 from cl_runner.errors import StorageError
@@ -49,9 +50,11 @@ log = logging.getLogger("cl_runner")
 
 def fit(network: Network, outline: Outline, scope: Scope) -> None:
     """Fit the network to the stream. It skips its body if that never learns and no sample is
-    augmented, so that features can stand for samples."""
+    augmented, so that features can stand for samples. Not in regression, which records its inputs.
+    """
     network.fit_to(outline, scope)
-    if network.body_rests and not outline.augmented:
+    of_classes = isinstance(outline.likelihood, Categorical)
+    if network.body_rests and of_classes and not outline.augmented:
         network.skip_body()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from running import composed, final_state, run_here, trained
@@ -44,7 +46,7 @@ class Scaled(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], *, scale: float) -> None:
         super().__init__()
-        self.scale, self.layers = scale, nn.Linear(64, 3)
+        self.scale, self.layers = scale, nn.Linear(prod(shape), 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x.flatten(1)) * self.scale
@@ -172,6 +174,17 @@ def test_a_body_that_learns_or_sees_other_pictures_each_time_is_asked_each_time(
     assert not build_strategy(composed(*RUN, *words)).network.skips_body
     run_here(tmp_path / "run", *RUN, *words)
     assert files(tmp_path) == []
+
+
+def test_regression_records_its_inputs_not_their_features(tmp_path: Path) -> None:
+    words = ("dataset=regression_rbf", f"model.body._target_={__name__}.Scaled", RUN[-2],
+             "model=wrapped", "+model.body.scale=1.0", "model.frozen=true")  # fmt: skip
+    run_here(tmp_path / "run", *words, "epochs=1", "batch_size=100")
+    stream = composed(*words).dataset.load(seed=0, scope="seen", device="cpu")
+    with np.load(tmp_path / "run" / "predictions.npz") as kept:
+        for key, parts in (("inputs", stream.test), ("training_inputs", stream.tasks)):
+            raw = torch.cat([getattr(part, "train", part).raw for part in parts])
+            assert kept[key].tolist() == raw.flatten().tolist()
 
 
 def test_the_trained_network_takes_pictures(tmp_path, monkeypatch) -> None:
