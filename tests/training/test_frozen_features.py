@@ -23,6 +23,7 @@ from cl_runner.models.network import Network
 from cl_runner.training import frozen_features
 from cl_runner.training.frozen_features import of_stream
 from cl_runner.training.run import build_strategy
+from cl_runner.training.state import check_fits
 
 OWN = f"model.body._target_={__name__}.Small"
 RUN = ("model=wrapped", "+model.body.width=12", "model.frozen=true", "epochs=2", "batch_size=64",
@@ -174,6 +175,24 @@ def test_a_body_that_learns_or_sees_other_pictures_each_time_is_asked_each_time(
     assert not build_strategy(composed(*RUN, *words)).network.skips_body
     run_here(tmp_path / "run", *RUN, *words)
     assert files(tmp_path) == []
+
+
+def test_a_run_does_not_go_on_with_the_features_of_another_body(tmp_path: Path) -> None:
+    file = tmp_path / "w.pt"
+    words = (*RUN, f"model.weights={file}", "dataset.samples_per_task=20")
+
+    def write(seed: int) -> None:
+        torch.manual_seed(seed)
+        torch.save(Small((1, 8, 8), width=12).state_dict(), file)
+
+    write(0)
+    run_here(tmp_path / "run", *words)
+    state = final_state(tmp_path / "run")
+    write(1)
+    settings, strategy = composed(*words), build_strategy(composed(*words))
+    optimizer = settings.optimizer(strategy.parameters(), 0)
+    with pytest.raises(ValueError, match="its frozen body had other weights then"):
+        check_fits(state, strategy, optimizer)
 
 
 def test_regression_records_its_inputs_not_their_features(tmp_path: Path) -> None:
