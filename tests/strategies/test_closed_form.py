@@ -170,6 +170,19 @@ def test_a_class_without_a_sample_is_never_predicted(name: str) -> None:
         assert (scores[:, ~known] == LOWEST).all() and (scores[:, known] > LOWEST).all()
 
 
+def test_features_may_be_far_from_zero(monkeypatch) -> None:
+    """A constant that is added to each changes no distance."""
+    stream, found = tiny_stream(), []
+    near = Network.features
+    for far in (0.0, 3000.0):
+        monkeypatch.setattr(Network, "features", lambda self, x, far=far: near(self, x) + far)
+        strategy = finished(NCM(tiny_network()), stream, ORDERS[0])
+        parts = zip(stream.test, stream.tasks, strict=True)
+        found.append([outputs(strategy, part, task, 6).argmax(1) for part, task in parts])
+    same = [(a == b).double().mean() for a, b in zip(*found, strict=True)]
+    assert min(same) > 0.97  # but for the digits that the features lose
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_each_sample_is_seen_once_and_the_network_stays(name: str, monkeypatch) -> None:
     stream, network = tiny_stream(crop_padding=2, flip=True), tiny_network(batch_norm=True)
