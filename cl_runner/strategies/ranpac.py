@@ -8,7 +8,7 @@ from cl_runner.config.setting_types import Positive, PositiveInt
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.closed_form import ClosedForm
+from cl_runner.strategies.closed_form import ClosedForm, damped_solution
 
 RIDGES = [10.0**power for power in range(-8, 9)]
 """The values of λ that are tried."""
@@ -29,6 +29,7 @@ class RanPAC(ClosedForm):
     own, untrained.
     """
 
+    damping = "ridge"
     P: Tensor  # [features, M] float64
     G: Tensor  # [M, M] float64
     C: Tensor  # [M, C] float64
@@ -64,7 +65,7 @@ class RanPAC(ClosedForm):
         if self.fixed is None:
             squared_errors = []
             for ridge in RIDGES:
-                W = solved(G, C, ridge)  # ‖HW − Y‖², as far as it depends on W
+                W = damped_solution(G, ridge, C)  # ‖HW − Y‖², as far as it depends on W
                 squared_errors.append((W * (G_held_out @ W - 2 * C_held_out)).sum())
             best = torch.stack(squared_errors).nan_to_num(torch.inf).argmin()
             self.ridge.fill_(RIDGES[int(best)])
@@ -83,12 +84,5 @@ class RanPAC(ClosedForm):
         return G, C
 
     def solution(self) -> tuple[Tensor, Tensor]:
-        return solved(self.G, self.C, float(self.ridge)).T, torch.zeros_like(self.bias)
-
-
-def solved(G: Tensor, C: Tensor, ridge: float) -> Tensor:
-    """(G + λI)⁻¹ C, [M, C]. Not finite if λ is too small for a G that is singular."""
-    damped = G.clone()
-    damped.diagonal().add_(ridge)
-    W: Tensor = torch.linalg.solve_ex(damped, C)[0]
-    return W
+        W = damped_solution(self.G, float(self.ridge), self.C)
+        return W.T, torch.zeros_like(self.bias)
