@@ -82,12 +82,12 @@ def assemble(
         _check_samples(task, "training", task.train)
         _check_samples(task, "test", tests[-1])
         tasks.append(task)
+    if outline.validation_fraction > 0:
+        _check_validation(outline.validation_fraction, tasks)
     if outline.samples_per_task is not None:
         tasks = _with_fewer(tasks, outline.samples_per_task)
     if outline.blurry > 0 or outline.repetition > 0:
         tasks = _mixed(tasks, outline)
-    if outline.validation_fraction > 0:
-        _check_validation(outline.validation_fraction, tasks)
     return Stream(outline, tasks, tests)
 
 
@@ -156,8 +156,8 @@ def _split(
 
 
 def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
-    """Raise ConfigError if nothing is held out of some task. The hint is the smallest fraction that
-    holds out a sample of each."""
+    """Raise ConfigError if nothing is held out of some task; these are all samples that they have.
+    The hint is a fraction that holds out a sample of each."""
     without = [task for task in tasks if len(task.validation) == 0]
     if not without:
         return
