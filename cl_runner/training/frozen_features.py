@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -111,10 +113,11 @@ class _Side:
         shape = (len(self.whole), 1, 1, self.network.classifier.features)
         try:
             (found,) = kept(file, partial(_from_file, file, shape), self._to_file)
-            _forget_the_oldest(file.parent)
-            return found
         except (OSError, StorageError):  # a run works without a cache
             return torch.cat([torch.empty(0, *shape[1:]), *self._computed()])
+        with suppress(OSError):  # another run may do the same, or the folder be read-only
+            _forget_the_oldest(file)
+        return found
 
     def _depends_on(self) -> Iterator[str]:
         network = self.network
@@ -181,11 +184,13 @@ def _from_file(file: Path, shape: Sequence[int]) -> tuple[Rows] | None:
         return None
 
 
-def _forget_the_oldest(folder: Path) -> None:
-    """Remove the files that were written first, as long as all take more than MOST."""
-    files = sorted(folder.glob("features-*.float32"), key=lambda f: f.stat().st_mtime, reverse=True)
-    ends = accumulate(file.stat().st_size for file in files)
-    for file, end in list(zip(files, ends, strict=True))[2:]:  # those of this run stay
+def _forget_the_oldest(used: Path) -> None:
+    """Remove the files that were not used for the longest time, while all take more than MOST."""
+    os.utime(used)
+    files = used.parent.glob("features-*.float32")
+    ordered = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+    ends = accumulate(file.stat().st_size for file in ordered)
+    for file, end in list(zip(ordered, ends, strict=True))[2:]:  # those of this run stay
         if end > MOST:
             file.unlink(missing_ok=True)
 

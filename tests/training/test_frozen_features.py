@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -19,9 +18,9 @@ from cl_runner.config import targets
 from cl_runner.config.targets import target
 from cl_runner.data.arrays import OutOfCore
 from cl_runner.data.samples import Pixels
+from cl_runner.data.stream import Stream
 from cl_runner.models.network import Network
 from cl_runner.training import frozen_features
-from cl_runner.training.frozen_features import of_stream
 from cl_runner.training.run import build_strategy
 from cl_runner.training.state import check_fits
 
@@ -53,11 +52,6 @@ class Scaled(nn.Module):
         return self.layers(x.flatten(1)) * self.scale
 
 
-class Inverted(Pixels):
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return 1 - super().__call__(images)
-
-
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -67,6 +61,12 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").rglob("*.float32"))
+
+
+def plain_stream(pixels: Pixels | None = None) -> Stream:
+    dataset = composed(*RUN).dataset
+    dataset.pixels = pixels or dataset.pixels
+    return dataset.load(seed=0, scope="seen", device="cpu")
 
 
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,65 +107,6 @@ def still(network: Network, mode: bool = True) -> Network:
     return network
 
 
-def test_they_are_computed_once_and_are_the_same_from_the_file(tmp_path, monkeypatch) -> None:
-    first = run_here(tmp_path / "first", *RUN)
-    assert "features of 1,797 samples: computed in" in (tmp_path / "first" / "log.txt").read_text()
-    monkeypatch.setattr(Network, "features_of_body", None)
-    again = run_here(tmp_path / "again", *RUN, "strategy=finetune")
-    assert "read from the cache" in (tmp_path / "again" / "log.txt").read_text()
-    monkeypatch.setattr(frozen_features, "fits", lambda size: False)
-    mapped = run_here(tmp_path / "mapped", *RUN)
-    assert first["accuracy"] == again["accuracy"] == mapped["accuracy"]
-    states = [final_state(tmp_path / name)["strategy"] for name in ("first", "again", "mapped")]
-    assert all(torch.equal(states[0][key], state[key]) for state in states for key in states[0])
-
-
-@pytest.mark.parametrize("damage", ["cut", "changed", "no folder"])
-def test_a_damaged_file_is_made_again(damage: str, tmp_path: Path) -> None:
-    first = run_here(tmp_path / "first", *RUN)
-    contents = [file.read_bytes() for file in files(tmp_path)]
-    for file in files(tmp_path):
-        content = file.read_bytes()
-        if damage == "no folder":
-            file.unlink()
-            file.mkdir()
-        else:
-            file.write_bytes(content[:-9] if damage == "cut" else b"\1" + content[1:])
-    assert run_here(tmp_path / "again", *RUN)["accuracy"] == first["accuracy"]
-    if damage != "no folder":
-        assert [file.read_bytes() for file in files(tmp_path)] == contents
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["seed=1", "dataset.pixels.mean=[0.30001]", "model.resize=16", "precision=bf16",
-     "dataset.samples_per_task=40"],
-)  # fmt: skip
-def test_what_they_depend_on_gives_another_file(word: str, tmp_path: Path) -> None:
-    run_here(tmp_path / "first", *RUN, "dataset.pixels.mean=[0.3]")
-    before = len(files(tmp_path))
-    run_here(tmp_path / "other", *RUN, "dataset.pixels.mean=[0.3]", word)
-    assert len(files(tmp_path)) == before + (1 if word.startswith("dataset.samples") else 2)
-
-
-def test_a_setting_of_the_body_or_another_preparation_gives_another_file() -> None:
-    """Each has the features that the body gives for what it sees, whatever was kept before."""
-    plain = {"mean": [0.0], "std": [1.0], "padding": 0, "crop_padding": 0, "flip": False,
-             "per_picture": False}  # fmt: skip
-    for scale, kind in itertools.product((1.0, 3.0), (Pixels, Inverted)):
-        target = f"{__name__}.Scaled"
-        words = (f"model.body._target_={target}", f"+model.body.scale={scale}")
-        settings = composed("model=wrapped", "model.frozen=true", RUN[-2], *words)
-        settings.dataset.pixels = kind(**plain)
-        network = build_strategy(settings).network
-        stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
-        config = {"model": {"body": {"_target_": target, "scale": scale}}}
-        made, _ = of_stream(stream, network, "cpu", config)
-        with torch.no_grad():
-            expected = network.eval().body(stream.test[0].x)
-        torch.testing.assert_close(made.test[0].x.flatten(1), expected)
-
-
 @pytest.mark.parametrize(
     "words", [("dataset.pixels.flip=true",), ("model.frozen=false",), ("model.frozen=['0']",)]
 )
@@ -201,25 +142,22 @@ def test_regression_records_its_inputs_not_their_features(tmp_path: Path) -> Non
     run_here(tmp_path / "run", *words, "epochs=1", "batch_size=100")
     stream = composed(*words).dataset.load(seed=0, scope="seen", device="cpu")
     with np.load(tmp_path / "run" / "predictions.npz") as kept:
-        for key, parts in (("inputs", stream.test), ("training_inputs", stream.tasks)):
-            raw = torch.cat([getattr(part, "train", part).raw for part in parts])
-            assert kept[key].tolist() == raw.flatten().tolist()
+        inputs = torch.cat([samples.raw for samples in stream.test])
+        assert kept["inputs"].tolist() == inputs.flatten().tolist()
 
 
 def test_the_trained_network_takes_pictures(tmp_path, monkeypatch) -> None:
     """From Python it predicts what the run predicted."""
     run = cl_runner.run(*RUN, "strategy=icarl", "name=run", f"output_root={tmp_path}")
     network = cl_runner.load_network(tmp_path / "run", trusted_targets=[__name__])
-    stream = composed(*RUN).dataset.load(seed=0, scope="seen", device="cpu")
+    stream = plain_stream()
     for accuracy, samples in zip(run.results.accuracy[-1], stream.test, strict=True):
         found = network(samples.x).argmax(1) == samples.y
         assert found.float().mean().item() == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_rows_of_a_mapped_file_are_read_ahead(tmp_path, monkeypatch) -> None:
-    settings = composed(*RUN)
-    strategy = build_strategy(settings)
-    stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
+    strategy, stream = build_strategy(composed(*RUN)), plain_stream()
     monkeypatch.setattr(frozen_features, "fits", lambda size: False)
     made, _ = frozen_features.of_stream(stream, strategy.network, "cpu", {})
     assert isinstance(made.tasks[0].train.images, OutOfCore)
