@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,12 @@ def _is_ours(name: str) -> bool:
     return name in WITHOUT or "root" in name
 
 
-@cache
+@lru_cache(2)
 def built(
     name: str, arguments: str, root: str, seed: int
 ) -> tuple[list[Experience], list[Experience]]:
-    """The experiences of both streams. arguments: as JSON. Raises DataError for what Avalanche
-    says."""
+    """The experiences of both streams, with all their samples, so few are kept. arguments: as JSON.
+    Raises DataError for what Avalanche says."""
     factory = factory_of(name)
     parameters = inspect.signature(factory).parameters
     ours = WITHOUT | {key: root for key in parameters if "root" in key} | {"seed": seed}

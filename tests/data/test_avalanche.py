@@ -127,6 +127,13 @@ def test_each_task_has_the_samples_of_an_experience() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_sweep_over_seeds_does_not_keep_the_samples_of_each() -> None:
+    made = [cut("Whole", "domain_incremental").outline(seed) for seed in (0, 0, 1, 2, 3)]
+    kept = experiences.built.cache_info()
+    assert len(made) == 5 and kept.hits == 1 and kept.currsize == 2
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_what_is_stored_is_pictures_or_features() -> None:
     domains = load(cut("Whole", "domain_incremental"))
     assert domains.tasks[1].train.raw[:, 0, 0, 0].tolist() == [0, 10, 1, 11]
