@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import LATER
 from cl_runner.data.likelihood import CATEGORICAL, Likelihood
@@ -98,6 +99,11 @@ class Network(nn.Module):
             kept = [p for name, p in self.named_parameters() if name not in self.frozen]
             self._trainable = (self.classifier.weights, self.frozen, kept)
         return list(kept)
+
+    @property
+    def theta(self) -> Tensor:
+        """[P]: a copy of the trainable parameters, one after another, without gradient."""
+        return parameters_to_vector(self.trainable).detach()
 
     @property
     def head(self) -> set[nn.Parameter]:
