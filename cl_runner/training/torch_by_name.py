@@ -37,6 +37,8 @@ LENGTH = {"CosineAnnealingLR": "T_max", "OneCycleLR": "total_steps"}
 """Arguments that are the length of a task unless they are given."""
 WRONG = (TypeError, ValueError, ArithmeticError, LookupError)
 """What torch's classes raise for arguments that they cannot use."""
+TRIED = 1009
+"""Length of the task on which arguments are tried: a prime, so no usual share of it is one step."""
 ONE_LENGTH = {"total_steps", "epochs", "steps_per_epoch"}
 """Arguments with which OneCycleLR would fail after its last step; it lasts as long as the task."""
 
@@ -86,7 +88,7 @@ class Schedule(Scheduler):
     def __post_init__(self) -> None:
         """Refuse at once what would fail in a later step."""
         try:
-            rates = [self.rate(1.0, Place(step, 10, 1)) for step in range(10)]
+            rates = [self._rate(1.0, step, TRIED) for step in range(10)]
         except WRONG as error:
             if isinstance(error, ConfigError):
                 raise
@@ -101,6 +103,15 @@ class Schedule(Scheduler):
 
     def rate(self, base: float, place: Place) -> float:
         number, count = place.counted(self.per)
+        try:
+            return self._rate(base, number, count)
+        except ArithmeticError as error:  # OneCycleLR, where pct_start is one step
+            allowed = f"cannot be spread over {count} {self.per}s ({first_line(error)})"
+            hint = "another length of the task, or other scheduler.arguments"
+            raise ConfigError.of("scheduler.name", self.name, allowed, hint) from None
+
+    def _rate(self, base: float, number: int, count: int) -> float:
+        """After this number of steps of the scheduler, in a task of so many."""
         if (base, count) not in self.rates:
             self.rates[base, count] = self._begun(base, count)
         return self.rates[base, count].at(number)

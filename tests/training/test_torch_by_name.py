@@ -103,6 +103,15 @@ def test_what_lasts_as_long_as_the_task_ends_with_it() -> None:
         assert max(once.rate(BASE, Place(n, steps, 10)) for n in range(steps)) > 0.99
 
 
+def test_one_cycle_may_begin_with_a_tenth_but_not_with_a_single_step() -> None:
+    """Of which torch makes a division by zero."""
+    given = {"max_lr": 1.0, "cycle_momentum": False, "pct_start": 0.1}
+    once = Schedule(name="OneCycleLR", arguments=given, per="step")
+    assert once.rate(BASE, Place(29, 300, 10)) == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match=r"OneCycleLR: cannot be spread over 10 steps \(float"):
+        once.rate(BASE, Place(0, 10, 10))
+
+
 def test_the_names_are_all_that_torch_has() -> None:
     """A class that a later torch brings is seen here."""
 
