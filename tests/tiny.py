@@ -45,7 +45,13 @@ def tiny_stream(
     return assemble(outline, *cuts, pixels, scope=scope, seed=seed, device="cpu")
 
 
-def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = "zero") -> Network:
+def tiny_network(
+    classes: int = 6,
+    *,
+    batch_norm: bool = False,
+    new_rows: str = "zero",
+    classifier: str = "linear",
+) -> Network:
     """For the tiny stream, whose tasks bring two classes each."""
     torch.manual_seed(3)
     settings = {
@@ -59,7 +65,7 @@ def tiny_network(classes: int = 6, *, batch_norm: bool = False, new_rows: str = 
         classes,
         **settings,
         init="default",
-        classifier="linear",
+        classifier=classifier,
         new_rows=new_rows,
         inserted_layer="none",
     )

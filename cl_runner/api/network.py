@@ -41,7 +41,8 @@ ELSEWHERE = ("tracker", "reference", "first_task_cache", "resume", "threads")
 class TrainedNetwork(nn.Module):
     """Scores of all C classes, as the run's strategy predicts at its end, on the CPU and in
     evaluation mode. `icarl` scores by the nearest mean, `bic` corrects its outputs, `separate` has
-    a network for each task; otherwise the scores are the outputs of `network`."""
+    a network for each task, and `ncm`, `slda` and `ranpac` have a classifier of their own
+    (float64); for the other strategies the scores are the outputs of `network`."""
 
     def __init__(
         self, strategy: Strategy, outline: Outline, pixels: Preparation | None, view: View | None

@@ -82,12 +82,12 @@ def assemble(
         _check_samples(task, "training", task.train)
         _check_samples(task, "test", tests[-1])
         tasks.append(task)
+    if outline.validation_fraction > 0:
+        _check_validation(outline.validation_fraction, tasks)
     if outline.samples_per_task is not None:
         tasks = _with_fewer(tasks, outline.samples_per_task)
     if outline.blurry > 0 or outline.repetition > 0:
         tasks = _mixed(tasks, outline)
-    if outline.validation_fraction > 0:
-        _check_validation(outline.validation_fraction, tasks)
     return Stream(outline, tasks, tests)
 
 
@@ -156,8 +156,8 @@ def _split(
 
 
 def _check_validation(fraction: float, tasks: Sequence[Task]) -> None:
-    """Raise ConfigError if nothing is held out of some task. The hint is the smallest fraction that
-    holds out a sample of each."""
+    """Raise ConfigError if nothing is held out of some task; these are all samples that they have.
+    The hint is a fraction that holds out a sample of each."""
     without = [task for task in tasks if len(task.validation) == 0]
     if not without:
         return
@@ -192,15 +192,22 @@ def _with_fewer(tasks: Sequence[Task], count: int) -> list[Task]:
 
 
 def _mixed(tasks: Sequence[Task], outline: Outline) -> list[Task]:
-    """The tasks with samples of each other. Raises ConfigError if a class leaves its task."""
-    shown = mixing.shown(tasks, outline)
+    """The tasks with samples of each other. Raises ConfigError if a class leaves its task, or if no
+    sample does."""
+    key = "dataset.blurry" if outline.blurry > 0 else "dataset.repetition"
+    share, shown = outline.blurry or outline.repetition, mixing.shown(tasks, outline)
+    others = 0
     for task, samples in zip(tasks, shown, strict=True):
         own = torch.isin(samples.index, task.train.index)
+        others += int((~own).sum())
         missing = _missing(task, samples[own])
         if missing is not None:
-            key = "dataset.blurry" if outline.blurry > 0 else "dataset.repetition"
             allowed = f"is too much: no sample{missing} of {_named(task)} stays in it"
-            raise ConfigError.of(key, outline.blurry or outline.repetition, allowed)
+            raise ConfigError.of(key, share, allowed)
+    if others == 0:
+        most = max(len(task.train) for task in tasks)
+        allowed = f"is too little: no sample leaves its task, and the largest has {most} samples"
+        raise ConfigError.of(key, share, allowed)
     return [replace(task, train=samples) for task, samples in zip(tasks, shown, strict=True)]
 
 

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,12 @@ def _is_ours(name: str) -> bool:
     return name in WITHOUT or "root" in name
 
 
-@cache
+@lru_cache(2)
 def built(
     name: str, arguments: str, root: str, seed: int
 ) -> tuple[list[Experience], list[Experience]]:
-    """The experiences of both streams. arguments: as JSON. Raises DataError for what Avalanche
-    says."""
+    """The experiences of both streams, with all their samples, so few are kept. arguments: as JSON.
+    Raises DataError for what Avalanche says."""
     factory = factory_of(name)
     parameters = inspect.signature(factory).parameters
     ours = WITHOUT | {key: root for key in parameters if "root" in key} | {"seed": seed}
@@ -142,7 +142,8 @@ def _stored(name: str, samples: Sequence[Any]) -> Tensor:
     if whole.dim() == 2:
         return whole.float()[:, None, None]
     bytes_ = (whole * 255).round()
-    if whole.dim() != 4 or not torch.equal(bytes_ / 255, whole) or bytes_.max() > 255:
+    exact = whole.dim() == 4 and torch.equal(bytes_ / 255, whole)
+    if not exact or bytes_.min() < 0 or bytes_.max() > 255:
         what = f"{str(whole.dtype).removeprefix('torch.')} {list(whole.shape[1:])}"
         raise DataError(f"data error: Avalanche's {name} has samples that are no pictures: {what}")
     return bytes_.to(torch.uint8)

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import LATER
 from cl_runner.data.likelihood import CATEGORICAL, Likelihood
@@ -70,6 +71,8 @@ class Network(nn.Module):
         self.init: Init = init
         self.new_rows: NewRows = new_rows
         self.inserted_layer: InsertedLayer = inserted_layer
+        self.on_pass: Callable[[Network, int], None] = lambda network, samples: None
+        """Called with the number of samples each time that some pass."""
         self.freeze_statistics = freeze_statistics
         for module in body.modules():
             initialise(module, init)
@@ -96,6 +99,11 @@ class Network(nn.Module):
             kept = [p for name, p in self.named_parameters() if name not in self.frozen]
             self._trainable = (self.classifier.weights, self.frozen, kept)
         return list(kept)
+
+    @property
+    def theta(self) -> Tensor:
+        """[P]: a copy of the trainable parameters, one after another, without gradient."""
+        return parameters_to_vector(self.trainable).detach()
 
     @property
     def head(self) -> set[nn.Parameter]:
@@ -143,6 +151,7 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """[B, features]: the input of the classifier. x: pictures, or where `skips_body` what
         `features_of_body` gives, [B, 1, 1, features]."""
+        self.on_pass(self, len(x))
         return self._computed(self._features, x)
 
     def features_of_body(self, x: Tensor) -> Tensor:

@@ -79,6 +79,9 @@ class BiC(Strategy):
             before.update(some)
             held_out = quotas
             kept.append(len(each.train) - taken)
+        if kept[-1] == 0:
+            allowed = f"holds out a sample of each class, and task {task.index + 1} has no others"
+            raise ConfigError.of("strategy._target_", "BiC", allowed, "more samples of each class")
         return kept[-1] + min(len(self.memory.labels), sum(kept[:-1]))
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, Diverged
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.strategies.parts.losses import refuse_real_numbers
 from cl_runner.strategies.strategy import Strategy
@@ -30,6 +31,8 @@ class ClosedForm(Strategy):
     no weight of the network changes: that asks for a body that already has good features.
     """
 
+    damping: ClassVar[str] = ""
+    """The setting that keeps the matrix away from one without an inverse."""
     known: Tensor  # [C] bool, whether a class has had a sample
     weight: Tensor  # [C, D] float64, W
     bias: Tensor  # [C] float64, b
@@ -56,7 +59,7 @@ class ClosedForm(Strategy):
 
     @abstractmethod
     def solution(self) -> tuple[Tensor, Tensor]:
-        """W [C, D] and b [C] from the sums."""
+        """W [C, D] and b [C] from the sums; not finite where they do not determine W."""
 
     def expanded(self, features: Tensor) -> Tensor:
         """φ [B, D] from the network's features [B, features], in double precision."""
@@ -73,12 +76,17 @@ class ClosedForm(Strategy):
         self.known[task.train.y] = True
         self.learn(task)
         weight, bias = self.solution()
+        if not weight.isfinite().all():
+            said = f"diverged: after task {task.index + 1} the weights of {type(self).__name__}"
+            hint = f"a larger strategy.{self.damping}" if self.damping else "look at the features"
+            raise Diverged(f"{said} are not finite. Hint: {hint}")
         self.weight.copy_(weight)
         self.bias.copy_(bias)
 
     def predict(self, x: Tensor) -> Tensor:
+        """[B, C] float64: in single precision the scores of features far from zero are equal."""
         s = F.linear(self.phi(x), self.weight, self.bias)
-        return s.float().masked_fill(~self.known, LOWEST)
+        return s.masked_fill(~self.known, LOWEST)
 
     def phi(self, x: Tensor) -> Tensor:
         """[B, D] float64."""
@@ -89,3 +97,11 @@ class ClosedForm(Strategy):
         with evaluation_mode(self.network):
             for chunk in samples.chunks(1000):
                 yield self.phi(chunk.x), chunk.y
+
+
+def damped_solution(A: Tensor, damping: float, B: Tensor) -> Tensor:
+    """(A + damping · I)⁻¹ B, [D, C]. Not finite if the damping is too small for a singular A."""
+    damped = A.clone()
+    damped.diagonal().add_(damping)
+    W: Tensor = torch.linalg.solve_ex(damped, B)[0]
+    return W

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative, PositiveInt, UnitInterval
 from cl_runner.data.batches import Batch
@@ -62,7 +61,7 @@ class EWC(Strategy):
     def end_task(self, task: Task) -> None:
         samples = task.random_training_samples(self.samples, "fisher samples")
         fisher = fisher_diagonal(self.network, samples, task, self.estimator, self.batch_size)
-        theta = parameters_to_vector(self.network.trainable).detach()
+        theta = self.network.theta
         if self.mode == "offline":
             self.fisher.add(fisher, theta)
         else:

@@ -1,7 +1,6 @@
 """L2 anchor: the plainest penalty against forgetting."""
 
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative
 from cl_runner.data.batches import Batch
@@ -34,8 +33,7 @@ class L2(Strategy):
         return terms
 
     def end_task(self, task: Task) -> None:
-        theta = parameters_to_vector(self.network.trainable).detach()
-        self.springs.replace(ones(self.network), theta)
+        self.springs.replace(ones(self.network), self.network.theta)
 
     def curvature(self) -> float:
         return 2 * self.weight * self.springs.weight.max().item()

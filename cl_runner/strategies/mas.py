@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative, PositiveInt, UnitInterval
 from cl_runner.data.batches import Batch
@@ -14,6 +13,7 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.strategies.parts import per_sample
+from cl_runner.strategies.parts.gradients import flat
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.parts.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
@@ -59,8 +59,7 @@ class MAS(Strategy):
         estimate = {"per_sample": sensitivity, "batch": batch_sensitivity}[self.importance]
         with evaluation_mode(self.network):
             omega = estimate(self.network, samples, task, self.batch_size)
-        theta = parameters_to_vector(self.network.trainable).detach()
-        self.springs.replace(self.decay * self.springs.weight + omega, theta)
+        self.springs.replace(self.decay * self.springs.weight + omega, self.network.theta)
 
     def curvature(self) -> float:
         return 2 * self.weight * self.springs.weight.max().item()
@@ -83,15 +82,15 @@ def sensitivity(network: Network, samples: Samples, task: Task, _: int) -> Tenso
 
 def batch_sensitivity(network: Network, samples: Samples, task: Task, size: int) -> Tensor:
     """Mean over batches of |∂/∂θ of the mean of f(x)² over samples and outputs|, [P]."""
-    parameters, batches = network.trainable, list(samples.chunks(size))
-    total = torch.zeros_like(parameters_to_vector(parameters))
-    for batch in batches:
+
+    def over(batch: Samples) -> Tensor:
         parts = task.by_candidates(batch)
         squares = [_of(network(part.x), classes).square().flatten() for part, classes in parts]
-        mean = torch.cat(squares).mean()
-        gradients = torch.autograd.grad(mean, parameters, allow_unused=True, materialize_grads=True)
-        total += parameters_to_vector(gradients).abs()
-    return total.detach() / len(batches)
+        mean, theta = torch.cat(squares).mean(), network.trainable
+        return flat(torch.autograd.grad(mean, theta, allow_unused=True), theta).abs()
+
+    batches = list(samples.chunks(size))
+    return reduce(add, map(over, batches)) / len(batches)
 
 
 def _of(outputs: Tensor, classes: range) -> Tensor:

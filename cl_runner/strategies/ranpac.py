@@ -8,7 +8,7 @@ from cl_runner.config.setting_types import Positive, PositiveInt
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.closed_form import ClosedForm
+from cl_runner.strategies.closed_form import ClosedForm, damped_solution
 
 RIDGES = [10.0**power for power in range(-8, 9)]
 """The values of λ that are tried."""
@@ -29,6 +29,7 @@ class RanPAC(ClosedForm):
     own, untrained.
     """
 
+    damping = "ridge"
     P: Tensor  # [features, M] float64
     G: Tensor  # [M, M] float64
     C: Tensor  # [M, C] float64
@@ -58,21 +59,12 @@ class RanPAC(ClosedForm):
 
     def learn(self, task: Task) -> None:
         samples = task.random_training_samples(None, "held-out samples for the ridge")
-        fitted = len(samples) * 4 // 5
-        G, C = self._sums(samples[:fitted])
-        G_held_out, C_held_out = self._sums(samples[fitted:])
-        if self.fixed is None:
-            squared_errors = []
-            for ridge in RIDGES:
-                W = solved(G, C, ridge)  # ‖HW − Y‖², as far as it depends on W
-                squared_errors.append((W * (G_held_out @ W - 2 * C_held_out)).sum())
-            best = torch.stack(squared_errors).nan_to_num(torch.inf).argmin()
-            self.ridge.fill_(RIDGES[int(best)])
-        else:
-            self.ridge.fill_(self.fixed)
+        most = len(samples) * 4 // 5
+        fitted, held_out = self._sums(samples[:most]), self._sums(samples[most:])
+        self.ridge.fill_(best_ridge(fitted, held_out) if self.fixed is None else self.fixed)
         self.log("ridge", self.ridge)
-        self.G += G + G_held_out
-        self.C += C + C_held_out
+        self.G += fitted[0] + held_out[0]
+        self.C += fitted[1] + held_out[1]
 
     def _sums(self, samples: Samples) -> tuple[Tensor, Tensor]:
         """G and C of these samples."""
@@ -83,12 +75,15 @@ class RanPAC(ClosedForm):
         return G, C
 
     def solution(self) -> tuple[Tensor, Tensor]:
-        return solved(self.G, self.C, float(self.ridge)).T, torch.zeros_like(self.bias)
+        W = damped_solution(self.G, float(self.ridge), self.C)
+        return W.T, torch.zeros_like(self.bias)
 
 
-def solved(G: Tensor, C: Tensor, ridge: float) -> Tensor:
-    """(G + λI)⁻¹ C, [M, C]. Not finite if λ is too small for a G that is singular."""
-    damped = G.clone()
-    damped.diagonal().add_(ridge)
-    W: Tensor = torch.linalg.solve_ex(damped, C)[0]
-    return W
+def best_ridge(fitted: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]) -> float:
+    """The λ of RIDGES whose W, from G and C of some samples, has the least ‖HW − Y‖² on others."""
+    (G, C), (G_held_out, C_held_out) = fitted, held_out
+    squared_errors = []
+    for ridge in RIDGES:
+        W = damped_solution(G, ridge, C)  # the error as far as it depends on W:
+        squared_errors.append((W * (G_held_out @ W - 2 * C_held_out)).sum())
+    return RIDGES[int(torch.stack(squared_errors).nan_to_num(torch.inf).argmin())]

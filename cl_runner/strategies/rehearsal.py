@@ -68,9 +68,11 @@ class Rehearsal(Strategy):
         return data
 
     def training_size(self, stream: Stream, task: Task) -> int:
-        seen = sum(len(earlier.train) for earlier in stream.tasks[: task.index])
-        old = min(len(self.memory.labels), seen) * self._copies(task)
-        return len(task.train) + (old if self.loss == "appended" else 0)
+        if self.loss != "appended":
+            return len(task.train)
+        sizes = [len(earlier.train) for earlier in stream.tasks[: task.index]]
+        offered = sum(min(size, self.samples_per_task or size) for size in sizes)
+        return len(task.train) + min(len(self.memory.labels), offered) * self._copies(task)
 
     def _copies(self, task: Task) -> int:
         return max(1, len(task.train) // len(self.memory.labels))

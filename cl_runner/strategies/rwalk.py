@@ -4,12 +4,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative, Positive, PositiveInt, UnitInterval
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.gradients import flat
 from cl_runner.strategies.parts.losses import task_loss
 from cl_runner.strategies.parts.quadratic import Quadratic
 from cl_runner.strategies.strategy import Strategy
@@ -57,7 +57,7 @@ class RWalk(Strategy):
         self.register_buffer("steps", torch.tensor(0))
 
     def begin_task(self, task: Task) -> None:
-        self.passed.copy_(self._theta())
+        self.passed.copy_(self.network.theta)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
@@ -66,23 +66,23 @@ class RWalk(Strategy):
         return terms
 
     def after_backward(self, batch: Batch) -> None:
-        self.before = self._theta()
+        self.before = self.network.theta
         pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
-        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.network.trainable]
-        self.gradient = parameters_to_vector(g) - pull
+        theta = self.network.trainable
+        self.gradient = flat([p.grad for p in theta], theta) - pull
 
     def after_step(self, batch: Batch) -> None:
         self.squares += self.gradient.square()
-        self.path_integral -= self.gradient * (self._theta() - self.before)
+        self.path_integral -= self.gradient * (self.network.theta - self.before)
         self.steps += 1
         if self.steps == self.interval:
             self._end_interval()
 
     def _end_interval(self) -> None:
         self.running_fisher.lerp_(self.squares / self.steps, self.alpha)
-        divergence = 0.5 * self.running_fisher * (self._theta() - self.passed).square()
+        divergence = 0.5 * self.running_fisher * (self.network.theta - self.passed).square()
         self.score += self.path_integral.clamp(min=0) / (divergence + self.eps)
-        self.passed.copy_(self._theta())
+        self.passed.copy_(self.network.theta)
         self.path_integral.zero_()
         self.steps.zero_()
         if self.form == "paper":
@@ -98,12 +98,9 @@ class RWalk(Strategy):
         else:
             self.scores += (self.scores + self.score) / 2
         importance = scaled(self.running_fisher) + (scaled(self.scores) if self.path else 0)
-        self.springs.replace(importance, self._theta())
+        self.springs.replace(importance, self.network.theta)
         self.score.zero_()
         self.squares.zero_()
-
-    def _theta(self) -> Tensor:
-        return parameters_to_vector(self.network.trainable).detach()
 
     def curvature(self) -> float:
         return 2 * self.weight * self.springs.weight.max().item()

@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from cl_runner.config.setting_types import NonNegative, Positive
 from cl_runner.data.batches import Batch
@@ -53,7 +52,7 @@ class SI(Strategy):
         self.pulls: list[Tensor] = []  # half of the penalty's gradient, without its weight
 
     def begin_task(self, task: Task) -> None:
-        self.start.copy_(self._theta())
+        self.start.copy_(self.network.theta)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
@@ -83,14 +82,11 @@ class SI(Strategy):
         self.before, self.gradients, self.pulls = [], [], []  # the next step takes their memory
 
     def end_task(self, task: Task) -> None:
-        theta = self._theta()
+        theta = self.network.theta
         path = self.path.clamp(min=0) if self.clamps else self.path
         omega = path / ((theta - self.start).square() + self.xi)
         self.springs.replace(self.springs.weight + omega, theta)
         self.path.zero_()
-
-    def _theta(self) -> Tensor:
-        return parameters_to_vector(self.network.trainable).detach()
 
     def curvature(self) -> float:
         return 2 * self.weight * self.springs.weight.max().item()

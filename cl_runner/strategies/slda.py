@@ -6,7 +6,7 @@ from torch import Tensor
 from cl_runner.config.setting_types import Share
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.closed_form import ClosedForm
+from cl_runner.strategies.closed_form import ClosedForm, damped_solution
 from cl_runner.strategies.parts.class_means import ClassMeans
 
 
@@ -25,6 +25,7 @@ class SLDA(ClosedForm):
     own, untrained.
     """
 
+    damping = "shrinkage"
     scatter: Tensor  # [D, D] float64, N Σ
 
     def __init__(self, network: Network, *, shrinkage: Share) -> None:
@@ -42,6 +43,5 @@ class SLDA(ClosedForm):
     def solution(self) -> tuple[Tensor, Tensor]:
         mu, eps = self.statistics.means, self.shrinkage
         shrunk = (1 - eps) * self.scatter / self.statistics.counts.sum()
-        shrunk.diagonal().add_(eps)
-        weight = torch.linalg.solve(shrunk, mu.T).T
+        weight = damped_solution(shrunk, eps, mu.T).T
         return weight, -(weight * mu).sum(1) / 2

@@ -8,15 +8,15 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cl_runner.models.network import Network
 from cl_runner.strategies.strategy import Strategy
 
 
 class Cost:
-    """Counts samples each time they pass the network or a teacher, except for the per-sample
-    gradients of a Fisher estimate."""
+    """Counts samples each time they pass the network or a teacher, or what a strategy uses of it,
+    except for the per-sample gradients of a Fisher estimate."""
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
@@ -27,14 +27,14 @@ class Cost:
         self.samples_forward = 0
         self.samples_backward = 0
 
-        def count(module: nn.Module, args: tuple[Tensor]) -> None:
-            self.samples_forward += len(args[0])
-            if torch.is_grad_enabled() and module.training:
-                self.samples_backward += len(args[0])
+        def count(network: Network, samples: int) -> None:
+            self.samples_forward += samples
+            if torch.is_grad_enabled() and network.training:
+                self.samples_backward += samples
 
         for module in strategy.modules():
             if isinstance(module, Network):
-                module.register_forward_pre_hook(count)
+                module.on_pass = count
 
     def start_clock(self) -> None:
         """Count seconds from here: trackers have begun, the first task is next."""

@@ -5,10 +5,13 @@ U samples of a stream, each of which has D features.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -21,10 +24,12 @@ import torch
 from torch import Tensor
 
 from cl_runner import terminal
+from cl_runner.config.factory import path_of
 from cl_runner.config.paths import HERE
 from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
 from cl_runner.data.cache import kept, place
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Outline, Scope, Stream
 from cl_runner.errors import StorageError
@@ -38,15 +43,20 @@ MOST = 10 * 2**30
 FEW = 5000
 """With more, a line says that features are computed where no bar can be drawn."""
 BAR = "{desc}: {n_fmt} of {total_fmt} samples |{bar}| {remaining}"
+NOT_OF_THE_BODY = {"classifier", "freeze_statistics", "frozen", "init", "inserted_layer",
+                   "new_rows", "weights"}  # fmt: skip
+"""Settings of a model that change no feature, except through the weights of its body."""
 
 log = logging.getLogger("cl_runner")
 
 
 def fit(network: Network, outline: Outline, scope: Scope) -> None:
     """Fit the network to the stream. It skips its body if that never learns and no sample is
-    augmented, so that features can stand for samples."""
+    augmented, so that features can stand for samples. Not in regression, which records its inputs.
+    """
     network.fit_to(outline, scope)
-    if network.body_rests and not outline.augmented:
+    of_classes = isinstance(outline.likelihood, Categorical)
+    if network.body_rests and of_classes and not outline.augmented:
         network.skip_body()
 
 
@@ -55,8 +65,8 @@ def of_stream(stream: Stream, network: Network, device: str, config: Config) -> 
     a line about them. The digests stay those of the samples.
 
     config: of the run. The file is in $XDG_CACHE_HOME/cl_runner; its name is a digest of the
-    samples, of the body with its code, and of how it computes. So the runs of a sweep compute them
-    once.
+    samples, of the body with its code and its settings, and of how it computes. So the runs of a
+    sweep compute them once.
     """
     began = time.monotonic()
     digests = Digests(stream.sha256, stream.test_sha256)
@@ -103,10 +113,11 @@ class _Side:
         shape = (len(self.whole), 1, 1, self.network.classifier.features)
         try:
             (found,) = kept(file, partial(_from_file, file, shape), self._to_file)
-            _forget_the_oldest(file.parent)
-            return found
         except (OSError, StorageError):  # a run works without a cache
             return torch.cat([torch.empty(0, *shape[1:]), *self._computed()])
+        with suppress(OSError):  # another run may do the same, or the folder be read-only
+            _forget_the_oldest(file)
+        return found
 
     def _depends_on(self) -> Iterator[str]:
         network = self.network
@@ -116,10 +127,14 @@ class _Side:
         yield digest.hexdigest()
         yield digest_of_weights(network.body)
         yield f"{network.body}"
+        model = self.config.get("model") or {}
+        yield json.dumps({k: v for k, v in model.items() if k not in NOT_OF_THE_BODY})
         yield digest_of_files([*sorted(HERE.rglob("*.py")), *own_code(self.config)])
         for package in sorted({type(m).__module__.partition(".")[0] for m in network.modules()}):
             yield f"{package} {getattr(sys.modules[package], '__version__', '')}"
-        for name, value in sorted(vars(self.whole.pixels).items()):
+        pixels = self.whole.pixels
+        yield path_of(type(pixels))
+        for name, value in sorted(vars(pixels).items()):
             yield f"{name} {value.tolist() if isinstance(value, Tensor) else value}"
         yield f"{network.precision} {network.memory_format} {PART}"
         on_gpu = self.device.startswith("cuda")
@@ -169,11 +184,13 @@ def _from_file(file: Path, shape: Sequence[int]) -> tuple[Rows] | None:
         return None
 
 
-def _forget_the_oldest(folder: Path) -> None:
-    """Remove the files that were written first, as long as all take more than MOST."""
-    files = sorted(folder.glob("features-*.float32"), key=lambda f: f.stat().st_mtime, reverse=True)
-    ends = accumulate(file.stat().st_size for file in files)
-    for file, end in list(zip(files, ends, strict=True))[2:]:  # those of this run stay
+def _forget_the_oldest(used: Path) -> None:
+    """Remove the files that were not used for the longest time, while all take more than MOST."""
+    os.utime(used)
+    files = used.parent.glob("features-*.float32")
+    ordered = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+    ends = accumulate(file.stat().st_size for file in ordered)
+    for file, end in list(zip(ordered, ends, strict=True))[2:]:  # those of this run stay
         if end > MOST:
             file.unlink(missing_ok=True)
 

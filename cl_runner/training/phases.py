@@ -50,8 +50,10 @@ class Phases:
         # In groups: torch's fused SGD cannot mix parameters that have a momentum with others.
         head = self.network.head
         groups: list[dict[str, Any]] = [
-            {"params": group, "part": HEAD if head.issuperset(group) else "body"}
+            {"params": params, "part": part}
             for group in self.network.by_age(self.parameters)
+            for part in ("body", HEAD)
+            if (params := [p for p in group if (p in head) == (part == HEAD)])
         ]
         optimizer: torch.optim.Optimizer = self.settings.optimizer(groups, task)
         plain = isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"] == 0

@@ -41,6 +41,7 @@ def check_fits(state: State, strategy: Strategy, optimizer: torch.optim.Optimize
     """Raise ValueError unless the state has the keys, shapes and types of this strategy and
     optimizer: torch would accept some others, and only a later step would fail."""
     check_strategy(state, strategy)
+    _check_body(state["strategy"], strategy)
     if kept := state["early_stopping"]["weights"]:
         network = strategy.network.state_dict()
         _check_alike("early_stopping.weights", _shaped(kept), _shaped(network))
@@ -97,6 +98,15 @@ def check_strategy(state: State, strategy: Strategy) -> None:
     """The same for what the strategy remembers, the network's weights included."""
     PlainState.model_validate(state)
     _check_alike("strategy", _shaped(state["strategy"]), _shaped(strategy.state_dict()))
+
+
+def _check_body(saved: dict[str, Any], strategy: Strategy) -> None:
+    """Features were computed with the weights that a body which is skipped has now."""
+    if not strategy.network.skips_body:
+        return
+    for name, ours in strategy.network.body.state_dict(prefix="network.body.").items():
+        if isinstance(ours, Tensor) and not torch.equal(saved[name].cpu(), ours.cpu()):
+            raise ValueError("its frozen body had other weights then")
 
 
 def _shaped(strategy: Any) -> Any:

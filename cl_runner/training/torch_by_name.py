@@ -22,6 +22,7 @@ Arguments = dict[str, Any]
 LRScheduler = lr_scheduler.LRScheduler
 REFUSED = {
     "LBFGS": "needs the loss as a function, which it calls several times in a step",
+    "Muon": "only takes matrices, and networks also have biases",
     "SparseAdam": "only takes sparse gradients, and networks have dense ones",
     "ReduceLROnPlateau": "needs a measurement; early_stopping watches held-out samples",
     "LambdaLR": "needs a function, and settings hold plain values",
@@ -34,6 +35,10 @@ OURS = {"params", "lr", "differentiable", "optimizer", "last_epoch"}
 """Arguments that the run passes, or has a setting of its own for."""
 LENGTH = {"CosineAnnealingLR": "T_max", "OneCycleLR": "total_steps"}
 """Arguments that are the length of a task unless they are given."""
+WRONG = (TypeError, ValueError, ArithmeticError, LookupError)
+"""What torch's classes raise for arguments that they cannot use."""
+TRIED = 1009
+"""Length of the task on which arguments are tried: a prime, so no usual share of it is one step."""
 ONE_LENGTH = {"total_steps", "epochs", "steps_per_epoch"}
 """Arguments with which OneCycleLR would fail after its last step; it lasts as long as the task."""
 
@@ -51,12 +56,14 @@ def optimizer(
     """The optimizer of `torch.optim` with this name, for this task; arguments: further ones of its
     class, as torch's documentation names them."""
     kind = _named(name, torch.optim, torch.optim.Optimizer)
-    given = _checked(kind, arguments, set())
+    given, rate = _checked(kind, arguments, set()), at_task(lr, task)
     try:
-        made: torch.optim.Optimizer = kind(
-            with_rates(parameters, head_lr, task), lr=at_task(lr, task), **given
-        )
-    except TypeError as error:
+        made: torch.optim.Optimizer = kind(with_rates(parameters, head_lr, task), lr=rate, **given)
+        like = made.param_groups[0]["params"][0]
+        one = nn.Parameter(like.new_zeros(1))
+        one.grad = torch.zeros_like(one)
+        kind([one], lr=rate, **given).step()  # some arguments would only fail in the first step
+    except (*WRONG, RuntimeError, AssertionError) as error:
         raise ConfigError.of("arguments", arguments, _says(name, error)) from None
     return made
 
@@ -81,8 +88,8 @@ class Schedule(Scheduler):
     def __post_init__(self) -> None:
         """Refuse at once what would fail in a later step."""
         try:
-            rates = [self.rate(1.0, Place(step, 10, 1)) for step in range(10)]
-        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            rates = [self._rate(1.0, step, TRIED) for step in range(10)]
+        except WRONG as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError.of("arguments", self.arguments, _says(self.name, error)) from None
@@ -96,6 +103,15 @@ class Schedule(Scheduler):
 
     def rate(self, base: float, place: Place) -> float:
         number, count = place.counted(self.per)
+        try:
+            return self._rate(base, number, count)
+        except ArithmeticError as error:  # OneCycleLR, where pct_start is one step
+            allowed = f"cannot be spread over {count} {self.per}s ({first_line(error)})"
+            hint = "another length of the task, or other scheduler.arguments"
+            raise ConfigError.of("scheduler.name", self.name, allowed, hint) from None
+
+    def _rate(self, base: float, number: int, count: int) -> float:
+        """After this number of steps of the scheduler, in a task of so many."""
         if (base, count) not in self.rates:
             self.rates[base, count] = self._begun(base, count)
         return self.rates[base, count].at(number)
@@ -174,7 +190,7 @@ def _checked(kind: Any, given: Mapping[str, Any] | None, refused: set[str]) -> A
 
 
 def _says(name: str, error: Exception) -> str:
-    return f"{name} does not take them: {first_line(error)}"
+    return f"{name} does not take them: {first_line(error).rstrip('.')}"
 
 
 def _with(given: Mapping[str, Any], more: str) -> str:

@@ -79,6 +79,10 @@ def Normalised() -> Any:
     return made(CLASSES, lambda n: torch.full((1, 2, 2), n / 7 - 1))
 
 
+def Negative() -> Any:
+    return made(CLASSES, lambda n: torch.full((1, 2, 2), -1 / 255))
+
+
 def helper() -> Any:
     raise AssertionError("is no benchmark")
 
@@ -86,7 +90,7 @@ def helper() -> Any:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its module, with the functions above."""
-    ours = (SplitPictures, Whole, Features, Overlapping, Normalised, helper)
+    ours = (SplitPictures, Whole, Features, Overlapping, Normalised, Negative, helper)
     for function in ours:
         monkeypatch.setattr(function, "__module__", "avalanche.benchmarks.classic.ours")
     module = SimpleNamespace(**{f.__name__: f for f in ours}, Path=Path, OsSystem=os.system)
@@ -123,6 +127,13 @@ def test_each_task_has_the_samples_of_an_experience() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_sweep_over_seeds_does_not_keep_the_samples_of_each() -> None:
+    made = [cut("Whole", "domain_incremental").outline(seed) for seed in (0, 0, 1, 2, 3)]
+    kept = experiences.built.cache_info()
+    assert len(made) == 5 and kept.hits == 1 and kept.currsize == 2
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_what_is_stored_is_pictures_or_features() -> None:
     domains = load(cut("Whole", "domain_incremental"))
     assert domains.tasks[1].train.raw[:, 0, 0, 0].tolist() == [0, 10, 1, 11]
@@ -131,8 +142,9 @@ def test_what_is_stored_is_pictures_or_features() -> None:
     assert [task.classes for task in heads.tasks] == [range(2), range(2, 4)]
     features = load(cut("Features"))
     assert features.outline.features and features.tasks[0].train.raw.shape == (4, 1, 1, 6)
-    with pytest.raises(DataError, match=r"Normalised has samples that are no pictures: float32"):
-        load(cut("Normalised"))
+    for name in ("Normalised", "Negative"):
+        with pytest.raises(DataError, match=f"{name} has samples that are no pictures: float32"):
+            load(cut(name))
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -141,7 +153,7 @@ def test_what_is_stored_is_pictures_or_features() -> None:
     ("Whole", "task_incremental", r"Hint: .*, or return_task_id: true among the arguments"),
     ("Overlapping", "domain_incremental", r"does not fit Overlapping: class 1 is in several exp"),
     ("helper", "class_incremental", r"benchmark=helper: is no benchmark of avalanche.benchmarks"),
-    ("Path", "class_incremental", r"is no benchmark .* known are Features, Normalised, Overlap"),
+    ("Path", "class_incremental", r"is no benchmark .* known are Features, Negative, Norm"),
     ("OsSystem", "class_incremental", r"benchmark=OsSystem: is no benchmark"),
     ("os.system", "class_incremental", r"benchmark=os.system: is no benchmark"),
 ])  # fmt: skip

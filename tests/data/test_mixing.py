@@ -116,5 +116,14 @@ def test_a_class_must_not_leave_its_task() -> None:
         load(by_class(source=Numbered(per_class=3), repetition=0.9))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_of_which_no_sample_remains_is_refused(kind: str) -> None:
+    """Or a run would be on sharp tasks, and its results say that they were not."""
+    cut = by_class(**{kind: 0.008})
+    with pytest.raises(ConfigError, match=f"{kind}=0.008: is too little: .* has 60 samples"):
+        load(cut)
+    load(by_class(**{kind: 0.009}))
+
+
 def ids(samples) -> list[int]:
     return samples.index.tolist()

@@ -37,6 +37,15 @@ def test_so_many_of_each_task_and_nothing_else_changes(fraction: float) -> None:
     assert rows(every) == rows(whole)
 
 
+def test_a_fraction_that_holds_out_nothing_is_measured_by_all_samples() -> None:
+    """Not by the few that are drawn: the hint is enough."""
+    words = r"holds out no sample of task 1 .*, whose largest class has 30. Hint: .*=0.034"
+    with pytest.raises(ConfigError, match=words):
+        load(by_class(validation_fraction=0.001, samples_per_task=17, repetition=0.2))
+    stream = load(by_class(validation_fraction=0.034, samples_per_task=17, repetition=0.2))
+    assert all(len(task.validation) > 0 for task in stream.tasks)
+
+
 def test_each_sample_is_drawn_as_often_and_by_seed_and_task() -> None:
     """Of the 60 of each task 15: over 400 seeds each is drawn 100 times, but for chance."""
     cut = by_class(samples_per_task=15)

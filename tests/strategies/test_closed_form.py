@@ -17,7 +17,7 @@ from tiny import tiny_network, tiny_stream
 from cl_runner.data.likelihood import GAUSSIAN
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, Diverged
 from cl_runner.evaluation.predict import outputs
 from cl_runner.models.mlp import mlp
 from cl_runner.models.network import Network
@@ -168,6 +168,36 @@ def test_a_class_without_a_sample_is_never_predicted(name: str) -> None:
         scores = outputs(strategy, stream.test[2], task, 6)
         known = torch.arange(6) < task.seen
         assert (scores[:, ~known] == LOWEST).all() and (scores[:, known] > LOWEST).all()
+
+
+@pytest.mark.parametrize(("strategy", "hint"), [
+    (lambda network: SLDA(network, shrinkage=1e-300), "SLDA .* a larger strategy.shrinkage"),
+    (lambda network: RanPAC(network, projection=9, ridge=1e-300), "RanPAC .* strategy.ridge"),
+    (NCM, "NCM .* look at the features"),
+])  # fmt: skip
+def test_a_matrix_without_an_inverse_is_one_line(strategy, hint: str, monkeypatch) -> None:
+    """Of features that are copies of each other, or not numbers."""
+    one = lambda self, x: (9 * x.flatten(1)[:, :1]).round().abs().expand(-1, 8)  # noqa: E731
+    none = lambda self, x: torch.full((len(x), 8), torch.nan)  # noqa: E731
+    monkeypatch.setattr(Network, "features", none if strategy is NCM else one)
+    stream, made = tiny_stream(), strategy(tiny_network())
+    if isinstance(made, RanPAC):
+        made.P.fill_(1.0)
+    with pytest.raises(Diverged, match=f"diverged: after task 1 the weights of {hint}"):
+        made.end_task(stream.tasks[0])
+
+
+def test_features_may_be_far_from_zero(monkeypatch) -> None:
+    """A constant that is added to each changes no distance."""
+    stream, found = tiny_stream(), []
+    near = Network.features
+    for far in (0.0, 3000.0):
+        monkeypatch.setattr(Network, "features", lambda self, x, far=far: near(self, x) + far)
+        strategy = finished(NCM(tiny_network()), stream, ORDERS[0])
+        parts = zip(stream.test, stream.tasks, strict=True)
+        found.append([outputs(strategy, part, task, 6).argmax(1) for part, task in parts])
+    same = [(a == b).double().mean() for a, b in zip(*found, strict=True)]
+    assert min(same) > 0.97  # but for the digits that the features lose
 
 
 @pytest.mark.parametrize("name", MAKE)

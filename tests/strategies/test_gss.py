@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_strategies import gradient_of, make, train
+from test_strategies import MAKE, gradient_of, make, train
 from tiny import first_batch, tiny_network, tiny_stream
 
 from cl_runner.data.batches import Batch
@@ -42,9 +42,13 @@ def test_the_selection_is_algorithm_2_of_aljundi_et_al() -> None:
     assert max(ours.values()) > 100
 
 
+@pytest.mark.parametrize("classifier", ["linear", "cosine"])
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
-def test_gradients_of_groups_are_those_of_a_backward_pass_for_each(scenario: str) -> None:
-    stream, strategy = tiny_stream(scenario), make("gss")
+def test_gradients_of_groups_are_those_of_a_backward_pass_for_each(
+    scenario: str, classifier: str
+) -> None:
+    stream, (build, settings) = tiny_stream(scenario), MAKE["gss"]
+    strategy = build(tiny_network(new_rows="default", classifier=classifier), **settings)
     train(strategy, stream, 2)
     batch = first_batch(stream, 1)
     network, groups = strategy.network.eval(), batch.x[:15].unflatten(0, (5, 3))

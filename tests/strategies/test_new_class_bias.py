@@ -141,6 +141,12 @@ def test_held_out_samples_are_balanced_and_never_trained_on(scenario: str, size:
         assert set(stored) <= trained and len(stored) == min(size - size // 10, len(trained))
 
 
+def test_a_task_of_which_all_is_held_out_is_refused_before_the_run() -> None:
+    stream, strategy = tiny_stream(samples=1), make("bic")
+    with pytest.raises(ConfigError, match="BiC: holds out a sample of each class, and task 2 has"):
+        strategy.training_size(stream, stream.tasks[1])
+
+
 def test_a_memory_with_no_held_out_sample_for_each_class_is_refused() -> None:
     words = r"^config error: buffer_size=59: has a tenth, 5, for .* Hint: buffer_size=60$"
     with pytest.raises(ConfigError, match=words):

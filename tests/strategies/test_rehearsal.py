@@ -92,6 +92,15 @@ def test_appended_all_that_is_stored_joins_the_data_as_often_as_fits(size: int, 
         strategy.end_task(task)
 
 
+def test_an_epoch_has_no_more_stored_samples_than_a_task_may_give() -> None:
+    """What a run counts before it begins; `learn` asserts that it is what it trains on."""
+    few = {"samples_per_task": 5, "policy": "class_balanced", "buffer_size": 30}
+    stream, strategy = tiny_stream(), make("rehearsal", loss="appended", **few)
+    train(strategy, stream, 3)
+    sizes = [strategy.training_size(stream, task) for task in stream.tasks]
+    assert sizes == [80, 80 + 2 * 5, 80 + 2 * 10]
+
+
 RUN = ("strategy=rehearsal", "strategy.policy=reservoir", "strategy.buffer_size=40",
        "dataset.tasks=2", "batch_size=75", "model.widths=[8]", "epochs=2")  # fmt: skip
 ONLINE = ("strategy.fill=step", "strategy.loss=in_turn", "strategy.iterations=3")

@@ -160,3 +160,16 @@ def test_fdr_stores_the_probabilities_of_the_network_when_the_task_ended() -> No
     p = torch.softmax(network(kept.x), 1)
     torch.testing.assert_close(memory.columns["p"][: memory.stored], p)
     assert torch.equal(p[:, 2:], torch.zeros_like(p[:, 2:]))  # not there yet
+
+
+def test_a_reservoir_may_keep_nothing_of_a_task() -> None:
+    """One slot: after the third task it holds one of its samples in a third of all runs."""
+    stream, kept = tiny_stream(), set()
+    for seed in range(8):
+        strategy = make("fdr", policy="reservoir", buffer_size=1)
+        for task in stream.tasks:
+            strategy.network.grow(task)
+            strategy.end_task(replace(task, seed=seed))
+        assert (strategy.memory.stored, strategy.memory.seen) == (1, 240)
+        kept.add(int(strategy.memory.groups[0]) >> 32)
+    assert len(kept) > 1

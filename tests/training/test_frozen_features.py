@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from running import composed, final_state, run_here, trained
@@ -15,9 +17,12 @@ import cl_runner
 from cl_runner.config import targets
 from cl_runner.config.targets import target
 from cl_runner.data.arrays import OutOfCore
+from cl_runner.data.samples import Pixels
+from cl_runner.data.stream import Stream
 from cl_runner.models.network import Network
 from cl_runner.training import frozen_features
 from cl_runner.training.run import build_strategy
+from cl_runner.training.state import check_fits
 
 OWN = f"model.body._target_={__name__}.Small"
 RUN = ("model=wrapped", "+model.body.width=12", "model.frozen=true", "epochs=2", "batch_size=64",
@@ -35,6 +40,18 @@ class Small(nn.Sequential):
         )  # fmt: skip
 
 
+@target
+class Scaled(nn.Module):
+    """Neither its weights nor its repr tell the scale."""
+
+    def __init__(self, shape: tuple[int, int, int], *, scale: float) -> None:
+        super().__init__()
+        self.scale, self.layers = scale, nn.Linear(prod(shape), 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.flatten(1)) * self.scale
+
+
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -44,6 +61,12 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").rglob("*.float32"))
+
+
+def plain_stream(pixels: Pixels | None = None) -> Stream:
+    dataset = composed(*RUN).dataset
+    dataset.pixels = pixels or dataset.pixels
+    return dataset.load(seed=0, scope="seen", device="cpu")
 
 
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,47 +107,6 @@ def still(network: Network, mode: bool = True) -> Network:
     return network
 
 
-def test_they_are_computed_once_and_are_the_same_from_the_file(tmp_path, monkeypatch) -> None:
-    first = run_here(tmp_path / "first", *RUN)
-    assert "features of 1,797 samples: computed in" in (tmp_path / "first" / "log.txt").read_text()
-    monkeypatch.setattr(Network, "features_of_body", None)
-    again = run_here(tmp_path / "again", *RUN, "strategy=finetune")
-    assert "read from the cache" in (tmp_path / "again" / "log.txt").read_text()
-    monkeypatch.setattr(frozen_features, "fits", lambda size: False)
-    mapped = run_here(tmp_path / "mapped", *RUN)
-    assert first["accuracy"] == again["accuracy"] == mapped["accuracy"]
-    states = [final_state(tmp_path / name)["strategy"] for name in ("first", "again", "mapped")]
-    assert all(torch.equal(states[0][key], state[key]) for state in states for key in states[0])
-
-
-@pytest.mark.parametrize("damage", ["cut", "changed", "no folder"])
-def test_a_damaged_file_is_made_again(damage: str, tmp_path: Path) -> None:
-    first = run_here(tmp_path / "first", *RUN)
-    contents = [file.read_bytes() for file in files(tmp_path)]
-    for file in files(tmp_path):
-        content = file.read_bytes()
-        if damage == "no folder":
-            file.unlink()
-            file.mkdir()
-        else:
-            file.write_bytes(content[:-9] if damage == "cut" else b"\1" + content[1:])
-    assert run_here(tmp_path / "again", *RUN)["accuracy"] == first["accuracy"]
-    if damage != "no folder":
-        assert [file.read_bytes() for file in files(tmp_path)] == contents
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["seed=1", "dataset.pixels.mean=[0.30001]", "model.resize=16", "precision=bf16",
-     "dataset.samples_per_task=40"],
-)  # fmt: skip
-def test_what_they_depend_on_gives_another_file(word: str, tmp_path: Path) -> None:
-    run_here(tmp_path / "first", *RUN, "dataset.pixels.mean=[0.3]")
-    before = len(files(tmp_path))
-    run_here(tmp_path / "other", *RUN, "dataset.pixels.mean=[0.3]", word)
-    assert len(files(tmp_path)) == before + (1 if word.startswith("dataset.samples") else 2)
-
-
 @pytest.mark.parametrize(
     "words", [("dataset.pixels.flip=true",), ("model.frozen=false",), ("model.frozen=['0']",)]
 )
@@ -136,20 +118,46 @@ def test_a_body_that_learns_or_sees_other_pictures_each_time_is_asked_each_time(
     assert files(tmp_path) == []
 
 
+def test_a_run_does_not_go_on_with_the_features_of_another_body(tmp_path: Path) -> None:
+    file = tmp_path / "w.pt"
+    words = (*RUN, f"model.weights={file}", "dataset.samples_per_task=20")
+
+    def write(seed: int) -> None:
+        torch.manual_seed(seed)
+        torch.save(Small((1, 8, 8), width=12).state_dict(), file)
+
+    write(0)
+    run_here(tmp_path / "run", *words)
+    state = final_state(tmp_path / "run")
+    write(1)
+    settings, strategy = composed(*words), build_strategy(composed(*words))
+    optimizer = settings.optimizer(strategy.parameters(), 0)
+    with pytest.raises(ValueError, match="its frozen body had other weights then"):
+        check_fits(state, strategy, optimizer)
+
+
+def test_regression_records_its_inputs_not_their_features(tmp_path: Path) -> None:
+    words = ("dataset=regression_rbf", f"model.body._target_={__name__}.Scaled", RUN[-2],
+             "model=wrapped", "+model.body.scale=1.0", "model.frozen=true")  # fmt: skip
+    run_here(tmp_path / "run", *words, "epochs=1", "batch_size=100")
+    stream = composed(*words).dataset.load(seed=0, scope="seen", device="cpu")
+    with np.load(tmp_path / "run" / "predictions.npz") as kept:
+        inputs = torch.cat([samples.raw for samples in stream.test])
+        assert kept["inputs"].tolist() == inputs.flatten().tolist()
+
+
 def test_the_trained_network_takes_pictures(tmp_path, monkeypatch) -> None:
     """From Python it predicts what the run predicted."""
     run = cl_runner.run(*RUN, "strategy=icarl", "name=run", f"output_root={tmp_path}")
     network = cl_runner.load_network(tmp_path / "run", trusted_targets=[__name__])
-    stream = composed(*RUN).dataset.load(seed=0, scope="seen", device="cpu")
+    stream = plain_stream()
     for accuracy, samples in zip(run.results.accuracy[-1], stream.test, strict=True):
         found = network(samples.x).argmax(1) == samples.y
         assert found.float().mean().item() == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_rows_of_a_mapped_file_are_read_ahead(tmp_path, monkeypatch) -> None:
-    settings = composed(*RUN)
-    strategy = build_strategy(settings)
-    stream = settings.dataset.load(seed=0, scope="seen", device="cpu")
+    strategy, stream = build_strategy(composed(*RUN)), plain_stream()
     monkeypatch.setattr(frozen_features, "fits", lambda size: False)
     made, _ = frozen_features.of_stream(stream, strategy.network, "cpu", {})
     assert isinstance(made.tasks[0].train.images, OutOfCore)

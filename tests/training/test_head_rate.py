@@ -34,6 +34,16 @@ def test_head_and_body_each_move_at_their_own_rate(schedule: str, tmp_path: Path
         assert moved == (4 if number < 3 else 8)
 
 
+def test_the_scale_of_a_cosine_classifier_moves_with_the_head(tmp_path: Path) -> None:
+    with optimizer_steps() as steps:
+        run_here(tmp_path / "run", *TINY[:-1], "optimizer.lr=0.01", "optimizer.head_lr=0.1",
+                 "model.classifier=cosine")  # fmt: skip
+    for step in steps:
+        (place,) = (n for n, before in enumerate(step.before) if before.dim() == 0)
+        expected = step.before[place] - 0.1 * step.gradients[place]
+        torch.testing.assert_close(step.after[place], expected)
+
+
 def test_without_it_the_head_has_the_rate_of_all(tmp_path: Path) -> None:
     written = []
     for name, rate in (("null", "null"), ("same", "0.01")):

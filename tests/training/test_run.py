@@ -128,6 +128,18 @@ def test_what_a_run_costs_is_counted(tmp_path: Path) -> None:
     assert cost["steps"] == sum(2 * math.ceil(n / 64) for n in train)
 
 
+@pytest.mark.parametrize("words", [["ncm"], ["icarl", "strategy.buffer_size=200"]])
+def test_samples_of_which_only_features_are_used_cost_a_pass(words, tmp_path: Path) -> None:
+    strategy, *own = words
+    results = run_here(tmp_path / "run", *FAST, f"strategy={strategy}", *own, "epochs=1")
+    train = [task["train"] for task in results["tasks"]]
+    expected = sum(train) + sum(accumulate(task["test"] for task in results["tasks"]))
+    if strategy == "icarl":  # also a step on each and on the exemplars, the teacher, and the means
+        with_exemplars = [n + 200 * (number > 0) for number, n in enumerate(train)]
+        expected += sum(with_exemplars) + sum(with_exemplars[1:]) + 200 * len(train)
+    assert results["cost"]["samples_forward"] == expected
+
+
 def test_seconds_and_peak_memory_are_over_all_attempts() -> None:
     strategy = Finetune(tiny_network())
     cost = Cost(strategy)

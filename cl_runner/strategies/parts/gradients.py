@@ -36,4 +36,4 @@ def of_groups(network: Network, x: Tensor, y: Tensor, task: Task) -> Tensor:
         return task.likelihood.loss(outputs, y, task.competing)
 
     parts = vmap(grad(loss), in_dims=(None, 0, 0))(learning, x, y)
-    return torch.cat([part.flatten(1) for part in parts.values()], 1)
+    return torch.cat([part.reshape(len(x), -1) for part in parts.values()], 1)

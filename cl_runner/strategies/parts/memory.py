@@ -184,6 +184,8 @@ class Memory(nn.Module):
             self._count(len(chance))
         else:
             slots, rows = self._fill_balanced(task, network)
+        if len(slots) == 0:  # a reservoir may keep what it has
+            return
         chosen = task.train[rows.to(task.train.index.device)]
         groups = groups_of(task, chosen.y)
         self._put(slots, Arrivals(chosen.raw, chosen.y, groups, chosen.index, columns(chosen)))
