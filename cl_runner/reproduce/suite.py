@@ -173,6 +173,6 @@ def of_file(file: Path, name: str) -> Suite:
 def number_at(path: str, results: Mapping[str, Any]) -> float:
     """The number at this path of a `results.json`. Raises LookupError or TypeError."""
     value: Any = results
-    for part in re.findall(r"[A-Za-z_]+|\d+", path):
+    for part in re.findall(r"[A-Za-z_]\w*|\d+", path):
         value = value[int(part) if part.isdigit() else part]
     return float(value)

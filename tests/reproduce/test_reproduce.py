@@ -234,11 +234,13 @@ def test_the_overview_is_that_of_the_pages() -> None:
 
 
 def test_a_metric_is_a_path_into_the_results() -> None:
-    results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5}
+    results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5,
+               "top2": 0.6}  # fmt: skip
     for path, value in {
         "accuracy[1][1]": 0.3,
         "within[0].accuracy[0]": 0.4,
         "average": 0.5,
+        "top2": 0.6,
     }.items():
         assert number_at(path, results) == value
 
