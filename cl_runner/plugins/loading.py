@@ -7,7 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from cl_runner.errors import ConfigError, first_line
+from cl_runner.errors import ConfigError, why_not_imported
+from cl_runner.metrics import METRICS
 from cl_runner.plugins import trusted
 from cl_runner.plugins.installed import has_metrics
 from cl_runner.text import harmless
@@ -29,9 +30,9 @@ def load() -> None:
             _say(f"plugin {each.name} ({each.distribution}) is trusted but not installed; {hint}")
         elif plugin.has_metrics:
             try:
-                import_module(f"{plugin.package}.metrics")
+                _import(f"{plugin.package}.metrics")
             except (Exception, SystemExit) as error:  # it can raise anything
-                _say(f"plugin {each.name}: its metrics are left out ({first_line(error)})")
+                _say(f"plugin {each.name}: its metrics are left out ({why_not_imported(error)})")
 
 
 def load_packages(names: list[str]) -> None:
@@ -44,12 +45,23 @@ def load_packages(names: list[str]) -> None:
                 continue
             places = list(spec.submodule_search_locations or ())
             if not places:
-                import_module(name)
+                _import(name)
             elif has_metrics(Path(places[0])):
-                import_module(f"{name}.metrics")
+                _import(f"{name}.metrics")
         except (Exception, SystemExit) as error:
-            allowed = f"cannot be imported ({first_line(error)})"
+            allowed = f"cannot be imported ({why_not_imported(error)})"
             raise ConfigError.of("trusted_targets", name, allowed) from None
+
+
+def _import(module: str) -> None:
+    """Import it with all of its metrics, or with none."""
+    before = dict(METRICS)
+    try:
+        import_module(module)
+    except BaseException:
+        METRICS.clear()
+        METRICS.update(before)
+        raise
 
 
 def _say(line: str) -> None:

@@ -153,10 +153,24 @@ def test_one_that_cannot_be_imported_is_one_line(rot: Path, cl_train_here) -> No
     assert done.returncode == 0
     said = [line for line in done.stderr.splitlines() if line.startswith("plugin")]
     assert said == ["plugin rot: its metrics are left out (No module named 'nothing_of_this_name')"]
-    (rot / "strategy.py").write_text("import nothing_else")
-    sys.modules.pop("rotting.strategy", None)
-    line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
-    assert "cannot be imported (No module named 'nothing_else')" in line
+    for fault, reason in {
+        "import nothing_else": "No module named 'nothing_else'",
+        "def x(:": "invalid syntax (strategy.py, line 1)",
+        "1 / 0": "division by zero; strategy.py, line 1",
+        "raise SystemExit(7)": "it ends the program: exit code 7; strategy.py, line 1",
+    }.items():
+        (rot / "strategy.py").write_text(fault)
+        sys.modules.pop("rotting.strategy", None)
+        line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
+        assert f"cannot be imported ({reason})" in line
+
+
+def test_of_metrics_that_fail_none_is_left(rot: Path, cl_train_here, tmp_path: Path) -> None:
+    (rot / "metrics.py").write_text(f"{own_plugin.METRICS}\nraise SystemExit(7)")
+    done = cl_train_here("strategy=rot", *TINY, "name=one")
+    assert done.returncode == 0
+    assert "plugin rot: its metrics are left out (it ends the program: exit" in done.stderr
+    assert "first_task_kept" not in json.loads((tmp_path / "one" / "results.json").read_text())
 
 
 def test_ours_win_over_what_has_their_name(package: Path, cl_train_here) -> None:
