@@ -142,7 +142,8 @@ def _stored(name: str, samples: Sequence[Any]) -> Tensor:
     if whole.dim() == 2:
         return whole.float()[:, None, None]
     bytes_ = (whole * 255).round()
-    if whole.dim() != 4 or not torch.equal(bytes_ / 255, whole) or bytes_.max() > 255:
+    exact = whole.dim() == 4 and torch.equal(bytes_ / 255, whole)
+    if not exact or bytes_.min() < 0 or bytes_.max() > 255:
         what = f"{str(whole.dtype).removeprefix('torch.')} {list(whole.shape[1:])}"
         raise DataError(f"data error: Avalanche's {name} has samples that are no pictures: {what}")
     return bytes_.to(torch.uint8)
