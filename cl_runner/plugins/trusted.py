@@ -52,6 +52,11 @@ def plugins() -> list[Plugin]:
     return [plugin for each in entries() if (plugin := _found(each)) is not None]
 
 
+def missing() -> list[Entry]:
+    """Those that are not. Raises ConfigError if the file is damaged."""
+    return [each for each in entries() if (found := _found(each)) is None or found.folder is None]
+
+
 def packages() -> list[str]:
     """What may be imported because of them."""
     return [plugin.package for plugin in plugins() if plugin.folder is not None]

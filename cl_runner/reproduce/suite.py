@@ -14,10 +14,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from cl_runner.config.paths import SUITES
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
 from cl_runner.measures import standard_error
+from cl_runner.plugins import installed
 from cl_runner.plugins.trusted import plugins
 from cl_runner.run_folder.plain import Damaged, content, decoding
 from cl_runner.run_folder.resume import stays_inside
@@ -26,9 +28,6 @@ MOST = 10**6
 """Bytes of a suite's file."""
 COPY = "suite.yaml"
 """The copy of a user's own suite beside its runs, from which `cl-report` knows it."""
-SUITES = Path(__file__).parent / "suites"
-
-
 Origin = Literal["verified", "transcribed", "recalled"]
 """Where a published number was read: in the paper itself, copied by others, or from memory."""
 
@@ -122,6 +121,9 @@ def read(name: str) -> Suite:
     """The suite with this name, ours or of a trusted plugin. Raises ConfigError for an unknown
     name."""
     if (file := files().get(name)) is None:
+        if plugin := next((p for p in installed.every() if name in p.suites), None):
+            hint = f"the plugin {plugin.name} has it: cl-train --trust {plugin.name}"
+            raise ConfigError.of("NAME", name, "no such suite yet", hint)
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     suite = of_file(file, name)
     return suite if file.parent == SUITES else replace(suite, file=file)
