@@ -221,7 +221,9 @@ def test_of_several_versions_the_one_that_is_used_counts(rot: Path, site, cl_tra
         sys.path.pop()
 
 
-@pytest.mark.parametrize("file", ["no equals sign", "[cl_runner.plugins]\nx=x", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "file", ["[cl_runner.plugins]\nno equals", "[cl_runner.plugins]\nx=x", b"\xff\xfe"]
+)
 def test_a_damaged_package_is_in_nobody_s_way(file, package, site, cl_train_here) -> None:
     """One whose files pip has only partly removed: no name, or not what they should contain."""
     (site / "torn-1.0.dist-info").mkdir()
