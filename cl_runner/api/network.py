@@ -89,7 +89,7 @@ class TrainedNetwork(nn.Module):
         """
         device = next(self.parameters()).device
         if self._pixels is None:
-            return numbers(x).view(-1, 1, 1, 1).to(device)
+            return numbers(x).reshape(-1, 1, 1, 1).to(device)
         pad = self._pixels.padding
         channels, height, width = self.outline.shape
         as_stored = features if self.outline.features else stored
