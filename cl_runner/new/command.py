@@ -15,6 +15,7 @@ from pathlib import Path
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, StorageError
 from cl_runner.metrics import METRICS
+from cl_runner.plugins import trusted
 from cl_runner.run_folder.files import make, write
 from cl_runner.run_folder.outcome import TAKEN  # filled there
 from cl_runner.text import harmless
@@ -132,8 +133,11 @@ def _check(kind: str, name: str) -> None:
     if not NAME.fullmatch(name) or {name, _title(name)} & {*keyword.kwlist, *OTHERWISE}:
         allowed = "must be of lowercase letters, digits and _ between them, and no word of Python's"
         raise ConfigError.of("NAME", name, allowed)
-    if (group := KINDS[kind].group) and (CONF / group / f"{name}.yaml").is_file():
-        raise ConfigError.of("NAME", name, f"there is {group}={name} already", "another name")
+    option = Path(KINDS[kind].group, f"{name}.yaml")
+    if any((folder / option).is_file() for folder in (CONF, *trusted.conf_folders())):
+        raise ConfigError.of(
+            "NAME", name, f"there is {option.parent}={name} already", "another name"
+        )
     if kind == "metric" and (name in METRICS or name in TAKEN):
         raise ConfigError.of("NAME", name, "results have such a name already", "another name")
     if name in sys.stdlib_module_names or name in sys.builtin_module_names or _is_installed(name):

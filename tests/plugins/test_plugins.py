@@ -91,6 +91,8 @@ def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     rot: Path, cl_train_here, tmp_path: Path, monkeypatch, capfd, no_figures
 ) -> None:
     assert "yes" in cl_train_here("--plugins").stdout
+    line = only_line(cl_train_here("new", "strategy", "rot"), 2)
+    assert "there is strategy=rot already" in line
     helped = cl_train_here("--help", "strategy=rot").stdout
     assert "strategy=rot: Rotting." in helped and "strategy.weight=2.0\n    of nothing" in helped
     assert "weight: 2.0" in cl_train_here("strategy=rot", "--cfg", "job").stdout
