@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cl_runner.config.paths import CONF
 from cl_runner.errors import ConfigError, StorageError
-from cl_runner.metrics import METRICS
+from cl_runner.metrics import METRICS, TAKEN
 from cl_runner.plugins import trusted
+from cl_runner.run_folder import outcome  # noqa: F401  # fills TAKEN
 from cl_runner.run_folder.files import make, write
-from cl_runner.run_folder.outcome import TAKEN  # filled there
 from cl_runner.text import harmless
 
 TEMPLATES = Path(__file__).parent / "templates"
