@@ -273,6 +273,16 @@ def test_the_list_is_in_the_users_configuration(monkeypatch, tmp_path: Path, pac
     assert trusted.place().is_relative_to(tmp_path / "home") and trusted.entries() == []
 
 
+def test_a_user_without_a_home_trusts_nothing(package, cl_train_here, monkeypatch) -> None:
+    """As in a container that runs as any number, without HOME."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    assert trusted.entries() == [] and "no  " in cl_train_here("--plugins").stdout
+    line = only_line(cl_train_here("--trust", "rot"), 2)
+    assert line.startswith("config error: XDG_CONFIG_HOME must name a folder")
+
+
 def test_the_list_may_be_a_link_and_is_replaced_as_a_whole(
     package, cl_train_here, tmp_path
 ) -> None:
