@@ -23,6 +23,7 @@ from cl_runner.plugins import installed
 from cl_runner.plugins.trusted import plugins
 from cl_runner.run_folder.plain import Damaged, content, decoding
 from cl_runner.run_folder.resume import stays_inside
+from cl_runner.run_folder.schemas import Count, Error, Spread
 
 MOST = 10**6
 """Bytes of a suite's file."""
@@ -40,14 +41,14 @@ class Row:
     row: str
     run: str
     metric: str
-    published: float | None = None  # in percent; None: nothing was published
-    sd: float | None = None  # its standard deviation over seeds, as published
-    sem: float | None = None  # or its standard error of the mean
-    seeds: int | None = None  # of the published number; else the suite's `published_seeds`
+    published: Error | None = None  # in percent; None: nothing was published
+    sd: Spread | None = None  # its standard deviation over seeds, as published
+    sem: Spread | None = None  # or its standard error of the mean
+    seeds: Count | None = None  # of the published number; else the suite's `published_seeds`
     origin: Origin = "verified"  # only such rows decide the exit code
-    tolerance: float | None = None  # in points, both directions; None: computed from the spread
-    at_least: float | None = None  # a goal, or the end of a published range, instead
-    at_most: float | None = None
+    tolerance: Spread | None = None  # in points, both directions; None: computed from the spread
+    at_least: Error | None = None  # a goal, or the end of a published range, instead
+    at_most: Error | None = None
     reason: str = ""  # why this tolerance or goal
     explanation: str = ""  # if ours is outside: what an experiment has shown
     percent: bool = True  # a share, shown in percent; False for errors
