@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cl_runner.api.commands import load, run, sweep
-    from cl_runner.api.network import load_network
+    from cl_runner.api.loading import load_network
     from cl_runner.api.runs import Run, Runs
     from cl_runner.errors import RunError
 
@@ -19,7 +19,7 @@ _HOMES = {
     "RunError": "cl_runner.errors",
     "Runs": "cl_runner.api.runs",
     "load": "cl_runner.api.commands",
-    "load_network": "cl_runner.api.network",
+    "load_network": "cl_runner.api.loading",
     "run": "cl_runner.api.commands",
     "sweep": "cl_runner.api.commands",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import signal
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +113,18 @@ class CheckpointError(RunError):
 
 def first_line(error: BaseException) -> str:
     """The first line of a library's message, at most 200 characters long."""
+    if isinstance(error, SystemExit):
+        return f"it ends the program: exit code {error.code}"
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def why_not_imported(error: BaseException) -> str:
+    """The first line, and for an error in the module's own code also where it is."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    says_where = isinstance(error, RunError | ImportError | SyntaxError | AttributeError)
+    if says_where or frame.filename.startswith("<"):
+        return first_line(error)
+    return f"{first_line(error)}; {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _shown(key: str, value: Any) -> str:

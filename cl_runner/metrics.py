@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from statistics import fmean
 from typing import SupportsFloat, TypeVar
@@ -41,9 +42,10 @@ class Metric(Quantity):
         """Whether it is one of the user's."""
         return self.function.__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    def of(self, records: Records) -> float | None:
+    def of(self, records: Records, warn: Callable[[str], None] = log.warning) -> float | None:
         """The value; None if a record is missing or the metric does not apply. One of the user's
-        that fails is None, too, with a warning."""
+        has records of its own, so that it cannot change any; if it fails, it is None, with a
+        warning."""
         if not self.is_own:
             return self._value(records)
         try:
@@ -51,34 +53,39 @@ class Metric(Quantity):
             if value is None or self.allows(value):
                 return None if value is None else float(value)
             problem = f"{value!r} is not a number in its unit ({self.unit.name})"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = first_line(error)
-        log.warning("the metric %s is null: %s", self.name, problem)
+        warn(f"the metric {self.name} is null: {problem}")
         return None
 
     def allows(self, value: object) -> bool:
         """Whether it is a number that the unit can have."""
         if not isinstance(value, SupportsFloat) or isinstance(value, bool):
             return False
-        return abs(float(value)) <= self.unit.limit
+        try:
+            return abs(float(value)) <= self.unit.limit
+        except OverflowError:  # an integer beyond all floats
+            return False
 
     def _value(self, records: Records) -> float | None:
         needed = [getattr(records, name) for name in inspect.signature(self.function).parameters]
-        return None if any(record is None for record in needed) else self.function(*needed)
+        if any(record is None for record in needed):
+            return None
+        return self.function(*(deepcopy(needed) if self.is_own else needed))
 
 
 METRICS: dict[str, Metric] = {}
 """By name, in the order of display."""
-TAKEN: set[str] = set()
-"""Keys of `results.json` that are no metrics."""
+TAKEN = {"run", "folder", "state", "seconds"}
+"""Columns of `to_pandas` and keys of `results.json` that are no metrics."""
 Function = TypeVar("Function", bound=Callable[..., float | None])
 
 
 def metric(unit: Unit, *, more_is_better: bool) -> Callable[[Function], Function]:
     """Register a function of records under its name; its docstring is the definition.
 
-    Raises ConfigError if there is a metric or a key of `results.json` with its name already, or if
-    there is no record with the name of one of its parameters.
+    Raises ConfigError if there is a metric, a key of `results.json` or a column of `to_pandas` with
+    its name already, or if there is no record with the name of one of its parameters.
     """
 
     def register(function: Function) -> Function:

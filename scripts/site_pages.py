@@ -48,6 +48,7 @@ INSIDE = (
     "api.frames",
     "api.own_process",
     "api.pictures",
+    "api.place",
     "api.process",
 )
 """Modules that a caller does not use directly."""

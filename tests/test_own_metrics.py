@@ -134,6 +134,43 @@ def test_a_metric_that_fails_is_null_and_the_run_complete(tmp_path: Path, caplog
     ]
 
 
+def test_a_metric_cannot_change_what_it_is_given(tmp_path: Path, caplog) -> None:
+    """Nor end the program. Whatever it does, the file has what the run without it has."""
+
+    @metric(SHARE, more_is_better=True)
+    def overwriting(R, labels: Labels, predictions: BySample, classes: list[range]) -> float:
+        """Overwrites all that it is given."""
+        R[-1].reverse()
+        R[0][0] = 0.25
+        classes.clear()  # type: ignore[attr-defined]
+        for array in (*labels, *predictions[-1]):
+            array[:] = 0
+        raise SystemExit(7)
+
+    results = run_here(tmp_path / "run", *TINY)
+    assert results.pop("overwriting") is None and "exit code 7" in caplog.text
+    del METRICS["overwriting"]
+    plain = run_here(tmp_path / "plain", *TINY)
+    del results["cost"], plain["cost"]
+    assert results == plain
+    for name in ("metrics.jsonl", "predictions.npz"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_many_folders_are_one_warning(tmp_path: Path, caplog) -> None:
+    @metric(SHARE, more_is_better=True)
+    def broken_once(R) -> float:
+        """Divides by zero."""
+        return 1 / 0
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        text = json.dumps(document(accuracy=[[0.9]]))
+        (tmp_path / name / "results.json").write_text(text)
+        assert read.results(tmp_path / name).metrics["broken_once"] is None
+    assert caplog.text.count("broken_once") == 1
+
+
 def test_records_that_are_damaged_give_no_number(tmp_path: Path) -> None:
     metric(SHARE, more_is_better=False)(calibration_error)
     run_here(tmp_path / "run", *TINY, "keep=logits")
@@ -147,7 +184,7 @@ def test_records_that_are_damaged_give_no_number(tmp_path: Path) -> None:
 
 def test_a_file_may_have_something_else_under_the_name(tmp_path: Path) -> None:
     metric(SHARE, more_is_better=True)(worst_class)
-    for value in ({"a": 1}, "0.5", 7.0, True):
+    for value in ({"a": 1}, "0.5", 7.0, True, 10**400):
         node = document(accuracy=[[0.9]]) | {"worst_class": value}
         assert Results.model_validate(node).metrics["worst_class"] is None
     assert Results.model_validate(node | {"worst_class": 0.4}).metrics["worst_class"] == 0.4
@@ -163,6 +200,7 @@ def test_a_folder_is_read_without_the_metrics_that_it_has(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("name", "records", "line"), [
     ("forgetting", "R", "metric forgetting of test_own_metrics has a name that is taken"),
     ("tasks", "R", "has a name that is taken"), ("schema", "R", "has a name that is taken"),
+    ("folder", "R", "has a name that is taken"), ("seconds", "R", "has a name that is taken"),
     ("mine", "weights", "asks for weights, which no run records. Hint: known are R, M, sizes"),
 ])  # fmt: skip
 def test_a_metric_that_cannot_be_registered_is_one_line(name, records, line) -> None:

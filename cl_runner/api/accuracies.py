@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import index
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from cl_runner.errors import DataError
 
 CHUNK = 1000  # pictures at a time
 NOT_INTEGERS = (TypeError, ValueError, RuntimeError)
-"""What Python, NumPy and torch raise for what is no integer."""
+"""What Python, NumPy and torch raise for what is no integer, or no pair."""
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -69,7 +70,7 @@ def chunks(x: Any, y: Any) -> Iterator[tuple[Any, list[int]]]:
 
 def _labels(y: Any) -> list[int]:
     try:
-        return [int(label) for label in y]
+        return [index(label) for label in y]
     except NOT_INTEGERS:
         raise DataError("data error: labels are integers [N], one for each picture") from None
 
@@ -77,7 +78,7 @@ def _labels(y: Any) -> list[int]:
 def _pair(entry: Any) -> tuple[Any, int]:
     try:
         picture, label = entry
-        return picture, int(label)
+        return picture, index(label)
     except NOT_INTEGERS:
-        what = "no labels are given: x, y or a Dataset of pairs (picture, label) is needed"
+        what = "no labels are given: x, y or a Dataset of pairs (picture, integer) is needed"
         raise DataError(f"data error: {what}") from None

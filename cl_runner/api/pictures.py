@@ -59,7 +59,7 @@ def features(given: Any, shape: tuple[int, int, int]) -> Tensor:
     if values.ndim not in (1, 2) or values.shape[-1] != shape[2]:
         found = " × ".join(map(str, values.shape)) or "one number"
         raise DataError(f"data error: features of shape {found}, not N × {shape[2]}")
-    return values.view(-1, *shape)
+    return values.reshape(-1, *shape)
 
 
 def _of_pil(picture: Image.Image, shape: tuple[int, int, int]) -> Tensor:

@@ -88,7 +88,7 @@ class Run:
         self, trusted_targets: Sequence[str] = (), root: str | Path | None = None
     ) -> TrainedNetwork:
         """The network that was trained; see `load_network`."""
-        from cl_runner.api.network import load_network
+        from cl_runner.api.loading import load_network
 
         return load_network(self.folder, trusted_targets=trusted_targets, root=root)
 

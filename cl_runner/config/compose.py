@@ -17,7 +17,7 @@ from cl_runner.config import command_line, masking, search_path, targets
 from cl_runner.config.paths import GROUPS
 from cl_runner.config.traits import flat
 from cl_runner.errors import MISSING, ConfigError, nearest
-from cl_runner.plugins import installed, loading
+from cl_runner.plugins import installed, loading, trusted
 
 
 def trust(config: DictConfig, given: Set[str]) -> None:
@@ -47,11 +47,12 @@ def from_hydra(error: Exception) -> ConfigError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [str(option) for option in error.options or []]
         key = group or "--config-name"
-        offering = (p for p in installed.every() if (group, name) in p.options)
-        if plugin := next(offering, None):
+        if plugin := installed.offering(group, name):
             hint = f"the plugin {plugin.name} has it: cl-train --trust {plugin.name}"
             return ConfigError.of(key, name, "no such option yet", hint)
-        return ConfigError.of(key, name, "no such option", nearest(name, options))
+        absent = [f"the plugin {p.name} is trusted but not installed" for p in trusted.missing()]
+        hint = "; ".join(filter(None, [nearest(name, options), *absent]))
+        return ConfigError.of(key, name, "no such option", hint)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown.group(1)

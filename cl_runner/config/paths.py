@@ -1,4 +1,4 @@
-"""Where the shipped configuration is, and the groups that make up a run."""
+"""Where the shipped configuration and suites are, and the groups that make up a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ HERE = Path(__file__).resolve().parents[1]
 """The folder of the package."""
 # In a checkout conf/ is beside the package; in a wheel it is inside.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
+
+SUITES = HERE / "reproduce" / "suites"
 
 
 def _groups() -> tuple[str, ...]:

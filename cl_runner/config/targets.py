@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from typing import Any, TypeVar
 
-from cl_runner.errors import ConfigError, first_line
+from cl_runner.errors import ConfigError, why_not_imported
 from cl_runner.plugins import installed
 from cl_runner.plugins import trusted as plugins
 
@@ -54,8 +54,8 @@ def find(path: str, key: str, trusted: Collection[str]) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
         target = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError.of(key, path, f"cannot be imported ({first_line(error)})") from None
+    except (Exception, SystemExit) as error:  # the module can raise anything
+        raise ConfigError.of(key, path, f"cannot be imported ({why_not_imported(error)})") from None
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise ConfigError.of(key, path, "is neither a class nor a function")
     if target.__module__.partition(".")[0] not in trusted:  # imported there from elsewhere

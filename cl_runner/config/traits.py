@@ -60,7 +60,10 @@ def of_one_call(override: str) -> bool:
 
 def is_place(key: str) -> bool:
     """Whether it names a file or folder outside the run's own. Only its last name counts, so that
-    this also holds for a class that is not known."""
+    this also holds for a class that is not known. A tracker that is not ours writes where its
+    settings say, whatever they are called."""
+    if key.startswith("tracker.") and last_part(key) not in _of_our_trackers():
+        return True
     return last_part(key) in _places()
 
 
@@ -91,6 +94,11 @@ def _places() -> frozenset[str]:
     targets = [run_settings(), *(target for group in groups for _, target in _shipped(group))]
     every = [item for target in targets for item in traits_of(target).items()]
     return frozenset(name for name, its in every if its.is_place)
+
+
+@cache
+def _of_our_trackers() -> frozenset[str]:
+    return frozenset(name for _, target in _shipped("tracker") for name in traits_of(target))
 
 
 @cache

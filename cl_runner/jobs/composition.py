@@ -6,15 +6,39 @@ only differ in values share that work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.config.compose import from_hydra
+from cl_runner.config.search_path import hydra_with
+
+
+@contextmanager
+def of_a_sweep(
+    config_dir: Path | None, words: Sequence[str] = ()
+) -> Iterator[tuple[ConfigLoader, DictConfig]]:
+    """Hydra's loader, and the configuration of a sweep with these words. Raises ConfigError for
+    words that cannot be used."""
+    with hydra_with(config_dir) as hydra:
+        try:
+            master = hydra.compose_config(
+                "config", list(words), RunMode.MULTIRUN, with_log_configuration=False
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise from_hydra(error) from None
+        yield hydra.config_loader, master
 
 
 class Composition:

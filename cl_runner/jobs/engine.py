@@ -13,7 +13,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode, TaskFunction
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,10 +21,9 @@ from cl_runner import train
 from cl_runner.config.command_line import literal
 from cl_runner.config.compose import from_hydra
 from cl_runner.config.overrides import key_of
-from cl_runner.config.search_path import hydra_with
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
 from cl_runner.jobs import launchers
-from cl_runner.jobs.composition import Composition
+from cl_runner.jobs.composition import Composition, of_a_sweep
 from cl_runner.jobs.ctrl_c import saving_first
 from cl_runner.jobs.job import Job
 from cl_runner.jobs.looking import Look, looking, nothing
@@ -166,14 +165,8 @@ def chosen(
     if flag is not None:
         allowed = "is for runs on this machine; a launcher has a setting of its own"
         raise ConfigError.of("--jobs", flag, allowed, "such as hydra.launcher.n_jobs=2")
-    with hydra_with(config_dir) as hydra:
-        try:
-            master = hydra.compose_config(
-                "config", list(words), RunMode.MULTIRUN, with_log_configuration=False
-            )
-        except (HydraException, OmegaConfBaseException) as error:
-            raise from_hydra(error) from None
-        context = HydraContext(hydra.config_loader, callbacks=Callbacks())
+    with of_a_sweep(config_dir, words) as (loader, master):
+        context = HydraContext(loader, callbacks=Callbacks())
         engine = Engine(context, train.one_job, master)
         try:
             yield engine

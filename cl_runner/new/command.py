@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
 import re
 import sys
@@ -12,12 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cl_runner.config.paths import CONF
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, StorageError
+from cl_runner.metrics import METRICS, TAKEN
+from cl_runner.plugins import trusted
+from cl_runner.run_folder import outcome  # noqa: F401  # fills TAKEN
 from cl_runner.run_folder.files import make, write
 from cl_runner.text import harmless
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAME = re.compile("[a-z][a-z0-9_]{0,59}")
+NAME = re.compile("[a-z]([a-z0-9_]{0,58}[a-z0-9])?")
+OTHERWISE = ("null", "true", "false", "nan", "inf")
+"""Words that are no names on the command line."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,7 @@ def main(words: Sequence[str]) -> None:
     for file in files:
         if Path(file).exists() or Path(file).is_symlink():
             raise ConfigError.of("NAME", asked.name, f"would overwrite {file}", "another name")
-    for file, text in files.items():
-        make(Path(file).parent)
-        write(Path(file), text)
+    _write(files)
     commands = (command.replace("NAME", asked.name) for command in KINDS[asked.kind].commands)
     print(harmless("\n".join([*(f"written: {file}" for file in files), "", *commands])))
 
@@ -95,7 +99,7 @@ def contents(kind: str, name: str) -> Mapping[str, str]:
     """The text of each file, by its path in the current folder."""
     folder = TEMPLATES / kind
     root = f"{name}/" if kind == "package" else ""
-    title = "".join(part.title() for part in name.split("_"))
+    title = _title(name)
     files = {}
     for file in sorted(folder.rglob("*.*")):
         if file.is_file() and file.suffix in (".py", ".yaml", ".toml"):
@@ -105,22 +109,55 @@ def contents(kind: str, name: str) -> Mapping[str, str]:
     return files
 
 
+def _title(name: str) -> str:
+    """The name of its class."""
+    return "".join(part.title() for part in name.split("_"))
+
+
+def _write(files: Mapping[str, str]) -> None:
+    """All of them, or none. Raises StorageError."""
+    written: list[Path] = []
+    try:
+        for file, text in files.items():
+            make(Path(file).parent)
+            write(Path(file), text)
+            written.append(Path(file))
+    except StorageError:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def _check(kind: str, name: str) -> None:
     """Raise ConfigError unless it can be the name of a module that nothing else has."""
-    if not NAME.fullmatch(name) or keyword.iskeyword(name):
-        allowed = "must begin with a small letter and have small letters, digits and _ alone"
+    if not NAME.fullmatch(name) or {name, _title(name)} & {*keyword.kwlist, *OTHERWISE}:
+        allowed = "must be of lowercase letters, digits and _ between them, and no word of Python's"
         raise ConfigError.of("NAME", name, allowed)
-    if (group := KINDS[kind].group) and (CONF / group / f"{name}.yaml").is_file():
-        raise ConfigError.of("NAME", name, f"there is {group}={name} already", "another name")
+    option = Path(KINDS[kind].group, f"{name}.yaml")
+    if any((folder / option).is_file() for folder in (CONF, *trusted.conf_folders())):
+        raise ConfigError.of(
+            "NAME", name, f"there is {option.parent}={name} already", "another name"
+        )
+    if kind == "metric" and (name in METRICS or name in TAKEN):
+        raise ConfigError.of("NAME", name, "results have such a name already", "another name")
     if name in sys.stdlib_module_names or name in sys.builtin_module_names or _is_installed(name):
         raise ConfigError.of("NAME", name, "is the name of a Python module already", "another name")
+    if not {name, _title(name)}.isdisjoint(_names_in(kind)):
+        raise ConfigError.of("NAME", name, "has another meaning in the files", "another name")
+
+
+def _names_in(kind: str) -> set[str]:
+    """What the code of its files has names for, which must keep their meaning."""
+    found = set[str]()
+    for file in (TEMPLATES / kind).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [getattr(node, key, None) for key in ("id", "arg", "asname", "name")]
+            found.update(name for name in names if isinstance(name, str))
+    return found - {f"my_{kind}", f"My{kind.title()}"}
 
 
 def _is_installed(name: str) -> bool:
     """Whether a module of this name can be imported from elsewhere than the current folder."""
     spec = find_spec(name)
-    if spec is None:
-        return False
-    if spec.origin is None:  # a folder without __init__.py
-        return False
-    return Path.cwd() not in Path(spec.origin).resolve().parents
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return any(Path.cwd() not in Path(place).resolve().parents for place in places if place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from cl_runner.config.paths import CONF
+from cl_runner.config.paths import CONF, SUITES
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.metrics import METRICS
 from cl_runner.plugins import installed, trusted
@@ -87,15 +87,15 @@ def _listing() -> str:
 
 def _brought(plugin: Plugin) -> Iterator[str]:
     """What it brings; where there is one of ours with the same name, ours is used."""
-    for group, name in plugin.options:
-        ours = (CONF / group / f"{name}.yaml").is_file()
-        yield f"{group}={name}" + (" (not used: there is one of ours)" if ours else "")
-    for metric in plugin.metrics:
-        there = METRICS.get(metric)
-        taken = there is not None and not there.is_own
-        yield f"metric {metric}" + (" (not used: there is one of ours)" if taken else "")
-    for suite in plugin.suites:
-        yield f"suite {suite}"
+    brought = [
+        *((f"{group}={name}", (CONF / group / f"{name}.yaml").is_file())
+          for group, name in plugin.options),
+        *((f"metric {name}", name in METRICS and not METRICS[name].is_own)
+          for name in plugin.metrics),
+        *((f"suite {name}", (SUITES / f"{name}.yaml").is_file()) for name in plugin.suites),
+    ]  # fmt: skip
+    for what, is_ours in brought:
+        yield what + (" (not used: there is one of ours)" if is_ours else "")
 
 
 def _write(entries: Sequence[Entry]) -> None:

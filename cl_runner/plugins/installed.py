@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -64,19 +63,14 @@ class Plugin:
         return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
 
     @property
-    def has_metrics(self) -> bool:
-        """Whether it has a module `metrics`."""
-        return has_metrics(self.folder)
-
-    @property
     def metrics(self) -> list[str]:
         """The names of the functions in `metrics.py` that are decorated with `@metric(...)`."""
-        file = self.folder and self.folder / "metrics.py"
-        if not file or not file.is_file():
+        file = metrics_in(self.folder)
+        if file is None:
             return []
         try:
             body = ast.parse(file.read_bytes()).body
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # not, or not yet, Python
             return []
         functions = [node for node in body if isinstance(node, ast.FunctionDef)]
         return [f.name for f in functions if any(map(_is_metric, f.decorator_list))]
@@ -86,19 +80,24 @@ class Plugin:
         return place if place and place.is_dir() else None
 
 
-def has_metrics(folder: Path | None) -> bool:
-    """Whether the package in this folder has a module `metrics`."""
+def metrics_in(folder: Path | None) -> Path | None:
+    """The file of the module `metrics` of the package in this folder; None if it has none."""
     if folder is None:
-        return False
-    return (folder / "metrics.py").is_file() or (folder / "metrics" / "__init__.py").is_file()
+        return None
+    files = folder / "metrics" / "__init__.py", folder / "metrics.py"
+    return next(filter(Path.is_file, files), None)
 
 
 def every() -> list[Plugin]:
-    """All that are installed, by name. Reads what all installed packages declare."""
+    """All that are installed, by name. Reads what all installed packages declare. Of a package that
+    is there in several versions, the first on the path counts, which is the one that is used."""
     from importlib import metadata  # slow, and nothing where no plugin is trusted
 
-    found = {plugin for each in metadata.distributions() for plugin in _declared(each)}
-    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+    found: dict[tuple[str, str], Plugin] = {}
+    for each in metadata.distributions():
+        for plugin in _declared(each):
+            found.setdefault((plugin.name, plugin.distribution), plugin)
+    return [found[key] for key in sorted(found)]
 
 
 def find(name: str, distribution: str) -> Plugin | None:
@@ -106,16 +105,25 @@ def find(name: str, distribution: str) -> Plugin | None:
     from importlib import metadata
 
     try:
-        declared = list(_declared(metadata.distribution(distribution)))
+        declared = _declared(metadata.distribution(distribution))
     except (metadata.PackageNotFoundError, ValueError):
         return None
     return next((plugin for plugin in declared if plugin.name == name), None)
 
 
-def _declared(by: metadata.Distribution) -> Iterator[Plugin]:
-    for entry in by.entry_points:
-        if entry.group == GROUP:
-            yield Plugin(entry.name, _same(by.name), by.version, entry.value.strip())
+def offering(group: str, option: str) -> Plugin | None:
+    """One with this option."""
+    return next((plugin for plugin in every() if (group, option) in plugin.options), None)
+
+
+def _declared(by: metadata.Distribution) -> list[Plugin]:
+    """The plugins of an installed package; none if its files are damaged, whatever they contain: a
+    user's mistyped option is looked for in all packages, also in those that have no plugin."""
+    try:
+        entries = [entry for entry in by.entry_points if entry.group == GROUP]
+        return [Plugin(e.name, _same(by.name), str(by.version), e.value.strip()) for e in entries]
+    except Exception:  # nobody can list what a damaged file leads to
+        return []
 
 
 def _same(distribution: str) -> str:

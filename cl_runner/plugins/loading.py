@@ -7,9 +7,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from cl_runner.errors import ConfigError, first_line
+from cl_runner.errors import ConfigError, why_not_imported
+from cl_runner.metrics import METRICS
 from cl_runner.plugins import trusted
-from cl_runner.plugins.installed import has_metrics
+from cl_runner.plugins.installed import metrics_in
 from cl_runner.text import harmless
 
 _done: set[trusted.Entry] = set()
@@ -18,20 +19,20 @@ _done: set[trusted.Entry] = set()
 def load() -> None:
     """Import the metrics of all trusted plugins. What is missing or fails is one line on stderr,
     and left out. Raises ConfigError only if the list of trusted plugins is damaged."""
-    found = {trusted.Entry(p.name, p.distribution): p for p in trusted.plugins()}
-    for each in trusted.entries():
-        if each in _done:
-            continue
-        _done.add(each)
-        plugin = found.get(each)
-        if plugin is None or plugin.folder is None:
+    for each in trusted.missing():
+        if each not in _done:
             hint = f"cl-train --distrust {each.name} forgets it"
             _say(f"plugin {each.name} ({each.distribution}) is trusted but not installed; {hint}")
-        elif plugin.has_metrics:
-            try:
-                import_module(f"{plugin.package}.metrics")
-            except (Exception, SystemExit) as error:  # it can raise anything
-                _say(f"plugin {each.name}: its metrics are left out ({first_line(error)})")
+    for plugin in trusted.plugins():
+        if trusted.Entry(plugin.name, plugin.distribution) in _done or not metrics_in(
+            plugin.folder
+        ):
+            continue
+        try:
+            _import(f"{plugin.package}.metrics")
+        except (Exception, SystemExit) as error:  # it can raise anything
+            _say(f"plugin {plugin.name}: its metrics are left out ({why_not_imported(error)})")
+    _done.update(trusted.entries())
 
 
 def load_packages(names: list[str]) -> None:
@@ -44,12 +45,23 @@ def load_packages(names: list[str]) -> None:
                 continue
             places = list(spec.submodule_search_locations or ())
             if not places:
-                import_module(name)
-            elif has_metrics(Path(places[0])):
-                import_module(f"{name}.metrics")
+                _import(name)
+            elif metrics_in(Path(places[0])):
+                _import(f"{name}.metrics")
         except (Exception, SystemExit) as error:
-            allowed = f"cannot be imported ({first_line(error)})"
+            allowed = f"cannot be imported ({why_not_imported(error)})"
             raise ConfigError.of("trusted_targets", name, allowed) from None
+
+
+def _import(module: str) -> None:
+    """Import it with all of its metrics, or with none."""
+    before = dict(METRICS)
+    try:
+        import_module(module)
+    except BaseException:
+        METRICS.clear()
+        METRICS.update(before)
+        raise
 
 
 def _say(line: str) -> None:

@@ -31,18 +31,22 @@ class Entry:
 
 
 def place() -> Path:
-    """The file; it need not exist."""
+    """The file; it need not exist. Raises ConfigError for a user without a home folder."""
     given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    folder = given if given.is_absolute() else Path("~/.config").expanduser()
+    try:
+        folder = given if given.is_absolute() else Path("~/.config").expanduser()
+    except RuntimeError:
+        allowed = "must name a folder, as this user has no home folder"
+        raise ConfigError.of("XDG_CONFIG_HOME", MISSING, allowed) from None
     return folder / "cl_runner" / "trusted.yaml"
 
 
 def entries() -> list[Entry]:
     """All that are trusted. Raises ConfigError if the file is damaged."""
-    file = place()
     try:
+        file = place()
         about = file.stat()
-    except OSError:
+    except (OSError, ConfigError):
         return []
     return list(_read(file, about.st_mtime_ns, about.st_size))
 
@@ -50,6 +54,11 @@ def entries() -> list[Entry]:
 def plugins() -> list[Plugin]:
     """Those of them that are installed. Raises ConfigError if the file is damaged."""
     return [plugin for each in entries() if (plugin := _found(each)) is not None]
+
+
+def missing() -> list[Entry]:
+    """Those that are not. Raises ConfigError if the file is damaged."""
+    return [each for each in entries() if (found := _found(each)) is None or found.folder is None]
 
 
 def packages() -> list[str]:

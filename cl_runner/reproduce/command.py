@@ -121,7 +121,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         Countdown(len(jobs), at_a_time, "run") as countdown,
     ):
         if chosen is None:
-            ended = runs.here(jobs, countdown, search_path.words(config_dir))
+            ended = runs.here(jobs, countdown, config_dir)
         else:
             ended = runs.on_launcher(chosen, jobs, folder, countdown)
         results = _reported(ended, countdown)
@@ -180,7 +180,7 @@ def _reported(
         results[run, int(seed)] = result
         outcomes.append(outcome)
         if outcome != runs.COMPLETE_BEFORE or job.folder not in countdown.before:
-            complete = result is not None
+            complete = result is not None and not outcome.startswith(runs.SAME)
             countdown.ended(job.folder, runs.label(job), outcome, complete=complete)
     runs.refuse_a_shared_mistake(outcomes)
     return results

@@ -6,14 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from cl_runner.config import masking
+from cl_runner.config import search_path
 from cl_runner.config.command_line import quoted
-from cl_runner.config.compose import from_hydra
-from cl_runner.config.identity import settings_digest
 from cl_runner.errors import ConfigError, DataError, RunError, StorageError
+from cl_runner.jobs.alike import one_for_all
+from cl_runner.jobs.composition import Composition, of_a_sweep
 from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.engine import Engine
 from cl_runner.jobs.following import Following, measured
@@ -30,6 +27,7 @@ from cl_runner.run_folder.read import DONE, MISSING
 Ended: TypeAlias = tuple[Results | None, str]
 """The results of a run, None if it failed, and how it ended."""
 COMPLETE_BEFORE = "already complete"
+SAME = "the same run as"
 
 
 def jobs_of(suite: Suite, folder: Path, overrides: Sequence[str]) -> list[Job]:
@@ -51,19 +49,37 @@ def label(job: Job) -> str:
 
 
 def here(
-    jobs: Sequence[Job], countdown: Countdown, flags: Sequence[str] = ()
+    jobs: Sequence[Job], countdown: Countdown, config_dir: Path | None = None
 ) -> Iterator[tuple[Job, Ended]]:
-    """Run those that are not complete in child processes; yield each as it ends. flags: of
-    `cl-train`. Raises RunError for an error that every run would meet, such as a full disk."""
-    countdown.already(job.folder for job in jobs if job.state == DONE)
+    """Run those that are not complete in child processes, of runs with equal settings one for all;
+    yield each as it ends. Raises RunError for an error that every run would meet, such as a full
+    disk."""
+    with of_a_sweep(config_dir) as (loader, master):
+        chosen, _ = one_for_all(jobs, Composition(loader, master))
+    run_of = {job.folder: chosen.get(job.folder, job) for job in jobs}  # a child says what is wrong
+    to_run = list({run.folder: run for run in run_of.values()}.values())
+    countdown.already(place for place, run in run_of.items() if run.state == DONE)
 
     def begun() -> Iterator[Job]:
-        for job in jobs:
+        for job in to_run:
             countdown.begun(job.folder)
             yield job
 
+    flags = search_path.words(config_dir)
     with looking(countdown.tick):
-        yield from side_by_side(begun(), run_one, countdown.at_a_time, flags)
+        for run, ended in side_by_side(begun(), run_one, countdown.at_a_time, flags):
+            yield run, ended
+            for job in jobs:
+                if job is not run and run_of[job.folder] is run:
+                    yield job, _same_as(run, ended)
+
+
+def _same_as(run: Job, ended: Ended) -> Ended:
+    """How a job ended for which this one was run."""
+    results, outcome = ended
+    if results is None or outcome == COMPLETE_BEFORE:
+        return ended
+    return results, f"{SAME} {label(run)}"
 
 
 def run_one(job: Job, children: Children) -> Ended:
@@ -82,17 +98,7 @@ def on_launcher(
 ) -> Iterator[tuple[Job, Ended]]:
     """The same on the engine's launcher; of runs with equal settings one is run for all. folder: of
     the suite. Raises ConfigError for a launcher that cannot be used."""
-    alike: dict[str, list[Job]] = {}
-    wrong: dict[Path, ConfigError] = {}
-    for job in jobs:
-        try:
-            alike.setdefault(_digest(engine, job), []).append(job)
-        except ConfigError as error:
-            wrong[job.folder] = error
-    run_of: dict[Path, Job] = {}
-    for same in alike.values():
-        chosen = next((job for job in same if job.state == DONE), same[0])
-        run_of |= {job.folder: chosen for job in same}
+    run_of, wrong = one_for_all(jobs, engine.composition)
     to_do = list({run.folder: run for run in run_of.values() if run.state != DONE}.values())
     engine.prepare(folder.absolute(), to_do, idle=not to_do)
     countdown.at_a_time = engine.at_a_time
@@ -108,15 +114,6 @@ def on_launcher(
             continue
         run = run_of[job.folder]
         yield job, _outcome(run, before=run not in to_do)
-
-
-def _digest(engine: Engine, job: Job) -> str:
-    """Equal for runs with equal settings. Raises ConfigError as `cl-train` would."""
-    try:
-        config, _ = engine.composition.at(job.overrides)
-        return settings_digest(masking.as_written(config))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise from_hydra(error) from None
 
 
 def _outcome(run: Job, before: bool) -> Ended:

@@ -14,21 +14,21 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from cl_runner.config.paths import SUITES
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.jobs.job import plain_name
 from cl_runner.measures import standard_error
+from cl_runner.plugins import installed
 from cl_runner.plugins.trusted import plugins
 from cl_runner.run_folder.plain import Damaged, content, decoding
 from cl_runner.run_folder.resume import stays_inside
+from cl_runner.run_folder.schemas import Count, Error, Spread
 
 MOST = 10**6
 """Bytes of a suite's file."""
 COPY = "suite.yaml"
 """The copy of a user's own suite beside its runs, from which `cl-report` knows it."""
-SUITES = Path(__file__).parent / "suites"
-
-
 Origin = Literal["verified", "transcribed", "recalled"]
 """Where a published number was read: in the paper itself, copied by others, or from memory."""
 
@@ -41,14 +41,14 @@ class Row:
     row: str
     run: str
     metric: str
-    published: float | None = None  # in percent; None: nothing was published
-    sd: float | None = None  # its standard deviation over seeds, as published
-    sem: float | None = None  # or its standard error of the mean
-    seeds: int | None = None  # of the published number; else the suite's `published_seeds`
+    published: Error | None = None  # in percent; None: nothing was published
+    sd: Spread | None = None  # its standard deviation over seeds, as published
+    sem: Spread | None = None  # or its standard error of the mean
+    seeds: Count | None = None  # of the published number; else the suite's `published_seeds`
     origin: Origin = "verified"  # only such rows decide the exit code
-    tolerance: float | None = None  # in points, both directions; None: computed from the spread
-    at_least: float | None = None  # a goal, or the end of a published range, instead
-    at_most: float | None = None
+    tolerance: Spread | None = None  # in points, both directions; None: computed from the spread
+    at_least: Error | None = None  # a goal, or the end of a published range, instead
+    at_most: Error | None = None
     reason: str = ""  # why this tolerance or goal
     explanation: str = ""  # if ours is outside: what an experiment has shown
     percent: bool = True  # a share, shown in percent; False for errors
@@ -122,6 +122,9 @@ def read(name: str) -> Suite:
     """The suite with this name, ours or of a trusted plugin. Raises ConfigError for an unknown
     name."""
     if (file := files().get(name)) is None:
+        if plugin := next((p for p in installed.every() if name in p.suites), None):
+            hint = f"the plugin {plugin.name} has it: cl-train --trust {plugin.name}"
+            raise ConfigError.of("NAME", name, "no such suite yet", hint)
         raise ConfigError.of("NAME", name, "no such suite", nearest(name, names()))
     suite = of_file(file, name)
     return suite if file.parent == SUITES else replace(suite, file=file)
@@ -173,6 +176,6 @@ def of_file(file: Path, name: str) -> Suite:
 def number_at(path: str, results: Mapping[str, Any]) -> float:
     """The number at this path of a `results.json`. Raises LookupError or TypeError."""
     value: Any = results
-    for part in re.findall(r"[A-Za-z_]+|\d+", path):
+    for part in re.findall(r"[A-Za-z_]\w*|\d+", path):
         value = value[int(part) if part.isdigit() else part]
     return float(value)

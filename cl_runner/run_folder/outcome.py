@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,15 +35,17 @@ from cl_runner.run_folder.schemas import (
 )
 
 SCHEMA = 1
+log = logging.getLogger("cl_runner")
 
 
 @dataclass(frozen=True)
 class Kept:
     """Reads what a run keeps of each test sample, for metrics that ask for it; None if it keeps
-    none. The context in which `Results` are validated."""
+    none. warn: told of a metric that fails. The context in which `Results` are validated."""
 
     samples: Callable[[Results], Samples | None] = lambda _: None
     logits: Callable[[Results], BySample | None] = lambda _: None
+    warn: Callable[[str], None] = log.warning
 
 
 def _measure(name: str) -> str:
@@ -214,7 +217,7 @@ class Results(Strict):
         records, stored = self.records(kept), self.metrics
         self.metrics = {}
         for name, metric in METRICS.items():
-            value = stored[name] if name in stored else metric.of(records)
+            value = stored[name] if name in stored else metric.of(records, kept.warn)
             if value is not None and abs(value) > metric.unit.limit:
                 raise ValueError(f"{name} is out of range")
             self.metrics[name] = value

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import math
 import zipfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from cl_runner.run_folder.outcome import Kept, Results, by_sample, samples_in
 from cl_runner.run_folder.plain import Damaged, Missing, content, decoding, of_json, of_yaml
 from cl_runner.run_folder.schemas import Judgement, Ledger, Status, settings
 
+log = logging.getLogger("cl_runner")
 DONE, DAMAGED, MISSING = "complete", "damaged", "missing"
 PREDICTIONS, PROBE, LOGITS = "predictions.npz", "probe.npz", "logits.npz"
 """The classes predicted for test samples, and with `diagnose=probe` for validation samples; with
@@ -65,9 +67,15 @@ def state_of(folder: Path) -> str:
 def results(folder: Path) -> Results:
     """What a complete run has measured, with all metrics, even those added after it ended."""
     loading.load()
-    kept = Kept(partial(_samples, folder), partial(_logits, folder))
+    kept = Kept(partial(_samples, folder), partial(_logits, folder), _warn_once)
     validate = partial(Results.model_validate, context=kept)
     return _required(folder / "results.json", 64 * MB, of_json, validate)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """Not for each of a hundred folders."""
+    log.warning(text)
 
 
 def ledger(folder: Path) -> Ledger:

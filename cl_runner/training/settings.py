@@ -93,7 +93,7 @@ class Settings:
     optimizer: Factory[torch.optim.Optimizer]
     scheduler: Scheduler
     tracker: Annotated[Tracker | None, NO_RESULT]
-    trackers: Annotated[list[Tracker], NO_RESULT]
+    trackers: Annotated[list[Tracker], NO_RESULT | PLACE]
     seed: Annotated[Seed, Traits(compared=False)]
     device: Device
     threads: Threads | None

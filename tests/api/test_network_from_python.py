@@ -221,10 +221,13 @@ def test_where_tasks_show_pictures_in_their_own_way_the_task_is_given(tmp_path: 
         (X, None, "no labels are given"),
         (X[:2], ["a", "b"], "labels are integers"),
         (X[:2], 5, "labels are integers"),
+        (X[:2], [0.0, 1.7], "labels are integers"),
+        (X[:2], [0, float("inf")], "labels are integers"),
+        ([(X[0], 0.7)], None, "a Dataset of pairs"),
         (5, None, "pictures must be an array, a list or a Dataset, not int"),
     ],
     ids=["floats", "size", "PIL", "labels", "class", "none", "text", "no labels", "names",
-         "one label", "number"],
+         "one label", "shares", "infinite", "share in a pair", "number"],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(x, y, reason: str, run: cl_runner.Run) -> None:
     pictures = [x] if isinstance(x, Image.Image) else x
@@ -236,6 +239,9 @@ def test_inputs_of_regression_are_numbers(tmp_path: Path) -> None:
     words = ("experiment=regression", "dataset.samples=40")
     network = trained(tmp_path, *words).network()
     assert network(network.preprocess([0.5, 1.0])).shape == (2, 1)
+    assert network.preprocess(np.arange(6.0).reshape(2, 3).T).flatten().tolist() == [
+        0, 3, 1, 4, 2, 5,
+    ]  # fmt: skip
     with pytest.raises(errors.DataError, match="inputs are an array of numbers"):
         network.preprocess("x")
 

@@ -88,9 +88,13 @@ def test_the_answers_are_those_that_a_run_relies_on() -> None:
         "seed", "diagnose", "keep", "reference"}  # fmt: skip
     assert [key for key in config if of_one_call(key)] == [
         "resume", "output_root", "name", "plan", "trusted_targets"]  # fmt: skip
-    assert {"dataset.root", "dataset.source.root", "first_task_cache", "reference"} <= {
-        key for key in ("dataset.root", "dataset.source.root", *config) if is_place(key)
-    }
+    assert {
+        "dataset.root",
+        "dataset.source.root",
+        "first_task_cache",
+        "reference",
+        "trackers",
+    } <= {key for key in ("dataset.root", "dataset.source.root", *config) if is_place(key)}
     assert all(traits(key).changes_results for key in flat if not is_place(key))
     assert not any(traits(key).changes_results for key in free(config))
 

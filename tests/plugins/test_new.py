@@ -104,12 +104,19 @@ def _imported(folder: Path):
 
 
 @pytest.mark.parametrize(("kind", "name", "allowed"), [
-    ("strategy", "ewc", "there is strategy=ewc already"), ("model", "Mine", "must begin with"),
-    ("model", "a-b", "must begin with"), ("metric", "class", "must begin with"),
+    ("strategy", "ewc", "there is strategy=ewc already"), ("model", "Mine", "must be of"),
+    ("model", "a-b", "must be of"), ("metric", "class", "must be of"),
     ("metric", "json", "is the name of a Python module already"),
     ("dataset", "torch", "is the name of a Python module already"),
     ("package", "cl_runner", "is the name of a Python module already"),
-    ("metric", "../x", "must begin with"),
+    ("metric", "../x", "must be of"), ("package", "a_", "must be of"),
+    ("strategy", "none", "must be of"), ("model", "true", "must be of"),
+    ("dataset", "null", "must be of"), ("metric", "nan", "must be of"),
+    ("strategy", "teacher", "has another meaning"), ("model", "prod", "has another meaning"),
+    ("dataset", "split", "has another meaning"), ("dataset", "source", "has another meaning"),
+    ("metric", "np", "has another meaning"), ("metric", "forgetting", "results have such a name"),
+    ("metric", "tasks", "results have such a name"),
+    ("strategy", "hydra_plugins", "is the name of a Python module already"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_used_is_one_line(kind, name, allowed, cl_train_here, tmp_path):
     line = only_line(cl_train_here("new", kind, name), 2)
@@ -124,6 +131,18 @@ def test_nothing_is_overwritten(taken: str, cl_train_here, tmp_path: Path) -> No
     line = only_line(cl_train_here("new", "strategy", "spin"), 2)
     assert f"would overwrite {taken}" in line
     assert [f for f in tmp_path.rglob("*") if f.is_file()] == [] and os.path.lexists(taken)
+
+
+def test_all_files_are_written_or_none(cl_train_here, tmp_path: Path) -> None:
+    (tmp_path / "options").write_text("a file where a folder should be")
+    line = only_line(cl_train_here("new", "strategy", "spin"), 5)
+    assert line == "storage error: options/strategy: Not a directory"
+    assert [file.name for file in tmp_path.iterdir()] == ["options"]
+
+
+def test_the_name_in_the_template_can_be_used(cl_train_here, tmp_path: Path) -> None:
+    assert cl_train_here("new", "strategy", "my_strategy").returncode == 0
+    assert "class MyStrategy(" in (tmp_path / "my_strategy.py").read_text()
 
 
 def test_every_kind_has_templates_and_a_group_of_options() -> None:

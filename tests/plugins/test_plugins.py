@@ -18,6 +18,7 @@ from messages import only_line
 
 import cl_runner
 from cl_runner.config.paths import CONF
+from cl_runner.errors import ConfigError
 from cl_runner.jobs import launchers
 from cl_runner.plugins import installed, loading, trusted
 from cl_runner.report import command as report
@@ -82,12 +83,16 @@ def test_it_is_listed_and_hinted_at_without_being_imported(package: Path, cl_tra
     line = only_line(cl_train_here("strategy._target_=rotting.strategy.Rot", *TINY), 2)
     assert "Hint: if you trust this plugin: cl-train --trust rot" in line
     assert "rotten" not in suites.names()
+    with pytest.raises(ConfigError, match=r"no such suite yet. Hint: .* cl-train --trust rot"):
+        suites.read("rotten")
 
 
 def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     rot: Path, cl_train_here, tmp_path: Path, monkeypatch, capfd, no_figures
 ) -> None:
     assert "yes" in cl_train_here("--plugins").stdout
+    line = only_line(cl_train_here("new", "strategy", "rot"), 2)
+    assert "there is strategy=rot already" in line
     helped = cl_train_here("--help", "strategy=rot").stdout
     assert "strategy=rot: Rotting." in helped and "strategy.weight=2.0\n    of nothing" in helped
     assert "weight: 2.0" in cl_train_here("strategy=rot", "--cfg", "job").stdout
@@ -142,6 +147,8 @@ def test_a_folder_is_read_without_the_plugin_that_made_it(
     )
     assert capfd.readouterr().err.splitlines().count(said) == 1
     assert "not installed" in cl_train_here("--plugins").stdout
+    line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
+    assert line.endswith("; the plugin rot is trusted but not installed")
     done = cl_train_here("strategy=finetune", *TINY, "name=other")
     assert done.returncode == 0
     assert read.results(tmp_path / "one").document()["first_task_kept"] is not None
@@ -153,18 +160,33 @@ def test_one_that_cannot_be_imported_is_one_line(rot: Path, cl_train_here) -> No
     assert done.returncode == 0
     said = [line for line in done.stderr.splitlines() if line.startswith("plugin")]
     assert said == ["plugin rot: its metrics are left out (No module named 'nothing_of_this_name')"]
-    (rot / "strategy.py").write_text("import nothing_else")
-    sys.modules.pop("rotting.strategy", None)
-    line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
-    assert "cannot be imported (No module named 'nothing_else')" in line
+    for fault, reason in {
+        "import nothing_else": "No module named 'nothing_else'",
+        "def x(:": "invalid syntax (strategy.py, line 1)",
+        "1 / 0": "division by zero; strategy.py, line 1",
+        "raise SystemExit(7)": "it ends the program: exit code 7; strategy.py, line 1",
+    }.items():
+        (rot / "strategy.py").write_text(fault)
+        sys.modules.pop("rotting.strategy", None)
+        line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
+        assert f"cannot be imported ({reason})" in line
+
+
+def test_of_metrics_that_fail_none_is_left(rot: Path, cl_train_here, tmp_path: Path) -> None:
+    (rot / "metrics.py").write_text(f"{own_plugin.METRICS}\nraise SystemExit(7)")
+    done = cl_train_here("strategy=rot", *TINY, "name=one")
+    assert done.returncode == 0
+    assert "plugin rot: its metrics are left out (it ends the program: exit" in done.stderr
+    assert "first_task_kept" not in json.loads((tmp_path / "one" / "results.json").read_text())
 
 
 def test_ours_win_over_what_has_their_name(package: Path, cl_train_here) -> None:
     (package / "conf/strategy/finetune.yaml").write_text("_target_: rotting.strategy.Rot")
+    (package / "suites/gdumb_mnist.yaml").write_text("title: theirs")
     (package / "metrics.py").write_text(own_plugin.METRICS.replace("first_task_kept", "forgetting"))
-    assert "strategy=finetune (not used: there is one of ours)" in (
-        cl_train_here("--trust", "rot").stdout
-    )
+    brought = cl_train_here("--trust", "rot").stdout
+    for what in ("strategy=finetune", "metric forgetting", "suite gdumb_mnist"):
+        assert f"{what} (not used: there is one of ours)" in brought
     assert "cl_runner.strategies.finetune.Finetune" in cl_train_here("--cfg", "job").stdout
     done = cl_train_here(*TINY, "name=one")
     assert "plugin rot: its metrics are left out (config error: metric forgetting of rotting" in (
@@ -187,6 +209,37 @@ def test_another_package_with_a_plugin_of_that_name_is_not_trusted(
     forget()
     line = only_line(cl_train_here("--trust", "rot"), 2)
     assert "several installed packages have such a plugin: other-methods and rot-methods" in line
+
+
+def test_of_several_versions_the_one_that_is_used_counts(rot: Path, site, cl_train_here) -> None:
+    own_plugin.install(site.parent / "later")
+    older = next((site.parent / "later").glob("*.dist-info/METADATA"))
+    older.write_text(older.read_text().replace("1.2", "1.1"))
+    sys.path.append(str(site.parent / "later"))
+    try:
+        assert [p.version for p in installed.every() if p.name == "rot"] == ["1.2"]
+        assert cl_train_here("--trust", "rot").returncode == 0
+    finally:
+        sys.path.pop()
+
+
+@pytest.mark.parametrize(
+    "file", ["[cl_runner.plugins]\nno equals", "[cl_runner.plugins]\nx=x", b"\xff\xfe"]
+)
+def test_a_damaged_package_is_in_nobody_s_way(file, package, site, cl_train_here) -> None:
+    """One whose files pip has only partly removed: no name, or not what they should contain."""
+    (site / "torn-1.0.dist-info").mkdir()
+    declared = site / "torn-1.0.dist-info" / "entry_points.txt"
+    declared.write_bytes(file if isinstance(file, bytes) else file.encode())
+    assert "strategy=rot" in cl_train_here("--plugins").stdout
+    assert "--trust rot" in only_line(cl_train_here("strategy=rot", *TINY), 2)
+
+
+def test_metrics_in_a_package_of_their_own_are_listed(package: Path) -> None:
+    (package / "metrics").mkdir()
+    (package / "metrics.py").rename(package / "metrics" / "__init__.py")
+    (found,) = [p for p in installed.every() if p.name == "rot"]
+    assert found.metrics == ["first_task_kept"]
 
 
 @pytest.mark.parametrize("value", ["rotting.conf", "no_such_package", "../rotting", "json"])
@@ -218,6 +271,16 @@ def test_the_list_is_in_the_users_configuration(monkeypatch, tmp_path: Path, pac
         assert trusted.place() == tmp_path / "home" / ".config" / "cl_runner" / "trusted.yaml"
     monkeypatch.delenv("XDG_CONFIG_HOME")
     assert trusted.place().is_relative_to(tmp_path / "home") and trusted.entries() == []
+
+
+def test_a_user_without_a_home_trusts_nothing(package, cl_train_here, monkeypatch) -> None:
+    """As in a container that runs as any number, without HOME."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    assert trusted.entries() == [] and "no  " in cl_train_here("--plugins").stdout
+    line = only_line(cl_train_here("--trust", "rot"), 2)
+    assert line.startswith("config error: XDG_CONFIG_HOME must name a folder")
 
 
 def test_the_list_may_be_a_link_and_is_replaced_as_a_whole(

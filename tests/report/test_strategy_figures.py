@@ -23,7 +23,7 @@ from cl_runner.report.render.strategy_figures import Point, same_trade_off
 from cl_runner.report.render.suite_figures import published_and_ours
 from cl_runner.reproduce.suite import Row, Suite
 from cl_runner.reproduce.verdict import Verdict, as_json
-from cl_runner.run_folder.schemas import Judgement
+from cl_runner.run_folder.schemas import Judged, Judgement
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -254,6 +254,12 @@ def test_published_and_ours_have_a_line_with_both_intervals() -> None:
     (named,) = figure.legends
     assert [text.get_text() for text in named.get_texts()] == [
         "published", "ours", "ours, outside", "allowed difference"]  # fmt: skip
+
+
+def test_a_file_from_elsewhere_does_not_keep_us_drawing() -> None:
+    row = {"row": "a", "published": 1.0, "mean": 1.0, "deviation": None, "percent": True, "n": 1,
+           "verdict": "ok"}  # fmt: skip
+    assert published_and_ours([Judged.model_validate(row)] * 201) is None
 
 
 def test_a_label_is_the_same_in_all_streams(tmp_path) -> None:

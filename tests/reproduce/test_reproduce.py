@@ -234,11 +234,13 @@ def test_the_overview_is_that_of_the_pages() -> None:
 
 
 def test_a_metric_is_a_path_into_the_results() -> None:
-    results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5}
+    results = {"accuracy": [[0.1], [0.2, 0.3]], "within": [{"accuracy": [0.4]}], "average": 0.5,
+               "top2": 0.6}  # fmt: skip
     for path, value in {
         "accuracy[1][1]": 0.3,
         "within[0].accuracy[0]": 0.4,
         "average": 0.5,
+        "top2": 0.6,
     }.items():
         assert number_at(path, results) == value
 
@@ -424,6 +426,9 @@ def test_a_suite_of_ones_own_has_no_name_of_ours(tmp_path, monkeypatch, capsys) 
         ("title: x", "is not a suite: source: Field required"),
         (OWN["mine.yaml"] + "color: red", "is not a suite: color: Unexpected keyword"),
         (OWN["mine.yaml"].replace("run: mine", "run: other"), "rows of runs that it lacks: other"),
+        (OWN["mine.yaml"].replace("at_least: 1.0", "sd: -1.0"), "rows.0.sd: Input should be gre"),
+        (OWN["mine.yaml"].replace("at_least: 1.0", "tolerance: -1.0"), "rows.0.tolerance: Input"),
+        (OWN["mine.yaml"].replace("at_least: 1.0", "published: .nan"), "rows.0.published: Input"),
         (OWN["mine.yaml"].replace("runs:", "runs:\n  mine+: []\n  mine_: []"), "mine+ and mine_"),
     ],
 )

@@ -25,12 +25,12 @@ SUITE = {
 FILES = ("metrics.jsonl", "predictions.npz")
 
 
-def reproduced(folder: Path, *words: str) -> str:
+def reproduced(folder: Path, *words: str, ends: int = 1) -> str:
     """What `cl-reproduce` prints for the suite, of which not all rows can pass."""
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
     code = code_of(folder, ["cl-reproduce", "tiny.yaml", *words], command.main)
     printed = (folder / "stdout").read_text() + (folder / "stderr").read_text()
-    assert code == 1 and "Traceback" not in printed, printed
+    assert code == ends and "Traceback" not in printed, printed
     return printed
 
 
@@ -79,6 +79,17 @@ def test_every_launcher_gives_the_same_verdict(basic, tmp_path: Path, plugin, la
     assert bits(tmp_path) == bits(basic)
     assert printed.count("failed with exit code 2: config error: optimizer.lr=-1") == 1
     assert printed.count("failed with exit code 2: config error: strategy.wieght=1") == 1
+
+
+def test_runs_with_equal_settings_run_once_side_by_side(tmp_path: Path) -> None:
+    """Also if both could begin at the same time."""
+    only = ("--only", "plain", "--only", "the same")
+    printed = reproduced(tmp_path, "--jobs", "2", *only, ends=0)
+    assert "the same, seed 0: the same run as plain, seed 0" in printed
+    runs = tmp_path / "outputs" / "reproduce" / "tiny"
+    assert [file.parent.name for file in runs.glob("*/status.json")] == ["plain-seed-0"]
+    first, second = verdict(tmp_path)["rows"][:2]
+    assert first["mean"] == second["mean"] is not None
 
 
 def test_a_suite_goes_on_where_another_launcher_left_it(basic, tmp_path: Path) -> None:

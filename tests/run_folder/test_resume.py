@@ -277,10 +277,14 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
               "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf",
               "first_task_cache=here", "+first_task_cache=here", "reference=there",
               "dataset.root=data", "+dataset.source.root=data", "model.widths=[${oc.env:SECRET}]",
-              "tracker.dir=/tmp", "dataset.class_order=../x", "checkpoint=\\\\host\\x"]  # fmt: skip
+              "trackers=[{_target_: mine.Csv, path: .bashrc}]", "tracker._target_=mine.Csv",
+              "+tracker.path=.bashrc", "tracker.project=theirs", "tracker.dir=/tmp",
+              "dataset.class_order=../x", "checkpoint=\\\\host\\x"]  # fmt: skip
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))
     given = [f"resume={tmp_path}", "strategy.alpha=1"]
-    assert with_its_own_settings(given) == ["seed=3", "strategy=lwf", *given]
+    assert with_its_own_settings(given) == [
+        "seed=3", "strategy=lwf", "tracker.project=theirs", *given,
+    ]  # fmt: skip
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("resume: ") and "; give it again" in line for line in lines)
     assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -50,6 +51,21 @@ class Broken(Tracker):
     def advance(self, task, epoch, terms): pass
     def _fail(self, *given):
         raise OSError("no space\\nleft")
+
+class Ending(Tracker):
+    def __init__(self): pass
+    def log(self, event):
+        raise SystemExit(7)
+
+class Overwriting(Tracker):
+    def __init__(self): pass
+    def begin(self, run): self._empty(run)
+    def log(self, event): self._empty(event)
+    def end(self, results, error): self._empty(results)
+    def _empty(self, given):
+        for value in vars(given).values():
+            if isinstance(value, (list, dict)):
+                value.clear()
 """
 
 
@@ -84,6 +100,22 @@ def test_what_a_tracker_draws_changes_nothing(tmp_path: Path, monkeypatch) -> No
         assert one == other
     assert any(isinstance(m, nn.Dropout) for m in composed(*words).model((1, 8, 8), 10).modules())
     assert np.random.get_state()[1].tolist() == generators[1] and random.getstate() == generators[2]
+
+
+def test_what_a_tracker_overwrites_changes_nothing(tmp_path: Path) -> None:
+    run_with(tmp_path / "run", "{_target_:followers.Overwriting}")
+    run_with(tmp_path / "plain", "")
+    for name in ("metrics.jsonl", "predictions.npz"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    one, other = (json.loads((tmp_path / run / "results.json").read_text())
+                  for run in ("run", "plain"))  # fmt: skip
+    assert {**one, "cost": None} == {**other, "cost": None}
+
+
+def test_one_that_ends_the_program_is_left_out(tmp_path: Path, caplog) -> None:
+    run_with(tmp_path / "run", "{_target_:followers.Ending}")
+    assert (tmp_path / "run" / "results.json").exists()
+    assert "Ending is off for the rest of this run: it ends the program" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["begin", "advance", "log", "end"])

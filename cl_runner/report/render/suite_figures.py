@@ -14,18 +14,20 @@ from cl_runner.run_folder.schemas import Judged
 
 PUBLISHED, OURS, OUTSIDE = COLOURS[7], COLOURS[0], COLOURS[1]
 ALLOWED = "#dddddd"
+MOST_ROWS = 200
+"""The figure would be too tall, and a file from elsewhere could keep us drawing for hours."""
 
 
 @styled
 def published_and_ours(judged: Sequence[Judged]) -> Figure | None:
     """One line per row. Left, both means with two standard errors; right, ours minus published, and
-    grey what is allowed. None if nothing was published in percent."""
+    grey what is allowed. None if nothing was published in percent, or too much to be drawn."""
     rows = [
         (row.published, row.mean, row)
         for row in judged
         if row.published is not None and row.mean is not None and row.percent
     ]
-    if not rows:
+    if not 0 < len(rows) <= MOST_ROWS:
         return None
     figure = Figure(figsize=(8.4, 1.3 + 0.24 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
