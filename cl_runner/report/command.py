@@ -22,6 +22,7 @@ from cl_runner.report.render import (
     figures,
     formats,
     ranking,
+    settings_table,
     strategy_panels,
     tables,
 )
@@ -158,9 +159,16 @@ def _chapter(
     sensitivity = tables.sensitivity(section)
     if sensitivity.rows:
         open_tables.append(sensitivity)
-    details = [tables.costs, tables.conventions, tables.definitions, tables.runs]
+    details = [
+        settings_table.settings,
+        tables.costs,
+        tables.conventions,
+        tables.definitions,
+        tables.runs,
+    ]
     chapter = Chapter(
         title=section.title,
+        trained=settings_table.in_short(section),
         sentences=conclusions(section, compared, asked),
         tables=open_tables,
         figures=drawn,

@@ -118,10 +118,21 @@ def test_without_a_refitted_head_it_is_silent_on_features(tmp_path) -> None:
         "features and head", "hidden"]  # fmt: skip
 
 
+def test_what_guessing_reaches_is_not_called_told_apart(tmp_path) -> None:
+    """Two classes: guessing is right in half of the samples."""
+    planted(tmp_path / "a", "lwf", then=94, now=0, own=52)
+    assert said(tmp_path) == (
+        "lwf: task 1 fell from 94 % to 0 %: its classes are hardly told apart any more, at 52 % "
+        "(head), where guessing gives 50 %; 100 % of its samples are called classes of task 2."
+    )
+    (note,) = why(section_of(tmp_path)).tables[0].notes
+    assert note.endswith("Guessing among them gives 50.0 %.")
+
+
 def test_what_was_kept_needs_no_reason(tmp_path) -> None:
     planted(tmp_path / "a", "joint", then=94, now=95, own=97)
     assert said(tmp_path) == (
-        "joint: task 1 keeps what was learned, 94 % when just learned and 95 % at the end."
+        "joint: task 1 keeps what was learned, 94.0 % when just learned and 95.0 % at the end."
     )
 
 

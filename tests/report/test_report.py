@@ -24,7 +24,7 @@ from cl_runner.report.compare.conclusions import conclusions
 from cl_runner.report.compare.groups import Section
 from cl_runner.report.compare.runs import read
 from cl_runner.report.compare.sorting import sections
-from cl_runner.report.render import formats
+from cl_runner.report.render import formats, settings_table
 from cl_runner.report.render.formats import latex, markdown
 from cl_runner.report.render.table import Cell, Table
 from cl_runner.report.render.tables import costs, runs, sensitivity
@@ -410,3 +410,18 @@ def test_a_report_of_runs_that_were_made(tmp_path, cl_train_here) -> None:
         )
     assert {f.name for f in files} >= {"report.html", "results.md", "results.tex", "results.csv",
                                        "runs.csv", "trade_off.svg", "costs.pdf"}  # fmt: skip
+
+
+def test_the_page_says_what_the_runs_were_trained_with(tmp_path) -> None:
+    for size in (16, 32):
+        folder = run_folder(tmp_path / str(size), "ewc", 0, (0.5, 0.5), weight=size)
+        known = yaml.safe_load((folder / "config.yaml").read_text())
+        known |= {"epochs": 3, "batch_size": size, "model": {"_target_": "cl_runner.mlp"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(known))
+    both, one = section_of(tmp_path), section_of(tmp_path / "16")
+    assert settings_table.in_short(both) == "Model mlp, 3 epochs a task."
+    assert settings_table.in_short(one) == "Model mlp, 3 epochs a task, batches of 16."
+    table = {row[0].text: row[1].text for row in settings_table.settings(both).rows}
+    assert table["epochs"] == "3" and table["batch_size"] == "16; 32"
+    assert table["dataset.validation_fraction"] == "0.1"
+    assert not {"strategy.weight", "seed"} & set(table)

@@ -16,6 +16,8 @@ from cl_runner.run_folder.plain import Damaged
 
 NOTHING_LOST = 0.01
 """A loss below one point is not explained."""
+TOLD_APART = 0.1
+"""Classes count as told apart if so much of what guessing gets wrong is right."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Reason:
         """Towards the last task, after it; the mean over seeds."""
         last = [course.bias[-1] for course in self.courses if course.bias is not None]
         return fmean(last) if last else None
+
+    @property
+    def chance(self) -> float:
+        """What guessing among a task's own classes gives, the mean over earlier tasks."""
+        results = self.runs[0][0].results
+        return fmean(1 / len(own) for own in results.class_ranges[:-1])
 
     def of_class(self, number: int) -> float | None:
         """Its accuracy after the last task, the mean over seeds; None if a seed has no sample."""
@@ -112,7 +120,7 @@ def sentence(reason: Reason) -> str:
     its, what = ("its", "task 1") if one else ("their", f"the {count} earlier tasks")
     label = f"{reason.group.label}: {what}"
     if reason.lost.loss < NOTHING_LOST:
-        kept = f"{percent(then.right)} when just learned and {percent(now.right)} at the end"
+        kept = f"{100 * then.right:.1f} % when just learned and {100 * now.right:.1f} % at the end"
         return f"{label} {'keeps' if one else 'keep'} what was learned, {kept}."
     fell = f"{label} fell from {percent(then.right)} to {percent(now.right)}"
     probe = now.right_by_probe
@@ -121,14 +129,30 @@ def sentence(reason: Reason) -> str:
             return f"{fell}."
         refitted = f"a head refitted to the features tells {its} classes apart"
         return f"{fell}; {refitted} at {percent(probe)}."
-    features = "" if probe is None else f" and {percent(probe)} (features)"
-    apart = f"{its} classes are still told apart at {percent(now.right_among_own)} (head){features}"
     called = [
         f"{percent(share)} of {its} samples are called classes of {whose}"
-        for whose, share in ((f"task {count + 1}", now.called_latest), ("others", now.called_other))
+        for whose, share in (
+            (f"task {count + 1}", now.called_latest),
+            ("other tasks", now.called_other),
+        )
         if share >= 0.005
     ]
-    return f"{'; '.join([f'{fell}: {apart}', *called])}."
+    return f"{'; '.join([f'{fell}{_apart(reason, its)}', *called])}."
+
+
+def _apart(reason: Reason, its: str) -> str:
+    """How well classes are told apart at the end; nothing where each task has a single one."""
+    now, chance = reason.now, reason.chance
+    if chance == 1:
+        return ""
+    probe = now.right_by_probe
+    features = "" if probe is None else f" and {percent(probe)} (features)"
+    shares = f"{percent(now.right_among_own)} (head){features}"
+    best = max(now.right_among_own, probe or 0.0)
+    if best < chance + TOLD_APART * (1 - chance):
+        guessing = f"where guessing gives {percent(chance)}"
+        return f": {its} classes are hardly told apart any more, at {shares}, {guessing}"
+    return f": {its} classes are still told apart at {shares}"
 
 
 def percent(share: float) -> str:

@@ -47,6 +47,7 @@ def markdown_page(page: Page) -> str:
     ]
     for chapter in page.chapters:
         texts.append(f"## {markdown_text(chapter.title)}")
+        texts += [markdown_text(chapter.trained)] if chapter.trained else []
         texts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in chapter.sentences))
         if chapter.why and (said := [*chapter.why.alarms, *chapter.why.sentences]):
             lines = [f"- {markdown_text(sentence)}" for sentence in said]

@@ -39,6 +39,7 @@ class Chapter:
     title: str
     sentences: Sequence[str]
     tables: Sequence[Table]
+    trained: str = ""  # with what, in a line
     figures: Sequence[Drawing] = ()
     blocks: Sequence[Block] = ()
     details: Sequence[Table] = ()

@@ -23,7 +23,7 @@ PARTS = {
     "features": ("#0072B2", "features: no linear head tells the classes apart"),
     "head": ("#E69F00", "head: its own head does not tell them apart"),
     "both": ("#56B4E9", "features and head: the classes are not told apart"),
-    "hidden": ("#D55E00", "hidden: told apart, but behind other tasks' classes"),
+    "hidden": ("#D55E00", "hidden: right among its own classes, called one of another task"),
 }
 """Colour and meaning of each part."""
 MOST_TASKS = 10
@@ -93,11 +93,16 @@ def what_was_lost(explained: Sequence[Reason]) -> Table:
         name = Cell(reason.group.label, setting=reason.group.label)
         lines.append([name, kind, *map(_cell, numbers)])
     columns = ["strategy", "samples", "just learned", "at the end", *_names(LOSS)]
+    refitted = (
+        " and by one refitted to the features of all tasks; of the latter also the accuracy among "
+        "all classes"
+    )
     notes = [
         "Accuracies in %, means over all tasks but the last and over seeds. What features and head "
         "lost, and what is hidden, add up to what was lost. Told apart: accuracy at the end among "
-        "the classes of the task alone, by the run's own head and by one refitted to the features "
-        "of all tasks; of the latter also the accuracy among all classes.",
+        "the classes of the task alone, by the run's own head"
+        f"{refitted * any(reason.probed for reason in explained)}. Guessing among them gives "
+        f"{SHARE.text(explained[0].chance)} %.",
     ]
     return _without_empty(Table("What was lost", columns, lines, notes))
 
@@ -110,11 +115,12 @@ def what_samples_are_called(explained: Sequence[Reason]) -> Table:
         name = Cell(reason.group.label, setting=reason.group.label)
         lines.append([name, *map(_cell, numbers)])
     columns = ["strategy", *_names(CALLED), "bias to the last task"]
-    notes = [
-        "Shares in % of the samples of all tasks but the last, at the end. Bias: the share of the "
-        "samples of all tasks that are called a class of the last task, minus the share that "
-        "belongs to it."
-    ]
+    bias = (
+        " Bias: the share of the samples of all tasks that are called a class of the last task, "
+        "minus the share that belongs to it."
+    )
+    known = any(reason.bias is not None for reason in explained)
+    notes = [f"Shares in % of the samples of all tasks but the last, at the end.{bias * known}"]
     return _without_empty(Table("What the samples are called", columns, lines, notes))
 
 
@@ -184,7 +190,7 @@ def _shown(explained: Sequence[Reason]) -> tuple[Sequence[Reason], str]:
 def drawings_of(explained: Sequence[Reason]) -> list[Drawing]:
     shown, few = _shown(explained)
     caption = (
-        "What earlier tasks have lost at the end, in parts that add up to the loss (black line); "
+        "What earlier tasks have lost at the end, in parts that add up to the loss (the line); "
         f"means over those tasks and seeds. What was gained is left of 0.{few}"
     )
     return [Drawing("why", caption, bars(shown))]
