@@ -88,9 +88,10 @@ def fresh_wandb(no_wandb_account: None) -> Iterator[None]:
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that only read a report's words: drawing takes a second."""
     # Imported here, as most tests do without matplotlib.
-    from cl_runner.report.render import drawings, reasons, strategy_panels
+    from cl_runner.report.render import animation, drawings, reasons, strategy_panels
     from cl_runner.report.suites import OfSuite
 
+    monkeypatch.setattr(animation, "FRAMES", 2)
     monkeypatch.setattr(drawings, "of_section", lambda section, looks: [])
     monkeypatch.setattr(reasons, "drawings_of", lambda explained: [])
     monkeypatch.setattr(strategy_panels, "blocks", lambda section: [])

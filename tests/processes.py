@@ -7,20 +7,35 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import invalidate_caches
+from functools import cache
+from importlib import import_module, invalidate_caches
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
+from running import composed
+
 from cl_runner import train
+from cl_runner.config.traits import is_place
 from cl_runner.jobs import launch
+from cl_runner.jobs.child import NEEDED
 
 
 def fork() -> int:
     """`os.fork` without the warning about threads that newer Pythons give."""
+    _made_ready()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+@cache
+def _made_ready() -> None:
+    """What every command imports and reads late: once, for all processes forked from here."""
+    for module in NEEDED:
+        import_module(module)
+    composed()  # Hydra's plugins
+    is_place("")  # every option that we ship, and its class
 
 
 def run_and_exit(

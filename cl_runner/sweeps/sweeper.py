@@ -30,13 +30,11 @@ from cl_runner.jobs.engine import Engine
 from cl_runner.jobs.following import Following
 from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_name, table
 from cl_runner.jobs.ledger import write_ledger
-from cl_runner.report.compare import means, runs
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
 from cl_runner.sweeps.earlier import begun_earlier
 from cl_runner.sweeps.plan import plan
 from cl_runner.sweeps.shared import first_tasks, interleaved
-from cl_runner.training import settings
 
 MOST = overrides.Most(100_000, "jobs", "give fewer values")
 
@@ -56,6 +54,8 @@ class Sweep(Sweeper):
         """Run the jobs. Returns the folder of the sweep. Raises RunError if a job is not complete
         in the end, and ConfigError, before anything is written, for a command that no job can be
         made from."""
+        from cl_runner.training import settings  # with torch, for which `--help` need not wait
+
         points = self._points(arguments)
         engine = Engine(self.context, self.task_function, self.master)
         first, node = engine.composition.at(points[0])
@@ -167,6 +167,8 @@ def _run(engine: Engine, jobs: Sequence[Job], skipped: Sequence[Job]) -> None:
 
 def _means(folder: Path, jobs: Sequence[Job]) -> list[str]:
     """The means of these jobs; others may be in the same folder."""
+    from cl_runner.report.compare import means, runs  # with scipy: slow to import
+
     folders = {job.folder for job in jobs}
     of_jobs = [run for run in runs.read([folder]) if run.folder in folders]
     return means.as_text(means.means(of_jobs))
@@ -181,6 +183,8 @@ def _label(job: Job) -> str:
 def _refuse_if_none_can_run(composed: Sequence[DictConfig]) -> None:
     """Raise the first job's ConfigError if every job has one. Errors of only some jobs are in
     their folders and in the table."""
+    from cl_runner.training import settings
+
     errors = []
     for config in composed:
         if config.trusted_targets:  # only the jobs themselves can check a user's own classes

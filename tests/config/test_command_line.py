@@ -57,18 +57,29 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert list(tmp_path.iterdir()) == ([tmp_path / "run"] if code == 3 else [])
 
 
-def test_help_shows_how_without_importing_torch(cl_train) -> None:
-    done = cl_train("--help")
-    for words in (
-        "cl-train strategy=ewc",
-        "dataset: arrays, avalanche, csv, digits",
-        "strategy.alpha=",
-        "Examples",
+def test_help_shows_how_without_importing_torch(tmp_path: Path) -> None:
+    """Nor does the list of suites."""
+    for command, *words in (
+        (
+            "cl_runner.train --help",
+            "cl-train strategy=ewc",
+            "dataset: arrays, avalanche, csv, digits",
+            "strategy.alpha=",
+            "Examples",
+        ),
+        ("cl_runner.reproduce.command --list", "agem_permuted_mnist"),
     ):
-        assert words in done.stdout
-    loaded = "import sys, cl_runner.train; print(sorted({'torch', 'wandb'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
-    assert found.stdout.strip() == "[]"
+        module, option = command.split()
+        program = (
+            f"import sys, {module} as command\nsys.argv[1:] = ['{option}']\n"
+            "try: command.main()\nexcept SystemExit as stop: assert not stop.code\n"
+            "assert not {'torch', 'scipy', 'wandb'} & set(sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert all(word in done.stdout for word in words)
 
 
 def test_shell_completion_is_offered(cl_train_here, monkeypatch) -> None:

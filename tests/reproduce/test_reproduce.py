@@ -14,11 +14,13 @@ import yaml
 from processes import code_of
 from running import composed
 
+from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError
 from cl_runner.report import command as report
 from cl_runner.reproduce import command, overview, runs, suite
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import good, judge, plain
+from cl_runner.run_folder.resume import stays_inside
 
 RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
 
@@ -251,6 +253,8 @@ def test_every_suite_is_whole(name: str) -> None:
     found = suite.read(name)
     assert len(found.seeds) >= 3 and found.minutes <= 450
     for settings in found.runs.values():
+        for word in (*found.common, *settings):  # which reading ours does not check
+            assert "=" in word and stays_inside(word) and not of_one_call(word)
         composed(*found.common, *settings)
     folders = {found.folder_name(run, seed) for run in found.runs for seed in found.seeds}
     assert len(folders) == len(found.runs) * len(found.seeds)

@@ -56,7 +56,7 @@ def outcomes(folder: Path) -> list[tuple]:
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
     folder = tmp_path_factory.mktemp("basic")
-    searched(folder, *TINY, *SEARCHED, "--trials", "3", "--jobs", "1")
+    searched(folder, *TINY, *SEARCHED, "--trials", "2", "--jobs", "1")
     return outcomes(folder)
 
 
@@ -72,7 +72,7 @@ def basic(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
 def test_every_launcher_gives_the_same_points(basic, tmp_path: Path, plugin, launcher) -> None:
     """The first ten are drawn at random, so that the number at a time does not matter either."""
     pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
-    searched(tmp_path, *TINY, *SEARCHED, "--trials", "3", *launcher)
+    searched(tmp_path, *TINY, *SEARCHED, "--trials", "2", *launcher)
     assert outcomes(tmp_path) == basic
 
 

@@ -174,7 +174,7 @@ def test_the_table_names_each_failure(cl_train_here, tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on(cl_train_beside, cl_train_here, tmp_path: Path) -> None:
-    command = ("-m", *TINY, *TWICE_TWO, "epochs=12")
+    command = ("-m", *TINY, *TWICE_TWO, "epochs=6")
     child = cl_train_beside(*command)
     until(lambda: len(list(tmp_path.glob("outputs/sweeps/*/0*/checkpoint/*"))) >= 3, child)
     os.kill(child, signal.SIGKILL)
