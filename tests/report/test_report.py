@@ -425,3 +425,13 @@ def test_the_page_says_what_the_runs_were_trained_with(tmp_path) -> None:
     assert table["epochs"] == "3" and table["batch_size"] == "16; 32"
     assert table["dataset.validation_fraction"] == "0.1"
     assert not {"strategy.weight", "seed"} & set(table)
+
+
+def test_drawn_numbers_are_short_where_that_tells_them_apart(tmp_path) -> None:
+    for number, alpha in enumerate((1.7627653699402195, 0.5, 0.05958816109119677)):
+        run_folder(tmp_path / str(number), "lwf", 0, (0.5, 0.5), alpha=alpha)
+    labels = {group.label for group in section_of(tmp_path).groups}
+    assert labels == {"lwf, alpha 1.763", "lwf, alpha 0.5", "lwf, alpha 0.05959"}
+    run_folder(tmp_path / "near", "lwf", 0, (0.5, 0.5), alpha=1.7627653)
+    labels = {group.label for group in section_of(tmp_path).groups}
+    assert {"lwf, alpha 1.7627653699402195", "lwf, alpha 1.7627653"} < labels

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_runner.report.compare.groups import PARTS, Group, Section, Settings
 from cl_runner.report.compare.runs import Run
-from cl_runner.report.compare.values import shown
+from cl_runner.report.compare.values import brief, shown
 from cl_runner.text import counted
 
 
@@ -49,11 +50,17 @@ def _groups(runs: Sequence[Run], labels: Mapping[Path, str]) -> list[Group]:
         else:
             group.varied = {k: _as_number(v) for k, v in swept.items() if k != "strategy"}
             groups.append(group)
+    in_brief = Counter(_label(group, brief) for group in groups)
     for group in groups:
-        words = [f"{_short(key, group.varied)} {shown(v)}" for key, v in group.varied.items()]
+        label = _label(group, brief)
         group.name = labels.get(group.runs[0].folder)
-        group.label = group.name or ", ".join([group.strategy, *words])
+        group.label = group.name or (label if in_brief[label] == 1 else _label(group, shown))
     return groups
+
+
+def _label(group: Group, text: Callable[[Any], str]) -> str:
+    words = [f"{_short(key, group.varied)} {text(value)}" for key, value in group.varied.items()]
+    return ", ".join([group.strategy, *words])
 
 
 def _same_point(group: Group, swept: Mapping[str, str]) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+LONG = 7
+"""A number with more characters is shown in brief where there are many."""
+
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -29,3 +32,9 @@ def shown(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
+
+
+def brief(value: Any) -> str:
+    """The same with four digits of a number: what a search has drawn has sixteen."""
+    text = shown(value)
+    return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text

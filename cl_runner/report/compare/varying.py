@@ -8,7 +8,7 @@ from typing import Any
 
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
-from cl_runner.report.compare.values import in_order, shown
+from cl_runner.report.compare.values import brief, in_order, shown
 
 
 def by_strategy(section: Section) -> dict[str, list[Group]]:
@@ -36,7 +36,7 @@ def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str
     for group in ordered:
         mean = group.spread(metric).mean
         if mean is not None:
-            means.setdefault(shown(group.varied.get(key)), []).append(mean)
+            means.setdefault(brief(group.varied.get(key)), []).append(mean)
     return {value: fmean(of_groups) for value, of_groups in means.items()}
 
 

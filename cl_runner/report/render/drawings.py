@@ -12,7 +12,7 @@ from cl_runner.config.overrides import last_part
 from cl_runner.jobs.job import plain_name
 from cl_runner.report.compare.groups import UPPER_BOUND, Group, Section
 from cl_runner.report.compare.runs import Run
-from cl_runner.report.compare.values import shown
+from cl_runner.report.compare.values import brief
 from cl_runner.report.compare.varying import by_strategy, swept
 from cl_runner.report.render import figures, settings_figures, strategy_figures
 from cl_runner.report.render.figures import MOST_LINES
@@ -142,7 +142,7 @@ def _curves(section: Section) -> tuple[dict[str, list[Point]], str]:
         name = last_part(key)
         for label, ordered in of_strategy.items():
             points = [
-                Point(g.label, f"{name} {shown(g.varied.get(key))}", _pairs(g.complete))
+                Point(g.label, f"{name} {brief(g.varied.get(key))}", _pairs(g.complete))
                 for g in ordered
             ]
             curves[", ".join(filter(None, [strategy, label]))] = points

@@ -57,6 +57,10 @@ def of_settings(section: Section, looks: Looks) -> Iterator[Effect]:
             yield Effect(strategy, [key], words, figure)
 
 
+MOST_TICKS, LONGEST_TICK = 8, 6
+"""Up to so many values, each with so many characters, have a tick of their own."""
+
+
 @styled
 def sensitivity(
     section: Section, groups: Sequence[Group], looks: Looks, key: str, *others: str
@@ -130,7 +134,10 @@ def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
         axes.set_xticks(range(len(values)), [plain(name) for name in names])
         return dict(zip(names, map(float, range(len(values))), strict=True))
     _log_where_spanned(axes.set_xscale, values)
-    axes.set_xticks([float(v) for v in values], names)
+    if len(names) <= MOST_TICKS and max(map(len, names)) <= LONGEST_TICK:
+        axes.set_xticks([float(v) for v in values], names)
+    elif axes.get_xscale() == "log":
+        axes.set_xticks(ticks := _log_ticks(min(values), max(values)), [f"{x:g}" for x in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
     return {shown(v): float(v) for v in values}
 
@@ -171,6 +178,8 @@ def costs(section: Section, strategies: Mapping[str, Sequence[Group]], looks: Lo
         for strategy, groups in strategies.items():
             points = zip(_per_group(measure, groups), _means(section, groups), groups, strict=True)
             for x, y, group in points:
+                if measure is _memory and group.is_upper_bound:
+                    continue  # it stores nothing, but it is given all samples
                 axes.plot(x, y, clip_on=False, **looks.of(group.label).point)
             axes.plot([], [], label=plain(strategy), **looks.of_strategy(strategy).point)
         axes.set_xlabel(title)
@@ -190,13 +199,17 @@ def _axis_of_bytes(axes: Axes, values: Sequence[float]) -> None:
     _log_where_spanned(axes.set_xscale, values)
     if axes.get_xscale() != "linear":
         low, high = min(value for value in values if value > 0), max(values)
-        decades = range(floor(np.log10(low)), ceil(np.log10(high)) + 1)
-        steps = (1, 2, 5) if high < 100 * low else (1,)
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        zero = [0.0] * (min(values) == 0)
-        axes.set_xticks(zero + [tick for tick in ticks if low <= tick <= high])
+        axes.set_xticks([0.0] * (min(values) == 0) + _log_ticks(low, high))
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """One per decade, or three if there are less than two decades."""
+    decades = range(floor(np.log10(low)), ceil(np.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _per_group(measure: Callable[[Run], float], groups: Sequence[Group]) -> list[float]:

@@ -48,7 +48,7 @@ def blocks(section: Section) -> list[Block]:
     measure = section.measure
     several = any(len(group.complete) > 1 for group in groups)
     over_seeds = " Numbers are means over seeds." * several
-    logged = _found(groups, lines)
+    logged = [(label, found) for label, found in _found(groups, lines) if _took_steps(found)]
     confused = _found(groups, confusion)
     made = [
         (
@@ -94,6 +94,11 @@ def save(blocks: Sequence[Block], folder: Path) -> list[Path]:
             for drawing in block.panels:
                 pdf.savefig(drawing.figure)
     return [file]
+
+
+def _took_steps(found: Lines) -> bool:
+    """Not so where a strategy has all weights in closed form."""
+    return any(line.steps[-1] > 0 for line in found.measured.values())
 
 
 def _found(groups: Sequence[Group], of: Callable[[Group], T | None]) -> Of[T]:

@@ -9,7 +9,7 @@ from cl_runner.config.overrides import last_part
 from cl_runner.measures import Unit
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.significance import Spread
-from cl_runner.report.compare.values import is_number, shown
+from cl_runner.report.compare.values import brief, is_number, shown
 from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_deviation, swept
 from cl_runner.report.render.table import Cell, Table
 
@@ -183,7 +183,7 @@ def _setting(group: Group, key: str) -> Cell:
     if key not in group.varied:
         return Cell("–")
     value = group.varied[key]
-    return Cell(shown(value), float(value) if is_number(value) else None)
+    return Cell(brief(value), float(value) if is_number(value) else None)
 
 
 def _states(group: Group) -> str:
