@@ -36,10 +36,11 @@ from cl_runner.run_folder.plain import Damaged
 from cl_runner.text import aligned, counted, harmless
 
 ALIAS = "--to-wandb"
+PAGE = "report.html"
 
 
 def main() -> None:
-    """Print the results and conclusions, then the files that were written."""
+    """Print the results and conclusions, then where the page is."""
     if ALIAS in sys.argv:
         sys.argv.remove(ALIAS)
         from cl_runner.wandb_mirror import command as wandb
@@ -79,8 +80,10 @@ def _print_report(arguments: argparse.Namespace) -> None:
         print(harmless("\n".join([text, *map(str, files)])))
         return
     asked = Asked(arguments.baseline, arguments.method, arguments.margin)
-    lines, files = report(folders, arguments.output or folders[0] / "report", asked)
-    print(harmless("\n".join([*lines, *map(str, files)])))
+    output = arguments.output or folders[0] / "report"
+    lines, files = report(folders, output, asked)
+    rest = f"tables and figures: {counted(len(files) - 1, 'file')} in {output}"
+    print(harmless("\n".join([*lines, rest, f"page: {output / PAGE}"])))
 
 
 def report(
@@ -125,7 +128,7 @@ def report(
         *(table for chapter in chapters for table in chapter.tables),
     ]
     texts = {
-        "report.html": page.render(),
+        PAGE: page.render(),
         "results.md": formats.markdown_page(page),
         "results.tex": "\n".join(map(formats.latex, every)),
         "results.csv": formats.results_csv(streams),
