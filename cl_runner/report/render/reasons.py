@@ -104,7 +104,7 @@ def what_was_lost(explained: Sequence[Reason]) -> Table:
         f"{refitted * any(reason.probed for reason in explained)}. Guessing among them gives "
         f"{SHARE.text(explained[0].chance)} %.",
     ]
-    return _without_empty(Table("What was lost", columns, lines, notes))
+    return Table("What was lost", columns, lines, notes).without_empty()
 
 
 def what_samples_are_called(explained: Sequence[Reason]) -> Table:
@@ -121,7 +121,7 @@ def what_samples_are_called(explained: Sequence[Reason]) -> Table:
     )
     known = any(reason.bias is not None for reason in explained)
     notes = [f"Shares in % of the samples of all tasks but the last, at the end.{bias * known}"]
-    return _without_empty(Table("What the samples are called", columns, lines, notes))
+    return Table("What the samples are called", columns, lines, notes).without_empty()
 
 
 def _names(columns: Sequence[Column]) -> list[str]:
@@ -135,13 +135,6 @@ def _values(columns: Sequence[Column], lost: Parts, now: Shares) -> list[float |
 def _cell(value: float | None) -> Cell:
     """A share as text; no minus before what rounds to 0."""
     return Cell(SHARE.text(None if value is None else round(value, 3) + 0.0), value)
-
-
-def _without_empty(table: Table) -> Table:
-    """Without the columns that have nothing but dashes."""
-    kept = [n for n in range(len(table.columns)) if any(row[n].text != "–" for row in table.rows)]
-    lines = [[row[n] for n in kept] for row in table.rows]
-    return Table(table.title, [table.columns[n] for n in kept], lines, table.notes)
 
 
 def task_by_task(explained: Sequence[Reason]) -> Table:
@@ -160,7 +153,7 @@ def task_by_task(explained: Sequence[Reason]) -> Table:
     notes = ["In %, means over seeds; columns as in the tables above."]
     if last >= MOST_TASKS:
         notes.append("Only after the last task; forgetting.csv has all.")
-    return _without_empty(Table("What was lost, task by task", columns, lines, notes))
+    return Table("What was lost, task by task", columns, lines, notes).without_empty()
 
 
 def class_by_class(explained: Sequence[Reason]) -> Table:

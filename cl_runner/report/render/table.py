@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 
@@ -34,3 +34,10 @@ class Table:
     def numeric(self) -> list[bool]:
         """For each column, whether it holds numbers."""
         return [any(r[c].value is not None for r in self.rows) for c in range(len(self.columns))]
+
+    def without_empty(self) -> Table:
+        """Without the columns that have nothing but dashes."""
+        width = range(len(self.columns))
+        kept = [c for c in width if any(row[c].text != "–" for row in self.rows)]
+        rows = [[row[c] for c in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[c] for c in kept], rows=rows)

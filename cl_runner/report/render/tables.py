@@ -54,7 +54,7 @@ def results(section: Section, brief: bool = False) -> Table:
         f"{section.measure.label.capitalize()}, mean ± standard deviation over seeds, "
         "with the interval of the mean by Student's t."
     )
-    return Table("Results", columns, rows, [note])
+    return Table("Results", columns, rows, [note]).without_empty()
 
 
 def sensitivity(section: Section) -> Table:
