@@ -15,7 +15,8 @@ from cl_runner.strategies.finetune import Finetune
 from cl_runner.strategies.rehearsal import Rehearsal
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.training import remarks
-from cl_runner.training.run import run
+from cl_runner.training.run import build_strategy, run
+from cl_runner.training.settings import Settings
 
 
 class Misspelt(Finetune):
@@ -63,3 +64,44 @@ def test_a_misspelt_hook_is_named_before_training(
 @pytest.mark.parametrize("known", [WithMethodsOfItsOwn, Rehearsal, Finetune])
 def test_other_methods_are_left_alone(known: type[Strategy]) -> None:
     assert list(remarks._misspelt_hooks(known)) == []
+
+
+FROZEN = ("model=resnet18", "model.width=2", "model.frozen=true")
+
+
+def remarks_on(settings: Settings, caplog: pytest.LogCaptureFixture) -> list[str]:
+    strategy = build_strategy(settings)
+    caplog.set_level("INFO", "cl_runner")
+    remarks.say(strategy, "slda", settings, settings.dataset.outline(0))
+    return caplog.messages
+
+
+@pytest.mark.parametrize("model", [["model.widths=[8]"], FROZEN])
+def test_a_classifier_on_random_features_says_so(
+    model: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (said,) = remarks_on(composed("strategy=slda", *model), caplog)
+    assert said.startswith("strategy slda does not train the body, and no weights were loaded")
+    assert "Hint: model.weights=FILE" in said
+
+
+@pytest.mark.parametrize("words", [
+    ["strategy=slda", "model=wrapped"],  # the pixels themselves
+    ["strategy=finetune"],
+])  # fmt: skip
+def test_features_that_are_not_random_need_no_words(
+    words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert remarks_on(composed(*words), caplog) == []
+
+
+def test_weights_of_the_users_need_no_words(caplog: pytest.LogCaptureFixture) -> None:
+    """From a file, or loaded by a class of their own, perhaps."""
+    settings = composed("strategy=slda", *FROZEN)
+    strategy, outline, model = build_strategy(settings), settings.dataset.outline(0), settings.model
+    read = replace(model, settings={**model.settings, "weights": "w.pt"})
+    own = replace(model, target=remarks_on)
+    for given in (read, own):
+        remarks.say(strategy, "slda", replace(settings, model=given), outline)
+    remarks.say(strategy, "slda", settings, replace(outline, features=True))
+    assert caplog.messages == []
