@@ -22,6 +22,10 @@ HOOKS = [
 
 def say(strategy: Strategy, name: str, settings: Settings, outline: Outline) -> None:
     """Log the remarks on this run. name: of its strategy, among the options."""
+    if left_out := outline.left_out:
+        classes = sum(map(len, outline.labels)) + left_out
+        verb = "is" if left_out == 1 else "are"
+        log.info("%d of the data set's %d classes %s in no task", left_out, classes, verb)
     if isinstance(strategy, ClosedForm) and _is_untrained(strategy.network, settings, outline):
         what = "does not train the body, and no weights were loaded: its features are random"
         hint = "model.weights=FILE, or model=torchvision model.weights=DEFAULT"

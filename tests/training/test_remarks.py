@@ -95,6 +95,18 @@ def test_features_that_are_not_random_need_no_words(
     assert remarks_on(composed(*words), caplog) == []
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    (["dataset.tasks=3"], ["4 of the data set's 10 classes are in no task"]),
+    (["dataset.tasks=2", "dataset.classes_per_task=[5,4]"],
+     ["1 of the data set's 10 classes is in no task"]),
+    (["dataset.scenario=domain_incremental"], []),
+])  # fmt: skip
+def test_classes_that_no_task_has_are_counted(
+    words: list[str], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert remarks_on(composed(*words), caplog) == said
+
+
 def test_weights_of_the_users_need_no_words(caplog: pytest.LogCaptureFixture) -> None:
     """From a file, or loaded by a class of their own, perhaps."""
     settings = composed("strategy=slda", *FROZEN)
