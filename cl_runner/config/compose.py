@@ -67,7 +67,12 @@ def from_hydra(error: Exception) -> ConfigError:
     if several:
         (override,) = masking.shown(["=".join(several.groups())])
         key, _, values = override.partition("=")
-        hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
+        command = (
+            f'cl_runner.sweep("{key}={values}")'
+            if command_line.from_python()
+            else (f"cl-train -m {key}={values}")
+        )
+        hint = f"{command}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values need a sweep", hint)
     return _of_a_value(error, text)
 

@@ -18,6 +18,9 @@ from cl_runner.errors import ConfigError, first_line
 
 _AT_HOME = re.compile(r"""[^=]+=['"]?(?=~/)""")
 
+_SEVERAL = re.compile(r"^[^=]*\s=|^[^=]+=\s|\s[+~]*[\w./@]+=")
+"""Spaces around the `=` of a setting, or a second one."""
+
 
 @dataclass(frozen=True)
 class Most:
@@ -83,14 +86,22 @@ def _parsed(word: str, parser: OverridesParser) -> Override:
         override.config_loader = parser.config_loader
         return override
     except HydraException:
-        hint = "put a value with special characters in two pairs of quotes: \"key='a b'\""
-        raise ConfigError.of("command line", word, "cannot be understood", hint) from None
+        raise ConfigError.of("command line", word, "cannot be understood", _remedy(word)) from None
     except RecursionError:
         allowed = "is nested too deeply"
     except (ValueError, ArithmeticError) as error:  # raised by Python's int()
         many = "limit" in str(error)
         allowed = "has too many digits" if many else f"cannot be understood: {first_line(error)}"
     raise ConfigError.of(key_of(word), word.partition("=")[2], allowed)
+
+
+def _remedy(word: str) -> str:
+    """What to do about a word that is not in Hydra's grammar."""
+    if word.startswith("-"):
+        return "options such as -m and --help belong to the shell; a setting is key=value"
+    if _SEVERAL.search(word):
+        return "each setting is an argument of its own, written key=value without spaces"
+    return "put a value with special characters in two pairs of quotes: \"key='a b'\""
 
 
 def _with_home(word: str) -> str:
