@@ -149,7 +149,8 @@ def _job(config: DictConfig, job: HydraConf) -> tuple[Results, Path]:
     given = {key_of(override) for override in _overrides(job)}
     if job.mode == RunMode.RUN and (config.plan or job.runtime.choices.get("sweep")):
         key, value = ("plan", True) if config.plan else ("sweep", job.runtime.choices["sweep"])
-        raise ConfigError.of(key, value, "only applies to a sweep", "add -m: cl-train -m ...")
+        hint = "cl_runner.sweep(...)" if command_line.from_python() else "add -m: cl-train -m ..."
+        raise ConfigError.of(key, value, "only applies to a sweep", hint)
     trust(config, given)
     logging.getLogger("cl_runner").propagate = False  # Hydra's handler would repeat it
     # These imports take seconds; help and shell completion do not need them.

@@ -34,6 +34,11 @@ def of_this_command() -> list[str]:
     return sys.argv[1:] if called is None else list(called)
 
 
+def from_python() -> bool:
+    """Whether the command that runs is a call from Python."""
+    return _CALLED.get() is not None
+
+
 @contextmanager
 def called_with(words: Sequence[str]) -> Iterator[None]:
     """Inside, the command that runs has these words, whatever those of this process are."""

@@ -61,15 +61,37 @@ def from_hydra(error: Exception) -> ConfigError:
         if typed:  # else a file gives it
             deep = re.search(r"full_key: (\S+)", text)  # the value has keys of its own
             whole = deep.group(1) if deep else key
+            if (of_option := _lacked_by_some(key, typed[0])) is not None:
+                return of_option
             lacks = "no such setting" if whole == key else f"no such setting: {whole}"
             return ConfigError.of(key, typed[0], lacks, nearest(whole, _known_keys()))
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s+1\.", text, re.DOTALL)
     if several:
         (override,) = masking.shown(["=".join(several.groups())])
         key, _, values = override.partition("=")
-        hint = f"cl-train -m {key}={values}; a list is written {key}=[{values}]"
+        command = (
+            f'cl_runner.sweep("{key}={values}")'
+            if command_line.from_python()
+            else (f"cl-train -m {key}={values}")
+        )
+        hint = f"{command}; a list is written {key}=[{values}]"
         return ConfigError.of(key, values, "several values need a sweep", hint)
     return _of_a_value(error, text)
+
+
+def _lacked_by_some(key: str, value: str) -> ConfigError | None:
+    """The error for a setting that only some of the swept options of its group have."""
+    group = key.partition(".")[0]
+    options = [option for word in _typed(group) for option in word.split(",")]
+    if len(options) < 2:
+        return None
+    have = [option for option in options if key in _known_keys(f"{group}={option}")]
+    lack = [option for option in options if option not in have]
+    if not have or not lack:
+        return None
+    allowed = f"{' and '.join(lack)} {'has' if len(lack) == 1 else 'have'} no such setting"
+    hint = f"sweep {group}={','.join(have)} by itself, and give both folders to cl-report"
+    return ConfigError.of(key, value, allowed, hint)
 
 
 def _of_a_value(error: Exception, text: str) -> ConfigError:
@@ -92,10 +114,13 @@ def _typed(key: str) -> list[Any]:
     return [word.partition("=")[2] for word in words if word.lstrip("+~").startswith(f"{key}=")]
 
 
-def _known_keys() -> list[str]:
-    """The groups, and every key of the configuration that the chosen options make up."""
+def _known_keys(*chosen: str) -> list[str]:
+    """The groups, and every key of the configuration that the chosen options make up, of a
+    list the first. chosen: more of them, `strategy=ewc`."""
     with search_path.hydra_with(search_path.typed()):
-        groups = [a for a in command_line.of_this_command() if re.match(r"^\w+=\w+$", a)]
+        words = command_line.of_this_command()
+        found = (re.fullmatch(r"(\w+=\w+)(,\w+)*", word) for word in words)
+        groups = [*(match[1] for match in found if match), *chosen]
         try:
             config = hydra.compose("config", groups)
         except (HydraException, OmegaConfBaseException):

@@ -74,9 +74,11 @@ class Loader(ConfigLoaderImpl):
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *given: Any, **named: Any
     ) -> DictConfig:
-        refuse_no_option(parsed(overrides), self)
+        read = parsed(overrides)
+        refuse_no_option(read, self)
+        words = [str(override.input_line) for override in read]
         try:
-            config = super().load_configuration(config_name, overrides, *given, **named)
+            config = super().load_configuration(config_name, words, *given, **named)
         except MarkedYAMLError as error:
             raise _not_yaml(error) from None
         except (UnicodeDecodeError, ReaderError) as error:

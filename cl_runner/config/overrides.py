@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from hydra.errors import HydraException
 
 from cl_runner.errors import ConfigError, first_line
 
+_AT_HOME = re.compile(r"""[^=]+=['"]?(?=~/)""")
+
+_SEVERAL = re.compile(r"^[^=]*\s=|^[^=]+=\s|\s[+~]*[\w./@]+=")
+"""Spaces around the `=` of a setting, or a second one."""
+
 
 @dataclass(frozen=True)
 class Most:
@@ -26,7 +32,8 @@ class Most:
 
 
 def parsed(words: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """The words as overrides. loader: lists the options of a group, which `glob(*)` needs.
+    """The words as overrides, a `~/` at the beginning of a value replaced by the home folder.
+    loader: lists the options of a group, which `glob(*)` needs.
 
     Raises ConfigError for the first word that cannot be understood.
     """
@@ -75,18 +82,33 @@ def refuse_too_many(key: str, given: str, count: int, most: Most) -> None:
 
 def _parsed(word: str, parser: OverridesParser) -> Override:
     try:
-        override = parser.parse_override(word)
+        override = parser.parse_override(_with_home(word))
         override.config_loader = parser.config_loader
         return override
     except HydraException:
-        hint = "put a value with special characters in two pairs of quotes: \"key='a b'\""
-        raise ConfigError.of("command line", word, "cannot be understood", hint) from None
+        raise ConfigError.of("command line", word, "cannot be understood", _remedy(word)) from None
     except RecursionError:
         allowed = "is nested too deeply"
     except (ValueError, ArithmeticError) as error:  # raised by Python's int()
         many = "limit" in str(error)
         allowed = "has too many digits" if many else f"cannot be understood: {first_line(error)}"
     raise ConfigError.of(key_of(word), word.partition("=")[2], allowed)
+
+
+def _remedy(word: str) -> str:
+    """What to do about a word that is not in Hydra's grammar."""
+    if word.startswith("-"):
+        return "options such as -m and --help belong to the shell; a setting is key=value"
+    if _SEVERAL.search(word):
+        return "each setting is an argument of its own, written key=value without spaces"
+    return "put a value with special characters in two pairs of quotes: \"key='a b'\""
+
+
+def _with_home(word: str) -> str:
+    """The word with the home folder in place of a `~/` that its value begins with, in quotes or
+    not. A shell only replaces one at the beginning of a word."""
+    found = _AT_HOME.match(word)
+    return word if found is None else found[0] + os.path.expanduser("~") + word[found.end() + 1 :]
 
 
 def _given(override: Override) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 from cl_runner.data.arrays import OutOfCore, Rows, fits, mapped
 from cl_runner.data.cache import kept, place
 from cl_runner.data.inside import inside
+from cl_runner.data.source import OF_THE_USER
 from cl_runner.errors import DataError, StorageError, first_line
 
 ENDINGS = (".npy", ".npz", ".pt")
@@ -49,7 +50,7 @@ def opened(root: Path, written: str) -> Array:
     if path.suffix.lower() not in ENDINGS:
         raise DataError(f"data error: {path} is none of {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise DataError(f"data error: {path} is missing")
+        raise DataError(f"data error: {path} is missing. {OF_THE_USER}")
     try:
         if path.suffix.lower() == ".npz":
             return _in_archive(path, key)

@@ -86,7 +86,8 @@ class ByClass:
         labels = [order[a:b] for a, b in pairwise(starts)]
         known = getattr(self.source, "class_names", None)
         names = [in_words(task, known) for task in labels]
-        return outlined(self, self.source, names, labels)
+        left_out = self.source.classes - sum(self.sizes)
+        return replace(outlined(self, self.source, names, labels), left_out=left_out)
 
     def load(self, *, seed: int, scope: Scope, device: str) -> Stream:
         outline = self.outline(seed)

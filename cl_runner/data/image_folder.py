@@ -14,7 +14,7 @@ from cl_runner.config.setting_types import Channels, DataRoot, Seed, Share, Size
 from cl_runner.config.targets import target
 from cl_runner.data.picture_files import ENDINGS, open_picture
 from cl_runner.data.pictures import OnError, decoded
-from cl_runner.data.source import Split
+from cl_runner.data.source import OF_THE_USER, Split
 from cl_runner.errors import DataError
 from cl_runner.randomness import generator
 from cl_runner.text import counted, one_line
@@ -123,7 +123,7 @@ def _folders(root: Path) -> list[str]:
         with os.scandir(root) as entries:
             found = [(entry.name, entry.is_dir()) for entry in entries if entry.name[0] != "."]
     except OSError as error:
-        raise DataError(f"data error: {root}: {error.strerror}") from None
+        raise DataError(f"data error: {root}: {error.strerror}. {OF_THE_USER}") from None
     loose = [name for name, is_folder in found if not is_folder and _is_picture(name)]
     if loose:
         what = f"{counted(len(loose), 'picture')} outside the folders of classes"

@@ -17,7 +17,7 @@ from cl_runner.config.targets import target
 from cl_runner.data.inside import inside
 from cl_runner.data.picture_files import open_picture
 from cl_runner.data.pictures import OnError, decoded
-from cl_runner.data.source import Split
+from cl_runner.data.source import OF_THE_USER, Split
 from cl_runner.errors import DataError, first_line
 from cl_runner.text import one_line
 
@@ -106,9 +106,11 @@ def _read(file: Path) -> list[Line]:
             lines = [
                 _line(row, f"{file}, line {reader.line_num}", "task" in columns) for row in reader
             ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    except OSError as error:
+        reason = f"{error.strerror}. {OF_THE_USER}"
         raise DataError(f"data error: {file} cannot be read: {reason}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"data error: {file} cannot be read: {first_line(error)}") from None
     for kind in SPLITS:
         if not any(line.split == kind for line in lines):
             raise DataError(f"data error: {file} lists no sample of the split {kind}")

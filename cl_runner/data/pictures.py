@@ -65,14 +65,15 @@ def decoded(
     shape: tuple[int, int, int],
     name: str,
     opened: Callable[[str], Image],
-    on_error: OnError = "stop",
+    on_error: OnError | None = None,
 ) -> tuple[Rows, Tensor]:
     """The pictures in these files, [G, C, H, W] uint8, and which of the files they are, [G] int64.
 
     opened: reads one file as a picture of C colours and any size, and raises DataError if it
     cannot. The result is kept in $XDG_CACHE_HOME/cl_runner under `name` and a digest of the files'
     names, sizes and times. One process decodes, others wait for it. Raises DataError for a file
-    that is missing, and for all those that cannot be read unless on_error is `skip`.
+    that is missing, and for all those that cannot be read unless on_error is `skip`;
+    None: the data set has no such setting.
     """
     cached = _cache_file(files, "-".join(map(str, (name, *shape))))
     decoder = _Decoder(files, shape, opened, on_error)
@@ -98,7 +99,7 @@ class _Decoder:
     files: Sequence[str]
     shape: tuple[int, int, int]
     opened: Callable[[str], Image]
-    on_error: OnError
+    on_error: OnError | None
 
     def __iter__(self) -> Iterator[Tensor]:
         self.unreadable = Unreadable(self.files)
@@ -115,8 +116,9 @@ class _Decoder:
                 bar.update(len(numbers))
                 if made:
                     yield torch.stack(made)
-        if self.unreadable.reasons and self.on_error == "stop":
-            raise DataError(str(self.unreadable))
+        if self.unreadable.reasons and self.on_error != "skip":
+            hint = ". Hint: dataset.source.on_error=skip leaves them out" if self.on_error else ""
+            raise DataError(f"{self.unreadable}{hint}")
 
     def _some(self, numbers: range) -> list[Tensor]:
         return [one for number in numbers if (one := self._one(number)) is not None]
@@ -160,14 +162,14 @@ def _stamp(file: str) -> str:
 
 
 def _from_cache(
-    file: Path, shape: tuple[int, ...], count: int, on_error: OnError
+    file: Path, shape: tuple[int, ...], count: int, on_error: OnError | None
 ) -> tuple[Rows, Tensor] | None:
     """None unless the file holds the pixels of G pictures, a byte for each of the N files (1: it
     can be read) and the SHA-256 of both."""
     try:
         pixels = file.stat().st_size - count - sha256().digest_size
         rows, rest = divmod(pixels, prod(shape))
-        if rest or rows < 0 or (rows < count and on_error == "stop"):
+        if rest or rows < 0 or (rows < count and on_error != "skip"):
             return None
         with file.open("rb") as content:
             digest, left = sha256(), pixels

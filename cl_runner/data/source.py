@@ -14,6 +14,8 @@ from torch import Tensor
 from cl_runner.data.arrays import Rows
 from cl_runner.errors import DataError
 
+OF_THE_USER = "Hint: dataset.root=FOLDER is the folder of your data"
+"""What to do where a file or folder of a user's own data is missing."""
 ROWS = 10_000
 """How many are checked at a time."""
 

@@ -40,6 +40,7 @@ class Outline:
     class_names: list[str] | None = None  # of the data set's own labels, where it has names
     blurry: float = 0.0  # share of each task's training samples that the other tasks show
     repetition: float = 0.0  # share of them that later tasks show
+    left_out: int = 0  # classes of the data set that no task has
 
     @property
     def likelihood(self) -> Likelihood:

@@ -14,7 +14,6 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config.compose import from_hydra
+from cl_runner.config.overrides import parsed
 from cl_runner.config.search_path import hydra_with
 
 
@@ -46,16 +46,15 @@ class Composition:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self.master = loader, master
-        self.parser = OverridesParser.create()
         self.is_group = cache(lambda key: bool(loader.get_group_options(key)))
         self.of_files: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
 
     def at(self, overrides: Sequence[str]) -> tuple[DictConfig, Any]:
         """The settings at this point, and Hydra's own. The same as `load_sweep_config`, which also
         merges the chosen files first and then applies the values in order."""
-        parsed = self.parser.parse_overrides(list(overrides))
-        values = [override for override in parsed if self._is_value(override)]
-        files = tuple(str(o.input_line) for o in parsed if o not in values)
+        read = parsed(overrides)
+        values = [override for override in read if self._is_value(override)]
+        files = tuple(str(o.input_line) for o in read if o not in values)
         if files not in self.of_files:
             config = self.loader.load_sweep_config(self.master, list(files))
             with open_dict(config):

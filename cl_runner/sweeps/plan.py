@@ -37,15 +37,14 @@ def plan(jobs: Sequence[Job], root: Path) -> str:
     keys = [last_part(key) for key in jobs[0].varied]
     to_do = [job for job in jobs if job.state != DONE]
     groups = len(set(first_tasks(to_do)))
+    needed = f", {seconds:.0f} s of one worker and {size / 1e6:.1f} MB"
+    if unknown and unknown == len(to_do):
+        needed = "; time and space are not known yet, as no job of this kind has been run"
+    elif unknown:
+        needed += f", not counting {counted(unknown, 'job')} of a kind that has not been run"
     lines = [
         aligned(["job", *keys, "what", "seconds", "MB"], rows),
-        f"{counted(len(jobs), 'job')}; to do: {len(to_do)}, {seconds:.0f} s of one worker"
-        f" and {size / 1e6:.1f} MB"
-        + (
-            f", not counting {counted(unknown, 'job')} of a kind that has not been run"
-            if unknown
-            else ""
-        ),
+        f"{counted(len(jobs), 'job')}; to do: {len(to_do)}{needed}",
     ]
     if groups < len(to_do):
         lines.append(f"the first task is trained {counted(groups, 'time')} instead of {len(to_do)}")

@@ -26,6 +26,15 @@ from cl_runner.data.stream import Task
 
 MOST = torch.finfo(torch.float32).max
 """A norm may overflow where no gradient does."""
+NOTHING_LEARNED = "so nothing was learned. Hint: is the learning rate 0, or all frozen?"
+NO_GRADIENT = (
+    "so it did nothing there. Hint: is its weight 0, or is it computed from detached tensors?"
+)
+TOO_SMALL = (
+    "too little to do anything there. Hint: give the term more weight; in a single task it may be "
+    "right: what was learned almost perfectly leaves a penalty of almost 0"
+)
+"""What each warning means, and what to do."""
 UNITS = 64  # of ε, relative to the largest gradient: what is smaller may be rounding
 
 
@@ -78,11 +87,12 @@ class Watch:
         if self.task.likelihood.is_certain(self.task.candidates):
             return []  # there is nothing to learn, so nothing is wrong
         if self.steps > 0 and not self.moved:
-            return [("all weights", self._warning(strategy, "no weight changed"))]
+            warning = self._warning(strategy, "no weight changed", NOTHING_LEARNED)
+            return [("all weights", warning)]
         if self.steps < 2 or self._nothing_to_keep():
             return []
         return [
-            (name, self._warning(strategy, _inert(name, self.share(name))))
+            (name, self._warning(strategy, *_inert(name, self.share(name))))
             for name in self.largest
             if not self.share(name) > self.least
         ]
@@ -100,14 +110,17 @@ class Watch:
         self.largest, self.moved = dict(state["largest"]), state["moved"]
         self.steps = state["steps"]
 
-    def _warning(self, strategy: str, what: str) -> str:
-        return f"strategy {strategy}: {what} during the whole of task {self.task.index + 1}"
+    def _warning(self, strategy: str, what: str, meaning: str) -> str:
+        task = self.task.index + 1
+        return f"strategy {strategy}: {what} during the whole of task {task}, {meaning}"
 
 
-def _inert(name: str, share: float) -> str:
+def _inert(name: str, share: float) -> tuple[str, str]:
+    """What was seen, and what it means."""
     if share == 0:
-        return f"the term '{name}' gave no gradient"
-    return f"the gradient of the term '{name}' was at most {share:.1e} of the largest term's"
+        return f"the term '{name}' gave no gradient", NO_GRADIENT
+    seen = f"the gradient of the term '{name}' was at most {share:.1e} of the largest term's"
+    return seen, TOO_SMALL
 
 
 def _norm(term: Tensor, learning: Sequence[nn.Parameter]) -> float:

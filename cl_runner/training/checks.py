@@ -87,6 +87,34 @@ def _leaves_one(samples: int, batch_size: int) -> bool:
     return batch_size == 1 or samples % batch_size == 1
 
 
+def check_terms(strategy: Strategy, terms: object) -> None:
+    """Raise ConfigError unless an objective gave named scalars that have a gradient."""
+    if isinstance(terms, dict) and terms:
+        wrong = (f"the term {n} is {_described(t)}" for n, t in terms.items() if not _is_scalar(t))
+        lack = "" if any(_has_gradient(t) for t in terms.values()) else "no term has a gradient"
+        what = next(wrong, lack)
+    else:
+        what = f"the result is {_described(terms)}"
+    if what:
+        allowed = f"objective() must return a dict of named scalar tensors, but {what}"
+        hint = 'return {"task": loss} with a loss that is averaged over the batch'
+        raise ConfigError.of("strategy", type(strategy).__name__, allowed, hint)
+
+
+def _is_scalar(term: object) -> bool:
+    return isinstance(term, Tensor) and term.shape == ()
+
+
+def _has_gradient(term: object) -> bool:
+    return isinstance(term, Tensor) and term.requires_grad
+
+
+def _described(given: object) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {list(given.shape)}"
+    return "an empty dict" if given == {} else f"of type {type(given).__name__}"
+
+
 def finite(
     terms: dict[str, Tensor], parameters: Sequence[nn.Parameter], batch: Batch, step: int
 ) -> dict[str, float]:

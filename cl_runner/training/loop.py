@@ -163,6 +163,8 @@ class Training:
     def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
         """Add the gradient of this share of the terms on one batch. Returns the terms."""
         terms = self.strategy.objective(batch)
+        if self.watch.steps == 0:  # once a task: it would cost time in each step
+            checks.check_terms(self.strategy, terms)
         if share < 1:
             terms = {name: share * term for name, term in terms.items()}
         self.watch.look(terms)

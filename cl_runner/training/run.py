@@ -25,6 +25,7 @@ from cl_runner.training import (
     environment,
     frozen_features,
     reference,
+    remarks,
     results,
     sizes,
 )
@@ -103,6 +104,7 @@ def run(
             with trackers.following(info), checks.out_of_memory_in_one_line():
                 if said is not None:
                     log.info("%s", said)
+                remarks.say(strategy, names["strategy"], settings, stream.outline)
                 for warning in warnings:
                     log.warning("%s", warning)
                 if saved is not None:

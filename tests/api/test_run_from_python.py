@@ -146,6 +146,21 @@ def test_the_problems_of_an_error_hide_secrets_too() -> None:
     assert "hunter2" not in repr(raised.value.problems) + repr(raised.value)
 
 
+@pytest.mark.parametrize(("word", "hint"), [
+    ("strategy=ewc seed=1", "each setting is an argument of its own, written key=value without"),
+    ("dataset = digits", "each setting is an argument of its own, written key=value without"),
+    ("--help", "options such as -m and --help belong to the shell; a setting is key=value"),
+    ("seed=0,1", 'cl_runner.sweep("seed=0,1"); a list is written seed=[0,1]'),
+    ("plan=true", "cl_runner.sweep(...)"),
+    ("name=a(b", "put a value with special characters in two pairs of quotes"),
+])  # fmt: skip
+def test_a_word_that_is_no_setting_has_the_remedy_for_python(word: str, hint: str) -> None:
+    with pytest.raises(errors.ConfigError) as raised:
+        cl_runner.run(word)
+    (problem,) = raised.value.problems
+    assert problem.hint.startswith(hint)
+
+
 def test_what_is_no_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"run takes words such as 'seed=1', not \['seed=1'\]"):
         cl_runner.run(["seed=1"])  # type: ignore[arg-type]

@@ -115,7 +115,8 @@ def test_the_code_of_the_page_runs(no_figures, capfd) -> None:
 
 def test_jobs_are_for_this_machine(capfd) -> None:
     assert len(cl_runner.sweep(*TINY, "seed=0,1,2", "plan=true", jobs=2)) == 0
-    assert "3 jobs; to do: 3" in capfd.readouterr().out
+    unknown = "time and space are not known yet, as no job of this kind has been run"
+    assert f"3 jobs; to do: 3; {unknown}\n" in capfd.readouterr().out
     for jobs in (0, 1.5):
         with pytest.raises(errors.ConfigError, match=f"jobs={jobs}: must be an integer ≥ 1"):
             cl_runner.sweep(*TINY, "seed=0,1", jobs=jobs)  # type: ignore[arg-type]

@@ -52,6 +52,16 @@ OF_HYDRA = [  # where Hydra itself would end with a traceback, or create a folde
     (["+experiment=gtsrb"], "command line", "Multiple values for experiment"),
     (["-m", "seed=range(0,0)"], "seed=range(0,0)", "has no values"),
     (["-m", "strategy=glob(zzz*)"], "strategy=glob(zzz*)", "has no values"),
+    (
+        ["-m", "strategy=finetune,derpp", "strategy.buffer_size=200,500"],
+        "strategy.buffer_size=200,500",
+        "finetune has no such setting. Hint: sweep strategy=derpp by",
+    ),
+    (
+        ["-m", "strategy=derpp,er_ace", "strategy.bufer_size=200,500"],
+        "strategy.bufer_size=200,500",
+        "no such setting. Hint: did you mean strategy.buffer_size?",
+    ),
     (["-m", "strategy=lwf,null"], "strategy=null", OPTION),
     (["-m", "seed=range(0,inf)"], "seed=range(0,inf)", RANGE),
     (["-m", "seed=range(0,nan)"], "seed=range(0,nan)", RANGE),

@@ -10,7 +10,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from cl_runner.config import hydra_loader
 from cl_runner.config.command_line import in_order, literal, quoted, text_of, typed
+from cl_runner.config.overrides import parsed
+from cl_runner.jobs.composition import Composition, of_a_sweep
 
 PIECES = ["\\", "'", '"', "$", "{", "}", "${", "${seed}", "\\${x}", "a", "é", "²", " ", "=", ",",
           "[", "]", "(", ")", ":", "\n", "\t", "#", "~", "%", "*", "null", "1"]  # fmt: skip
@@ -124,3 +127,22 @@ def test_options_of_a_folder_may_stand_before_resume(cl_train_here, tmp_path: Pa
     assert done.returncode == 0 and "already complete" in done.stdout
     done = cl_train_here("-m", "resume=outputs/run", "--config-dir", "mine")
     assert done.returncode == 2 and "continues a single run" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("word", ["root=~/a b", "root='~/a b'", 'root="~/a b"', "+root=~/a b"])
+def test_a_path_may_begin_at_home(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me and you")
+    assert parsed([word])[0].value() == "/home/me and you/a b"
+    assert text_of(word) == "/home/me and you/a b"
+    assert text_of("root='a~/b'") == "a~/b" and text_of("root='~'") == "~"
+    assert parsed(["~root"])[0].is_delete()
+
+
+def test_home_is_found_in_runs_and_in_the_jobs_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    words = ["dataset.root=~/pictures", "output_root='~/out'"]
+    with hydra_loader.installed(), of_a_sweep(None, words) as (loader, master):
+        config, _ = Composition(loader, master).at(words)
+        for found in (master, config):
+            assert found.dataset.root == "/home/me/pictures"
+            assert found.output_root == "/home/me/out"

@@ -109,6 +109,7 @@ def test_all_pictures_that_cannot_be_read_are_named(tmp_path: Path, own_cache: P
         loaded(root)
     line = str(raised.value)
     assert line.startswith("data error: 3 of 16 pictures cannot be read: ") and "\n" not in line
+    assert line.endswith(". Hint: dataset.source.on_error=skip leaves them out")
     assert all(line.count(str(file)) == 1 for file in files) and "is empty" in line
     assert not [f for f in own_cache.rglob("*") if f.suffix in (".part", ".uint8")]
 
@@ -180,7 +181,7 @@ def remove(path: Path) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (remove, "No such file"),
+    "no folder": (remove, "No such file or directory. Hint: dataset.root=FOLDER is the folder of"),
     "no split": (lambda r: os.rename(r / "test", r / "tests"), "has no folders train and test; one "
                  "tree of classes needs dataset.source.test_fraction=0.2"),
     "nothing": (lambda r: [remove(r / k) for k in ("train", "test")], "no folders train and test"),

@@ -136,7 +136,8 @@ def folder_out(root: Path) -> None:
 
 LINES = ("a.png,cat,train,1", "a.png,cat,test,1", "a.png,dog,train,1", "a.png,dog,test,1")
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda r: (r / "samples.csv").unlink(), "samples.csv cannot be read: No such file"),
+    "missing": (lambda r: (r / "samples.csv").unlink(),
+                "samples.csv cannot be read: No such file or directory. Hint: dataset.root="),
     "empty": (lambda r: (r / "samples.csv").write_text(""), "has no column path, label, split"),
     "no label": (lambda r: write(r, header="path,split"), "has no column label"),
     "no lines": (lambda r: write(r), "lists no sample of the split train"),

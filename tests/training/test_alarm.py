@@ -32,7 +32,8 @@ def test_a_planted_fault_is_heard(fault: Fault, tmp_path: Path) -> None:
     words = "no weight changed" if fault.inert == "all weights" else f"'{fault.inert}'"
     assert len(alarms) == 2, alarms
     for task, alarm in enumerate(alarms, start=2):
-        assert words in alarm and alarm.endswith(f"during the whole of task {task}")
+        assert words in alarm and f"during the whole of task {task}, " in alarm
+        assert ". Hint: " in alarm
 
 
 @pytest.mark.parametrize("strategy", ["si", "ewc", "lwf", "rehearsal_kd"])
@@ -80,6 +81,7 @@ def test_a_term_counts_from_64_units_of_the_precision_on() -> None:
     assert watched(0.0, 0.0, 1.0).alarms("x") == []  # at rest at first
     ((_, warning),) = watched(*[0.5 * least] * 3).alarms("x")
     assert f"at most {0.5 * least:.1e} of the largest" in warning
+    assert "too little to do anything there. Hint: give the term more weight" in warning
 
 
 def test_a_task_that_is_learned_perfectly_makes_no_other_term_alive() -> None:
