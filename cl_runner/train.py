@@ -26,7 +26,7 @@ from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import masked
-from cl_runner.run_folder import resume
+from cl_runner.run_folder import changed_code, resume
 
 if TYPE_CHECKING:
     from cl_runner.run_folder.outcome import Results
@@ -165,6 +165,8 @@ def _job(config: DictConfig, job: HydraConf) -> tuple[Results, Path]:
     results = resume.finished(folder, written, settings.resume)
     if results is not None:
         print(f"already complete: {folder}")
+        if other_code := changed_code.of_run(folder, written):
+            print(f"warning: {other_code}", file=sys.stderr)
     else:
         results = run(
             settings,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cl_runner.config.command_line import text_of, typed
@@ -66,6 +66,7 @@ class Attempt:
     run_id: str  # the same in all attempts
     number: int
     settings: str  # their digest
+    code: Mapping[str, str] = field(default_factory=dict)  # of the user's own packages
 
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
@@ -74,7 +75,8 @@ def next_attempt(folder: Path, config: Config) -> Attempt:
     recorded = read.config(folder)
     before = read.NEVER_BEGUN if recorded is None else read.status(folder)
     run_id = before.run_id or secrets.token_hex(4)
-    return Attempt(run_id, before.attempt + 1, settings_digest(recorded or config))
+    digest = settings_digest(recorded or config)
+    return Attempt(run_id, before.attempt + 1, digest, before.code)
 
 
 def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:
