@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from cl_runner.run_folder.plain import Damaged
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"
+OF_OWN = f"# An option of your own; its settings are in experiment/{NAME}.yaml.\n{{}}\n"
 HYDRAS_OWN = ("hydra", "defaults")
 """Keys that mean something to Hydra, at any depth."""
 
@@ -40,9 +42,12 @@ def write_best(run: Run, output: Path) -> Path:
 
     Settings that are masked in the run's folder, or that are not plain values, are left out.
     """
-    options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     config = read.config(run.folder) or {}
-    # null: an option of the user's own. The settings below are all it has, and no default's remain.
+    groups = [group for group in GROUPS if group != "tracker"]
+    named = {group: name for group in groups if (name := _name_of_own(group, run, config))}
+    options = {group: named.get(group) or _option(group, run) for group in groups}
+    # Of an option of the user's own there is an empty file, which gives the new run the same name,
+    # or null: the settings below are all it has, and no default's remain.
     chosen = [
         {f"override /{group}": name}
         for group, name in options.items()
@@ -51,12 +56,15 @@ def write_best(run: Run, output: Path) -> Path:
     known = {field.name for field in fields(run_settings())}
     given = {key: value for key, value in config.items() if key in known}
     settings = _plain(given, "", config)
+    texts = {f"{group}/{name}.yaml": OF_OWN for group, name in named.items()}
+    defaults = {"defaults": chosen, **settings}
+    texts[f"experiment/{NAME}.yaml"] = PACKAGE + yaml.safe_dump(defaults, sort_keys=False)
     folder = _own_folder(output)
-    file = folder / "experiment" / f"{NAME}.yaml"
-    make(file.parent)
-    text = PACKAGE + yaml.safe_dump({"defaults": chosen, **settings}, sort_keys=False)
-    if not file.exists() or file.read_text() != text:
-        write(file, text)
+    for place, text in texts.items():
+        file = folder / place
+        make(file.parent)
+        if not file.exists() or file.read_text() != text:
+            write(file, text)
     return folder
 
 
@@ -79,16 +87,32 @@ def _own_folder(output: Path) -> Path:
     """`output`/best; if that holds anything else, best_2 and so on."""
     for number in count(1):
         folder = output / (NAME if number == 1 else f"{NAME}_{number}")
-        ours = {folder: "dir", folder / "experiment": "dir"}
+        ours = dict.fromkeys([folder, *(folder / name for name in ("experiment", *GROUPS))], "dir")
         ours[folder / "experiment" / f"{NAME}.yaml"] = "file"
         there = [folder, *folder.rglob("*")] if os.path.lexists(folder) else []
-        if all(ours.get(path) == _kind(path) for path in there):
+        if all(ours.get(path) == _kind(path) or _is_of_own(path) for path in there):
             return folder
     raise AssertionError
 
 
+def _is_of_own(path: Path) -> bool:
+    """Whether it is a file that only names an option, perhaps of an earlier report."""
+    if path.parent.name not in GROUPS or not path.is_file() or path.is_symlink():
+        return False
+    return path.stat().st_size < 1000 and path.read_bytes() == OF_OWN.encode()
+
+
 def _kind(path: Path) -> str:
     return "link" if path.is_symlink() else "dir" if path.is_dir() else "file"
+
+
+def _name_of_own(group: str, run: Run, config: Config) -> str | None:
+    """The name of a part whose class is the user's, if it can be that of an option."""
+    node, named = config.get(group), str(getattr(run.results, group, ""))
+    package = str(node.get("_target_", "")).partition(".")[0] if isinstance(node, dict) else ""
+    if package in ("", HERE.name) or not re.fullmatch(r"\w{1,80}", named, re.ASCII):
+        return None
+    return None if (CONF / group / f"{named}.yaml").is_file() else named
 
 
 def _option(group: str, run: Run) -> str | None:

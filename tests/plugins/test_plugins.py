@@ -120,6 +120,21 @@ def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     assert "rotten" not in suites.names()
 
 
+def test_the_best_setting_is_run_under_the_name_of_its_option(
+    rot: Path, cl_train_here, tmp_path: Path, no_figures
+) -> None:
+    words = ("strategy=rot", *TINY, "dataset.validation_fraction=0.2")
+    assert cl_train_here("-m", *words, "strategy.weight=1,3", "name=many").returncode == 0
+    report.report([tmp_path / "sweeps" / "many"], tmp_path / "out")
+    best = ("--config-dir", "out/best", "experiment=best", "output_root=.")
+    assert cl_train_here(*best, "name=again").returncode == 0
+    results = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert results["strategy"] == "rot"
+    assert cl_train_here("--distrust", "rot").returncode == 0
+    done = cl_train_here(*best, "name=other", "trusted_targets=[rotting]")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_suite_of_a_plugin_is_run_by_its_name(rot, tmp_path, monkeypatch, capfd) -> None:
     suite = suites.read("rotten")
     assert suite.typed == "rotten" and suite.file == rot / "suites" / "rotten.yaml"

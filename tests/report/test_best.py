@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shlex
@@ -142,6 +143,9 @@ def test_of_a_method_of_ones_own_it_runs_as_printed(cl_train_here, tmp_path, no_
     assert done.returncode == 0, done.stderr
     one, other = ((tmp_path / run / "predictions.npz").read_bytes() for run in ("one", "again"))
     assert one == other
+    names = [json.loads((tmp_path / r / "results.json").read_text()) for r in ("one", "again")]
+    assert [each["strategy"] for each in names] == ["mine", "mine"]  # one row in a table
+    assert reported(tmp_path / "one")[0] == tmp_path / "one/report/best/experiment/best.yaml"
 
 
 @pytest.mark.parametrize("link", ["report", "report/best", "report/report.html.part"])
