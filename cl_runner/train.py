@@ -24,7 +24,7 @@ from cl_runner.config import hydra_loader as loader
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import ConfigError, DataError, RunError
 from cl_runner.hidden import masked
 from cl_runner.run_folder import changed_code, resume
 
@@ -129,7 +129,20 @@ def _to_be_masked(
     if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
         typed = masking.masks_of_words(_overrides(job))
         return from_hydra(error), typed, typed
+    if isinstance(error, DataError):
+        error.args = (f"{error}{_where_data_may_be(config, str(error))}",)
     return error, masking.masks_of_secrets(config), masking.masks(config)
+
+
+def _where_data_may_be(config: DictConfig, message: str) -> str:
+    """A hint for an error about the folder of the data if there is no such folder."""
+    root = str(OmegaConf.select(config, "dataset.root", default=""))
+    named = any(
+        f"{place}{end}" in message for place in (root, os.path.abspath(root)) for end in "/:"
+    )
+    if not root or not named or os.path.isdir(root):
+        return ""
+    return f". Hint: {root} is not a folder; dataset.root=FOLDER says where the data is"
 
 
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:

@@ -106,8 +106,9 @@ def search(arguments: argparse.Namespace) -> int:
         print(table.verdict(chosen, first.measure, folder))
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
         place = shlex.quote(str(best.write_best(run, folder)))
-        trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
-        words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
+        keys = {key for key in map(key_of, given) if best.is_left_out(key)} | {"trusted_targets"}
+        typed = [word for word in given if key_of(word) in keys]
+        words = ["experiment=" + best.NAME, *map(shlex.quote, typed)]
         print(f"page: cl-report {shlex.quote(str(folder))}")
         print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())

@@ -121,6 +121,23 @@ def test_the_folder_holds_only_this_file(planted: str, tmp_path: Path) -> None:
         assert command_line in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_a_path_has_to_be_typed_again(tmp_path: Path, no_figures) -> None:
+    """The page says where, and repeats neither a path nor a key that is none."""
+    a_run(tmp_path / "run", {})
+    typed = [
+        "dataset.root=/their/data",
+        "output_root=/their",
+        "dataset.root;x=1",
+        "tracker.root=/x",
+    ]
+    (tmp_path / "run" / "overrides.yaml").write_text(yaml.safe_dump(typed))
+    reported(tmp_path)
+    page = html.unescape((tmp_path / "report" / "report.html").read_text())
+    (line,) = re.findall("<pre.*experiment=best.*</pre>", page)
+    assert "experiment=best dataset.root=PATH 'trusted_targets=[digits]'</pre>" in line
+    assert "Put your own path in place of PATH" in page and "/their" not in page
+
+
 MINE = "from cl_runner.strategies.finetune import Finetune\nclass Mine(Finetune): ..."
 
 
