@@ -169,6 +169,29 @@ def test_a_folder_is_read_without_the_plugin_that_made_it(
     assert read.results(tmp_path / "one").document()["first_task_kept"] is not None
 
 
+@pytest.mark.parametrize("project", ["", "rotting/pyproject.toml"])
+def test_one_that_was_installed_while_python_ran_is_one_line(
+    project: str, rot: Path, site: Path, tmp_path: Path, cl_train_here, capfd
+) -> None:
+    """As in a notebook after `pip install -e`: what was written for the next start of Python is
+    not read, and a project may lie beside the notebook in a folder of the package's name."""
+    shutil.rmtree(rot)
+    if project:
+        (site / project).parent.mkdir()
+        (site / project).touch()
+    forget()
+    said = "is installed, but this Python does not see it; if it was started before the "
+    line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
+    assert f"; the plugin rot {said}" in line and line.endswith(
+        "(in a notebook: restart the kernel)"
+    )
+    assert cl_train_here("strategy=finetune", *TINY, "name=other").returncode == 0
+    forget()
+    cl_runner.load(tmp_path / "other").table()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"plugin rot (rot-methods) {said}")
+
+
 def test_one_that_cannot_be_imported_is_one_line(rot: Path, cl_train_here) -> None:
     (rot / "metrics.py").write_text("import nothing_of_this_name")
     done = cl_train_here("strategy=rot", *TINY, "name=one")
