@@ -174,7 +174,7 @@ def _job(config: DictConfig, job: HydraConf) -> tuple[Results, Path]:
     assert isinstance(plain, dict)
     settings = read(plain)  # type: ignore[arg-type]
     written = masking.as_written(config) | {"device": choose_device(settings.device)}
-    folder = _folder(settings, written, job)
+    folder = _folder(settings, written, job, "name" in given)
     results = resume.finished(folder, written, settings.resume)
     if results is not None:
         print(f"already complete: {folder}")
@@ -213,8 +213,9 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
     return names
 
 
-def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
-    """The folder of this run, existing or not. Raises ConfigError for an impossible path."""
+def _folder(settings: Settings, written: dict[str, Any], job: HydraConf, named: bool) -> Path:
+    """The folder of this run, existing or not. named: whether the command line gives its name, so
+    that another one is worth a line. Raises ConfigError for an impossible path."""
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
     alone = job.mode == RunMode.RUN  # the folder of a sweep's job is given by its sweep
@@ -222,7 +223,11 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
         if alone and settings.resume not in (None, "auto"):
             folder = Path(settings.resume).absolute()
         elif alone and settings.resume == "auto":
-            folder = resume.find(root, written) or folder
+            found = resume.find(root, written) or folder
+            if named and found != folder:
+                why = f"{found} is the run with these settings"
+                print(f"resume=auto: {why}; name={settings.name} is not used", file=sys.stderr)
+            folder = found
         links = stat.S_ISLNK(os.lstat(folder).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return folder

@@ -14,7 +14,7 @@ from cl_runner.run_folder.plain import Damaged
 
 SINGLE = (
     "the code of {} has changed since this run; it is kept as it is. Hint: remove its folder, or "
-    "choose another name=, to run it again."
+    "choose another name= without resume=, to run it again."
 )
 SEVERAL = (
     "the code of {} has changed since {} of these runs; they are kept as they are. Hint: remove "
@@ -22,7 +22,7 @@ SEVERAL = (
 )
 GOES_ON = (
     "the code of {} has changed since this run was begun; it goes on with the new code. Hint: "
-    "remove its folder, or choose another name=, to run all of it with the new code."
+    "remove its folder, or choose another name= without resume=, to run all of it with that."
 )
 
 
