@@ -14,7 +14,7 @@ from cl_runner.config.command_line import text_of, typed
 from cl_runner.config.identity import refuse_changes, settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import GROUPS
-from cl_runner.config.traits import Config, is_place, of_one_call
+from cl_runner.config.traits import Config, is_place, of_one_call, traits
 from cl_runner.config.unrecorded import completed
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
@@ -117,7 +117,9 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     kept = [override for override in missing if stays_inside(override)]
     for override in missing:
         if override not in kept:
-            text = f"{override} is not taken over from a run folder; give it again if you want it"
+            is_needed = traits(key_of(override).partition(".")[0]).changes_results
+            why = ", the run needs it" if is_needed else " if you want it"
+            text = f"{override} is not taken over from a run folder; give it again{why}"
             print(one_line(f"resume: {text}"), file=sys.stderr)
     return [*kept, *arguments]
 

@@ -303,7 +303,10 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     ]  # fmt: skip
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("resume: ") and "; give it again" in line for line in lines)
-    assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in lines)
+    ends = {line.split()[1]: line.partition("; ")[2] for line in lines}
+    assert ends["dataset.root=data"] == "give it again, the run needs it"
+    for override in ("first_task_cache=here", "tracker.dir=/tmp"):
+        assert ends[override] == "give it again if you want it"
 
 
 def test_a_foreign_folder_makes_nothing_outside_of_itself(
