@@ -24,9 +24,9 @@ from cl_runner.config import hydra_loader as loader
 from cl_runner.config.compose import from_hydra, trust
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import CONF, GROUPS
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import ConfigError, DataError, RunError
 from cl_runner.hidden import masked
-from cl_runner.run_folder import resume
+from cl_runner.run_folder import changed_code, resume
 
 if TYPE_CHECKING:
     from cl_runner.run_folder.outcome import Results
@@ -129,7 +129,20 @@ def _to_be_masked(
     if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
         typed = masking.masks_of_words(_overrides(job))
         return from_hydra(error), typed, typed
+    if isinstance(error, DataError):
+        error.args = (f"{error}{_where_data_may_be(config, str(error))}",)
     return error, masking.masks_of_secrets(config), masking.masks(config)
+
+
+def _where_data_may_be(config: DictConfig, message: str) -> str:
+    """A hint for an error about the folder of the data if there is no such folder."""
+    root = str(OmegaConf.select(config, "dataset.root", default=""))
+    named = any(
+        f"{place}{end}" in message for place in (root, os.path.abspath(root)) for end in "/:"
+    )
+    if not root or not named or os.path.isdir(root):
+        return ""
+    return f". Hint: {root} is not a folder; dataset.root=FOLDER says where the data is"
 
 
 def _refuse_to_show(error: Exception, masks: dict[str, str]) -> None:
@@ -162,10 +175,12 @@ def _job(config: DictConfig, job: HydraConf) -> tuple[Results, Path]:
     assert isinstance(plain, dict)
     settings = read(plain)  # type: ignore[arg-type]
     written = masking.as_written(config) | {"device": choose_device(settings.device)}
-    folder = _folder(settings, written, job)
+    folder = _folder(settings, written, job, "name" in given)
     results = resume.finished(folder, written, settings.resume)
     if results is not None:
         print(f"already complete: {folder}")
+        if other_code := changed_code.of_run(folder, written):
+            print(f"warning: {other_code}", file=sys.stderr)
     else:
         results = run(
             settings,
@@ -199,8 +214,9 @@ def _names(config: DictConfig, job: HydraConf) -> dict[str, str]:
     return names
 
 
-def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path:
-    """The folder of this run, existing or not. Raises ConfigError for an impossible path."""
+def _folder(settings: Settings, written: dict[str, Any], job: HydraConf, named: bool) -> Path:
+    """The folder of this run, existing or not. named: whether the command line gives its name, so
+    that another one is worth a line. Raises ConfigError for an impossible path."""
     root = Path(settings.output_root).absolute()
     folder = root / settings.name
     alone = job.mode == RunMode.RUN  # the folder of a sweep's job is given by its sweep
@@ -208,7 +224,11 @@ def _folder(settings: Settings, written: dict[str, Any], job: HydraConf) -> Path
         if alone and settings.resume not in (None, "auto"):
             folder = Path(settings.resume).absolute()
         elif alone and settings.resume == "auto":
-            folder = resume.find(root, written) or folder
+            found = resume.find(root, written) or folder
+            if named and found != folder:
+                why = f"{found} is the run with these settings"
+                print(f"resume=auto: {why}; name={settings.name} is not used", file=sys.stderr)
+            folder = found
         links = stat.S_ISLNK(os.lstat(folder).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return folder

@@ -74,8 +74,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(text: str, page: Page, **_: Any) -> str:
-    """Links between files of the repository become links between pages of the site; a link that
-    begins with a slash begins at the site's first page."""
+    """Links between files of the repository become links between pages of the site: one to an
+    option or a package leads to its page. A link of a page that is made begins with a slash, at
+    the site's first page."""
     place = page.file.src_uri
     sources = {at: file for file, at in OF_THE_ROOT.items()}
     here = posixpath.dirname(sources.get(place, f"docs/{place}"))
@@ -83,10 +84,24 @@ def on_page_markdown(text: str, page: Page, **_: Any) -> str:
     def link(found: re.Match[str]) -> str:
         path, sign, anchor = found[1].partition("#")
         whole = posixpath.normpath(posixpath.join("/", here, path)).lstrip("/")
-        target = OF_THE_ROOT.get(whole, whole.removeprefix("docs/"))
+        target = OF_THE_ROOT.get(whole) or _made_from(whole) or whole.removeprefix("docs/")
         return f"]({posixpath.relpath(target, posixpath.dirname(place) or '.')}{sign}{anchor})"
 
     return re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", link, text)
+
+
+def _made_from(place: str) -> str:
+    """The page that is made from this file or folder of the repository; empty if none is."""
+    top, *path = place.split("/")
+    if top == HERE.name:
+        return f"python/{'.'.join(path) or 'index'}.md"
+    if top != CONF.name:
+        return ""
+    if path[:1] == ["strategy"]:
+        return f"strategies/{Path(path[-1]).stem if len(path) > 1 else 'index'}.md"
+    if path[:1] in (["experiment"], ["sweep"]):
+        return "settings/presets.md"
+    return f"settings/{path[0] if path else 'index'}.md"
 
 
 @cache

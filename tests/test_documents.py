@@ -191,8 +191,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 def test_links_and_pictures_are_there(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text()):
         path, _, anchor = target.partition("#")
-        if not path.startswith("/"):  # else a page of the site: `make docs` checks those
-            assert (document.parent / path).exists() and (path or anchor), target
+        assert (document.parent / path).exists() and (path or anchor), target
 
 
 def test_the_readme_has_the_counts_of_the_results() -> None:

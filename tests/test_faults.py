@@ -145,6 +145,16 @@ def test_data_that_cannot_be(fault, split, words, cl_train_here, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("root", ["nowhere", "/no/where"])
+@pytest.mark.parametrize("dataset", ["split_mnist", "image_folder", "arrays"])
+def test_a_folder_of_data_that_is_none_is_named_with_its_key(
+    root: str, dataset: str, cl_train_here
+) -> None:
+    line = only_line(cl_train_here(f"dataset={dataset}", f"dataset.root={root}", "name=x"), 4)
+    hint = f". Hint: {root} is not a folder; dataset.root=FOLDER says where the data is"
+    assert line.endswith(hint), line
+
+
 @pytest.mark.parametrize(
     ("target", "shown", "words"),
     [

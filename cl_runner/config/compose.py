@@ -50,7 +50,7 @@ def from_hydra(error: Exception) -> ConfigError:
         if plugin := installed.offering(group, name):
             hint = f"the plugin {plugin.name} has it: cl-train --trust {plugin.name}"
             return ConfigError.of(key, name, "no such option yet", hint)
-        absent = [f"the plugin {p.name} is trusted but not installed" for p in trusted.missing()]
+        absent = [f"the plugin {p.name} {why}" for p, why in trusted.missing().items()]
         hint = "; ".join(filter(None, [nearest(name, options), *absent]))
         return ConfigError.of(key, name, "no such option", hint)
     unknown = re.search(r"Could not override '([^']+)'", text)

@@ -41,8 +41,10 @@ class Plugin:
             spec = find_spec(self.package) if self.package.isidentifier() else None
         except (ImportError, ValueError):
             return None
-        places = list(spec.submodule_search_locations or ()) if spec is not None else []
-        return Path(places[0]) if places else None
+        places = [*map(Path, spec.submodule_search_locations or ())] if spec is not None else []
+        if spec is not None and spec.origin is None:  # any folder of that name, such as a project's
+            places = [place for place in places if _brings_something(place)]
+        return places[0] if places else None
 
     @property
     def conf(self) -> Path | None:
@@ -78,6 +80,10 @@ class Plugin:
     def _inside(self, name: str) -> Path | None:
         place = self.folder and self.folder / name
         return place if place and place.is_dir() else None
+
+
+def _brings_something(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in ("conf", "suites")) or bool(metrics_in(folder))
 
 
 def metrics_in(folder: Path | None) -> Path | None:

@@ -19,10 +19,11 @@ _done: set[trusted.Entry] = set()
 def load() -> None:
     """Import the metrics of all trusted plugins. What is missing or fails is one line on stderr,
     and left out. Raises ConfigError only if the list of trusted plugins is damaged."""
-    for each in trusted.missing():
+    for each, why in trusted.missing().items():
         if each not in _done:
             hint = f"cl-train --distrust {each.name} forgets it"
-            _say(f"plugin {each.name} ({each.distribution}) is trusted but not installed; {hint}")
+            said = f"{why}; {hint}" if why == trusted.NOT_INSTALLED else why
+            _say(f"plugin {each.name} ({each.distribution}) {said}")
     for plugin in trusted.plugins():
         if trusted.Entry(plugin.name, plugin.distribution) in _done or not metrics_in(
             plugin.folder

@@ -18,6 +18,11 @@ from cl_runner.plugins import installed
 from cl_runner.plugins.installed import Plugin
 
 HEAD = "# Packages whose code cl-runner runs: cl-train --trust NAME, cl-train --distrust NAME.\n"
+NOT_INSTALLED = "is trusted but not installed"
+NOT_SEEN = (
+    "is installed, but this Python does not see it; if it was started before the installation, "
+    "restart it (in a notebook: restart the kernel)"
+)
 MOST = 10**6
 """Bytes of the file."""
 
@@ -56,9 +61,14 @@ def plugins() -> list[Plugin]:
     return [plugin for each in entries() if (plugin := _found(each)) is not None]
 
 
-def missing() -> list[Entry]:
-    """Those that are not. Raises ConfigError if the file is damaged."""
-    return [each for each in entries() if (found := _found(each)) is None or found.folder is None]
+def missing() -> dict[Entry, str]:
+    """Those that cannot be used, and why. Raises ConfigError if the file is damaged."""
+    found = {each: _found(each) for each in entries()}
+    return {
+        each: NOT_INSTALLED if plugin is None else NOT_SEEN
+        for each, plugin in found.items()
+        if plugin is None or plugin.folder is None
+    }
 
 
 def packages() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,6 +31,8 @@ from cl_runner.run_folder.plain import Damaged
 
 NAME = "best"
 PACKAGE = "# @package _global_\n"
+OF_OWN = f"# An option of your own; its settings are in experiment/{NAME}.yaml.\n{{}}\n"
+PARTS = [group for group in GROUPS if group != "tracker"]
 HYDRAS_OWN = ("hydra", "defaults")
 """Keys that mean something to Hydra, at any depth."""
 
@@ -40,9 +43,11 @@ def write_best(run: Run, output: Path) -> Path:
 
     Settings that are masked in the run's folder, or that are not plain values, are left out.
     """
-    options = {group: _option(group, run) for group in GROUPS if group != "tracker"}
     config = read.config(run.folder) or {}
-    # null: an option of the user's own. The settings below are all it has, and no default's remain.
+    named = {group: name for group in PARTS if (name := _name_of_own(group, run, config))}
+    options = {group: named.get(group) or _option(group, run) for group in PARTS}
+    # Of an option of the user's own there is an empty file, which gives the new run the same name,
+    # or null: the settings below are all it has, and no default's remain.
     chosen = [
         {f"override /{group}": name}
         for group, name in options.items()
@@ -51,44 +56,75 @@ def write_best(run: Run, output: Path) -> Path:
     known = {field.name for field in fields(run_settings())}
     given = {key: value for key, value in config.items() if key in known}
     settings = _plain(given, "", config)
+    texts = {f"{group}/{name}.yaml": OF_OWN for group, name in named.items()}
+    defaults = {"defaults": chosen, **settings}
+    texts[f"experiment/{NAME}.yaml"] = PACKAGE + yaml.safe_dump(defaults, sort_keys=False)
     folder = _own_folder(output)
-    file = folder / "experiment" / f"{NAME}.yaml"
-    make(file.parent)
-    text = PACKAGE + yaml.safe_dump({"defaults": chosen, **settings}, sort_keys=False)
-    if not file.exists() or file.read_text() != text:
-        write(file, text)
+    for place, text in texts.items():
+        file = folder / place
+        make(file.parent)
+        if not file.exists() or file.read_text() != text:
+            write(file, text)
     return folder
 
 
-def command(folder: Path) -> tuple[str, str]:
-    """The command that repeats the run with this folder, and a sentence if it lets code of other
-    packages run. Their names come from the run; only names of Python's are repeated."""
+def command(folder: Path, run: Run) -> tuple[str, str]:
+    """The command that repeats the run with this folder, and what has to be said about it: that it
+    lacks a path, or that it lets code of other packages run. Their names come from the run; only
+    names of Python's are repeated."""
     settings = yaml.safe_load((folder / "experiment" / f"{NAME}.yaml").read_text("utf-8"))
     named = {path.partition(".")[0] for _, path in targets_below("", settings)}
     known = {HERE.name, *plugins.packages()}
     others = sorted(name for name in named - known if name.isidentifier() and len(name) <= 80)
     words = ["cl-train", "--config-dir", str(folder), f"experiment={NAME}"]
-    if not others:
-        return shlex.join(words), ""
-    listed = ", ".join(others)
-    sentence = f" The command lets code of {listed} run: give it only if you trust that."
-    return shlex.join([*words, f"trusted_targets=[{','.join(others)}]"]), sentence
+    sentences = []
+    keys = [key for key in map(key_of, _typed(run)) if re.fullmatch(r"\w+(\.\w+){0,9}", key)]
+    if places := [f"{key}=PATH" for key in dict.fromkeys(keys) if is_left_out(key)]:
+        words += places
+        sentences.append(" Put your own path in place of PATH: files do not repeat paths.")
+    if others:
+        words.append(f"trusted_targets=[{','.join(others)}]")
+        listed = ", ".join(others)
+        trust = f" The command lets code of {listed} run: give it only if you trust that."
+        sentences.append(trust)
+    return shlex.join(words), "".join(sentences)
+
+
+def is_left_out(key: str) -> bool:
+    """Whether this setting of a part of the run has to be typed again, as its value is a path."""
+    return key.partition(".")[0] in PARTS and is_place(key)
 
 
 def _own_folder(output: Path) -> Path:
     """`output`/best; if that holds anything else, best_2 and so on."""
     for number in count(1):
         folder = output / (NAME if number == 1 else f"{NAME}_{number}")
-        ours = {folder: "dir", folder / "experiment": "dir"}
+        ours = dict.fromkeys([folder, *(folder / name for name in ("experiment", *PARTS))], "dir")
         ours[folder / "experiment" / f"{NAME}.yaml"] = "file"
         there = [folder, *folder.rglob("*")] if os.path.lexists(folder) else []
-        if all(ours.get(path) == _kind(path) for path in there):
+        if all(ours.get(path) == _kind(path) or _is_of_own(path) for path in there):
             return folder
     raise AssertionError
 
 
+def _is_of_own(path: Path) -> bool:
+    """Whether it is a file that only names an option, perhaps of an earlier report."""
+    if path.parent.name not in PARTS or not path.is_file() or path.is_symlink():
+        return False
+    return path.stat().st_size < 1000 and path.read_bytes() == OF_OWN.encode()
+
+
 def _kind(path: Path) -> str:
     return "link" if path.is_symlink() else "dir" if path.is_dir() else "file"
+
+
+def _name_of_own(group: str, run: Run, config: Config) -> str | None:
+    """The name of a part whose class is the user's, if it can be that of an option."""
+    node, named = config.get(group), str(getattr(run.results, group, ""))
+    package = str(node.get("_target_", "")).partition(".")[0] if isinstance(node, dict) else ""
+    if package in ("", HERE.name) or not re.fullmatch(r"\w{1,80}", named, re.ASCII):
+        return None
+    return None if (CONF / group / f"{named}.yaml").is_file() else named
 
 
 def _option(group: str, run: Run) -> str | None:
@@ -99,11 +135,15 @@ def _option(group: str, run: Run) -> str | None:
     named = str(getattr(run.results, group, ""))  # they do not name the scheduler
     if named in ours:
         return named
-    given: Sequence[str] = ()
-    with suppress(Damaged):  # it would only give the option's name
-        given = read.overrides(run.folder) or ()
-    chosen = [override.partition("=")[2] for override in given if key_of(override) == group]
-    return chosen[-1] if chosen and chosen[-1] in ours else None
+    typed = [override.partition("=")[2] for override in _typed(run) if key_of(override) == group]
+    return typed[-1] if typed and typed[-1] in ours else None
+
+
+def _typed(run: Run) -> Sequence[str]:
+    """The command line of the run; it gives no more than names and keys."""
+    with suppress(Damaged):
+        return read.overrides(run.folder) or ()
+    return ()
 
 
 def _plain(node: Any, key: str, config: Config) -> Any:

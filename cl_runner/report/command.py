@@ -202,8 +202,8 @@ def _choice(section: Section, output: Path) -> tuple[Choice | None, list[Path]]:
         f"mean over tasks and {seeds}, {value} ({settings} compared)."
     )
     folder = best.write_best(group.complete[0], output)
-    command, warning = best.command(folder)
-    return Choice(why + warning, command), [folder / "experiment" / f"{best.NAME}.yaml"]
+    command, remarks = best.command(folder, group.complete[0])
+    return Choice(why + remarks, command), [folder / "experiment" / f"{best.NAME}.yaml"]
 
 
 if __name__ == "__main__":

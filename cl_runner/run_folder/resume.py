@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cl_runner.config.command_line import text_of, typed
 from cl_runner.config.identity import refuse_changes, settings_digest
 from cl_runner.config.overrides import key_of
 from cl_runner.config.paths import GROUPS
-from cl_runner.config.traits import Config, is_place, of_one_call
+from cl_runner.config.traits import Config, is_place, of_one_call, traits
 from cl_runner.config.unrecorded import completed
 from cl_runner.errors import CheckpointError, FolderInUse
 from cl_runner.run_folder import read
@@ -66,6 +66,7 @@ class Attempt:
     run_id: str  # the same in all attempts
     number: int
     settings: str  # their digest
+    code: Mapping[str, str] = field(default_factory=dict)  # of the user's own packages
 
 
 def next_attempt(folder: Path, config: Config) -> Attempt:
@@ -74,7 +75,8 @@ def next_attempt(folder: Path, config: Config) -> Attempt:
     recorded = read.config(folder)
     before = read.NEVER_BEGUN if recorded is None else read.status(folder)
     run_id = before.run_id or secrets.token_hex(4)
-    return Attempt(run_id, before.attempt + 1, settings_digest(recorded or config))
+    digest = settings_digest(recorded or config)
+    return Attempt(run_id, before.attempt + 1, digest, before.code)
 
 
 def finished(folder: Path, config: Config, wanted: str | None) -> Results | None:
@@ -115,7 +117,9 @@ def with_its_own_settings(arguments: Sequence[str]) -> list[str]:
     kept = [override for override in missing if stays_inside(override)]
     for override in missing:
         if override not in kept:
-            text = f"{override} is not taken over from a run folder; give it again if you want it"
+            is_needed = traits(key_of(override).partition(".")[0]).changes_results
+            why = ", the run needs it" if is_needed else " if you want it"
+            text = f"{override} is not taken over from a run folder; give it again{why}"
             print(one_line(f"resume: {text}"), file=sys.stderr)
     return [*kept, *arguments]
 

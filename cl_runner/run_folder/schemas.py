@@ -95,6 +95,7 @@ class Status(Strict):
     attempt: Annotated[int, Field(ge=1)] = 0
     settings: str = ""
     names: dict[str, str] = {}
+    code: dict[str, str] = {}  # the digest of each package of the user's, when the run was begun
     exit_code: Count = 1  # of the error
     error: str = ""
     traceback: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.jobs import engine
     from cl_runner.report import best
     from cl_runner.report.compare import runs
+    from cl_runner.run_folder import changed_code
+    from cl_runner.run_folder.read import DONE
     from cl_runner.search import points, space, table
     from cl_runner.search.batches import run_on
     from cl_runner.search.search import Search
@@ -86,6 +89,9 @@ def search(arguments: argparse.Namespace) -> int:
         inside.enter_context(kept_in(folder))
         study = Study(folder, searched, first.config["seed"])
         running = Search(folder, searched, study, first.masks)
+        kept = ((job.folder, first.config) for job in running.jobs() if job.state == DONE)
+        if other_code := changed_code.of_runs(kept, "--name"):
+            print(f"warning: {other_code}", file=sys.stderr)
         try:
             if chosen is None:
                 running.run(arguments.trials, arguments.jobs or os.cpu_count() or 1)
@@ -100,8 +106,9 @@ def search(arguments: argparse.Namespace) -> int:
         print(table.verdict(chosen, first.measure, folder))
         (run,) = runs.read([folder / chosen.user_attrs["folder"]])
         place = shlex.quote(str(best.write_best(run, folder)))
-        trusted = [word for word in arguments.overrides if key_of(word) == "trusted_targets"]
-        words = ["experiment=" + best.NAME, *map(shlex.quote, trusted)]
+        keys = {key for key in map(key_of, given) if best.is_left_out(key)} | {"trusted_targets"}
+        typed = [word for word in given if key_of(word) in keys]
+        words = ["experiment=" + best.NAME, *map(shlex.quote, typed)]
         print(f"page: cl-report {shlex.quote(str(folder))}")
         print(f"again: cl-train --config-dir {place} {' '.join(words)}")
     failed = any(table.state(trial) == "failed" for trial in study.trials())

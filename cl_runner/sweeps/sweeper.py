@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -30,6 +31,7 @@ from cl_runner.jobs.engine import Engine
 from cl_runner.jobs.following import Following
 from cl_runner.jobs.job import Job, composed_command, digest_of, jobs_of, plain_name, table
 from cl_runner.jobs.ledger import write_ledger
+from cl_runner.run_folder import changed_code
 from cl_runner.run_folder.files import make
 from cl_runner.run_folder.read import DONE
 from cl_runner.sweeps.earlier import begun_earlier
@@ -72,6 +74,9 @@ class Sweep(Sweeper):
             print(plan(jobs, Path(own["output_root"]).absolute()))
             return folder
         skipped = [job for job in jobs if job.state == DONE]
+        kept = ((job.folder, job.config) for job in skipped)
+        if other_code := changed_code.of_runs(kept, "name="):
+            print(f"warning: {other_code}", file=sys.stderr)
         engine.prepare(folder, jobs, idle=len(skipped) == len(jobs))
         make(folder)
         write_ledger(folder, jobs)

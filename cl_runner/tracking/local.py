@@ -52,6 +52,8 @@ class LocalFiles(Tracker):
             "settings": attempt.settings,
             "names": run.names,
         }
+        if attempt.code:
+            self.who["code"] = dict(attempt.code)
         if attempt.number == 1:
             write(self.folder / "overrides.yaml", as_yaml(run.overrides))
             text = as_yaml(run.config, sort_keys=False, default_flow_style=None)

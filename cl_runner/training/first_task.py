@@ -14,8 +14,7 @@ import hashlib
 import json
 import logging
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,8 +23,9 @@ from torch import Tensor, nn
 
 from cl_runner import lock
 from cl_runner.config.identity import acting
+from cl_runner.config.own_code import digest_of_files, own_code
 from cl_runner.config.paths import HERE
-from cl_runner.config.traits import Config, shares_first_task, targets_below
+from cl_runner.config.traits import Config, shares_first_task
 from cl_runner.data.samples import digest_of
 from cl_runner.errors import StorageError, first_line
 from cl_runner.run_folder.checkpoint import SCHEMA, State, Unusable, loaded, packed, unpacked
@@ -150,26 +150,6 @@ def _read(entry: Path) -> State | None:
     return saved
 
 
-def own_code(config: Config) -> list[Path]:
-    """The Python files of the user's packages that the settings name, and modules beside them."""
-    roots = {str(path).partition(".")[0] for _, path in targets_below("", config)} - {"cl_runner"}
-    files: set[Path] = set()
-    for module in [sys.modules[root] for root in roots & sys.modules.keys()]:
-        folders = [Path(folder) for folder in getattr(module, "__path__", ())]  # of a package
-        files |= {file for folder in folders for file in folder.rglob("*.py")}
-        for place in folders or [Path(module.__file__ or "")]:
-            if "site-packages" not in place.parts:
-                files |= {file for file in _loaded() if place.parent in file.parents}
-    return sorted(files)
-
-
-def _loaded() -> Iterator[Path]:
-    """The files of all modules that are imported."""
-    for module in list(sys.modules.values()):
-        if file := getattr(module, "__file__", None):
-            yield Path(file)
-
-
 def digest_of_weights(module: nn.Module) -> str:
     """SHA-256 of all parameters and buffers, with their names."""
     digest = hashlib.sha256()
@@ -178,8 +158,3 @@ def digest_of_weights(module: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def digest_of_files(files: Sequence[Path]) -> str:
-    """SHA-256 of their contents, one after another."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from cl_runner import terminal
 from cl_runner.config.factory import path_of
+from cl_runner.config.own_code import digest_of_files, own_code
 from cl_runner.config.paths import HERE
 from cl_runner.config.traits import Config
 from cl_runner.data.arrays import Rows, fits, mapped, on
@@ -34,7 +35,7 @@ from cl_runner.data.samples import Samples, Unchanged
 from cl_runner.data.stream import Digests, Outline, Scope, Stream
 from cl_runner.errors import StorageError
 from cl_runner.models.network import Network, evaluation_mode
-from cl_runner.training.first_task import digest_of_files, digest_of_weights, own_code
+from cl_runner.training.first_task import digest_of_weights
 
 PART = 500
 """Samples that pass through the body together, and are read from the file at a time."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cl_runner import machine
+from cl_runner.config import own_code
 from cl_runner.models.network import Network
 from cl_runner.plugins import loading
 from cl_runner.randomness import seeded
-from cl_runner.run_folder import read, resume
+from cl_runner.run_folder import changed_code, read, resume
 from cl_runner.run_folder.checkpoint import Checkpoints
 from cl_runner.run_folder.files import locked
 from cl_runner.run_folder.outcome import Results
@@ -77,6 +79,10 @@ def run(
             attempt = resume.next_attempt(folder, config)
             checkpoints = Checkpoints(folder / "checkpoint", attempt.settings)
             saved, warnings = checkpoints.load()
+            if saved is None:
+                attempt = replace(attempt, code=own_code.digests(config))
+            elif other_code := changed_code.of_run(folder, config, changed_code.GOES_ON):
+                warnings = [*warnings, other_code]
             durable = (saved["metrics_size"], saved["metrics_sha256"]) if saved else (0, None)
             earlier = read.metrics(folder, *durable)
             files = LocalFiles(folder, durable[0])

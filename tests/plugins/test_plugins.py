@@ -120,6 +120,21 @@ def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     assert "rotten" not in suites.names()
 
 
+def test_the_best_setting_is_run_under_the_name_of_its_option(
+    rot: Path, cl_train_here, tmp_path: Path, no_figures
+) -> None:
+    words = ("strategy=rot", *TINY, "dataset.validation_fraction=0.2")
+    assert cl_train_here("-m", *words, "strategy.weight=1,3", "name=many").returncode == 0
+    report.report([tmp_path / "sweeps" / "many"], tmp_path / "out")
+    best = ("--config-dir", "out/best", "experiment=best", "output_root=.")
+    assert cl_train_here(*best, "name=again").returncode == 0
+    results = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert results["strategy"] == "rot"
+    assert cl_train_here("--distrust", "rot").returncode == 0
+    done = cl_train_here(*best, "name=other", "trusted_targets=[rotting]")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_suite_of_a_plugin_is_run_by_its_name(rot, tmp_path, monkeypatch, capfd) -> None:
     suite = suites.read("rotten")
     assert suite.typed == "rotten" and suite.file == rot / "suites" / "rotten.yaml"
@@ -152,6 +167,29 @@ def test_a_folder_is_read_without_the_plugin_that_made_it(
     done = cl_train_here("strategy=finetune", *TINY, "name=other")
     assert done.returncode == 0
     assert read.results(tmp_path / "one").document()["first_task_kept"] is not None
+
+
+@pytest.mark.parametrize("project", ["", "rotting/pyproject.toml"])
+def test_one_that_was_installed_while_python_ran_is_one_line(
+    project: str, rot: Path, site: Path, tmp_path: Path, cl_train_here, capfd
+) -> None:
+    """As in a notebook after `pip install -e`: what was written for the next start of Python is
+    not read, and a project may lie beside the notebook in a folder of the package's name."""
+    shutil.rmtree(rot)
+    if project:
+        (site / project).parent.mkdir()
+        (site / project).touch()
+    forget()
+    said = "is installed, but this Python does not see it; if it was started before the "
+    line = only_line(cl_train_here("strategy=rot", *TINY, "name=two"), 2)
+    assert f"; the plugin rot {said}" in line and line.endswith(
+        "(in a notebook: restart the kernel)"
+    )
+    assert cl_train_here("strategy=finetune", *TINY, "name=other").returncode == 0
+    forget()
+    cl_runner.load(tmp_path / "other").table()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"plugin rot (rot-methods) {said}")
 
 
 def test_one_that_cannot_be_imported_is_one_line(rot: Path, cl_train_here) -> None:

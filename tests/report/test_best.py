@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shlex
@@ -120,6 +121,23 @@ def test_the_folder_holds_only_this_file(planted: str, tmp_path: Path) -> None:
         assert command_line in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_a_path_has_to_be_typed_again(tmp_path: Path, no_figures) -> None:
+    """The page says where, and repeats neither a path nor a key that is none."""
+    a_run(tmp_path / "run", {})
+    typed = [
+        "dataset.root=/their/data",
+        "output_root=/their",
+        "dataset.root;x=1",
+        "tracker.root=/x",
+    ]
+    (tmp_path / "run" / "overrides.yaml").write_text(yaml.safe_dump(typed))
+    reported(tmp_path)
+    page = html.unescape((tmp_path / "report" / "report.html").read_text())
+    (line,) = re.findall("<pre.*experiment=best.*</pre>", page)
+    assert "experiment=best dataset.root=PATH 'trusted_targets=[digits]'</pre>" in line
+    assert "Put your own path in place of PATH" in page and "/their" not in page
+
+
 MINE = "from cl_runner.strategies.finetune import Finetune\nclass Mine(Finetune): ..."
 
 
@@ -142,6 +160,9 @@ def test_of_a_method_of_ones_own_it_runs_as_printed(cl_train_here, tmp_path, no_
     assert done.returncode == 0, done.stderr
     one, other = ((tmp_path / run / "predictions.npz").read_bytes() for run in ("one", "again"))
     assert one == other
+    names = [json.loads((tmp_path / r / "results.json").read_text()) for r in ("one", "again")]
+    assert [each["strategy"] for each in names] == ["mine", "mine"]  # one row in a table
+    assert reported(tmp_path / "one")[0] == tmp_path / "one/report/best/experiment/best.yaml"
 
 
 @pytest.mark.parametrize("link", ["report", "report/best", "report/report.html.part"])

@@ -134,6 +134,22 @@ def test_a_setting_that_came_later_had_its_default(earlier, cl_train_here, tmp_p
     assert contents(tmp_path / "run") == before
 
 
+def test_auto_says_where_a_run_is_that_has_another_name(cl_train_here, tmp_path: Path) -> None:
+    assert cl_train_here(*TINY, *HERE).returncode == 0
+    run = tmp_path / "run"
+    for name, said in (
+        (
+            ["name=other"],
+            f"resume=auto: {run} is the run with these settings; name=other is not used",
+        ),
+        (["name=run"], ""),
+        ([], ""),  # its name is the time
+    ):
+        done = cl_train_here(*TINY, "output_root=.", *name, "resume=auto")
+        assert done.stdout.startswith(f"already complete: {run}")
+        assert done.stderr == (said and f"{said}\n")
+
+
 def test_auto_finds_a_run_of_an_earlier_version_by_its_settings(
     earlier, cl_train_here, tmp_path
 ) -> None:
@@ -287,7 +303,10 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
     ]  # fmt: skip
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("resume: ") and "; give it again" in line for line in lines)
-    assert any(line.startswith("resume: first_task_cache=here is not taken over") for line in lines)
+    ends = {line.split()[1]: line.partition("; ")[2] for line in lines}
+    assert ends["dataset.root=data"] == "give it again, the run needs it"
+    for override in ("first_task_cache=here", "tracker.dir=/tmp"):
+        assert ends[override] == "give it again if you want it"
 
 
 def test_a_foreign_folder_makes_nothing_outside_of_itself(

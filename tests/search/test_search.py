@@ -523,9 +523,17 @@ def test_a_strategy_of_ones_own_is_searched(cl_search, tmp_path: Path) -> None:
         "        super().__init__(network)\n"
     )
     words = (*TINY, "strategy=own", "--config-dir", "conf", "trusted_targets=[own_method]")
+    words = (*words, "dataset.root=my data", "first_task_cache=shared")
     done = cl_search(*words, "strategy.factor=1.0,2.0", "--trials", "2", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/searches/*/0*/results.json"))) == 2
+    again = shlex.split(done.stdout.splitlines()[-1])
+    assert again[:2] == ["again:", "cl-train"]
+    assert again[5:] == ["trusted_targets=[own_method]", "dataset.root=my data"]
+    with (tmp_path / "own_method.py").open("a") as file:
+        file.write("# edited")
+    again = cl_search(*words, "strategy.factor=1.0,2.0", "--trials", "2", "--jobs", "1")
+    assert "the code of own_method has changed since 2 of these runs; they are kept" in again.stderr
     wrong = cl_search(*words, "strategy.factor=-1.0,2.0")
     assert wrong.returncode == 2 and "strategy.factor=-1.0" in wrong.stderr
     nowhere = cl_search(*TINY, "--config-dir", "nowhere", "optimizer.lr=0.1,0.2")

@@ -17,10 +17,10 @@ from processes import exit_code
 from running import NAMES, composed
 
 from cl_runner.config.identity import acting
+from cl_runner.config.own_code import digest_of_files, own_code
 from cl_runner.config.paths import CONF
 from cl_runner.run_folder.checkpoint import unpacked
 from cl_runner.training import first_task
-from cl_runner.training.first_task import digest_of_files, own_code
 from cl_runner.training.run import run
 
 TINY = ("dataset.tasks=2", "epochs=2", "batch_size=32", "log_every=7", "evaluate_every=epoch")
