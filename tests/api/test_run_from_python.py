@@ -133,7 +133,10 @@ def test_a_mistake_is_the_line_that_the_command_prints(
     assert "hunter2" not in str(raised.value)
     if words != ("--multirun",):  # which the command knows
         done = cl_train_here(*words)
-        assert done.stderr.rstrip("\n") == str(raised.value)
+        lines = done.stderr.rstrip("\n"), str(raised.value)
+        if words in (("seed=0,1",), ("plan=true",)):  # whose remedy is another command
+            lines = tuple(line.partition(" Hint: ")[0] for line in lines)
+        assert lines[0] == lines[1]
         assert done.returncode == raised.value.exit_code
     assert not [*tmp_path.iterdir()]
 
