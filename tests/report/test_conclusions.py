@@ -280,6 +280,16 @@ def test_many_comparisons_are_summed_up() -> None:
     assert "Equivalent within ±5 points to finetune (1): m05." in concluded(compared, margin=5)
 
 
+def test_the_largest_difference_that_is_not_called_is_named() -> None:
+    """Twelve settings 1 to 12 points ahead, of which two seeds with a wide spread call none."""
+    wide = {f"m{k:02}": [0.5 + k / 100, 0.8 + k / 100] for k in range(1, 13)}
+    sentences = concluded(section(finetune=[0.6, 0.7], **wide))
+    assert sentences[1].startswith("Cannot be told apart from finetune (12): m12; m11; m10 and")
+    assert sentences[2].startswith(
+        "The largest of these differences is that of m12: 12.0 points (95 % interval -"
+    )
+
+
 def test_many_ratios_are_summed_up() -> None:
     worse = {f"m{k:02}": [k + 1.0, k + 1.01, k + 0.99] for k in range(1, 13)}
     sentences = concluded(of_errors(finetune=[1.0, 1.01, 0.99], **worse))

@@ -189,6 +189,16 @@ def test_a_suite_without_complete_runs_has_no_figures(name: str) -> None:
     assert list(drawings.of_suite(suites.read(name), {}, Looks({}))) == []
 
 
+def test_joint_is_not_said_to_store_no_samples(tmp_path) -> None:
+    """It is given all of them."""
+    for number, (name, memory) in enumerate((("gdumb", 3000), ("finetune", 0), ("joint", 0))):
+        run_folder(tmp_path / name, name, 0, (0.1 * number, 0.5), memory=memory)
+    (section,) = sections(read([tmp_path]))
+    (figure,) = [d.figure for d in drawings.of_section(section) if d.name == "costs"]
+    drawn = [sum(len(line.get_xdata()) for line in axes.lines) for axes in figure.axes]
+    assert drawn == [3, 2]  # seconds, and bytes of stored samples
+
+
 def test_the_report_of_a_suite_draws_what_the_suite_asks_for(tmp_path, cl_train_here) -> None:
     suite = tmp_path / "suite"
     for name in ("fine-tuning-seed-7", "EWC_1e3-seed-7"):  # a seed that is not the suite's own

@@ -263,6 +263,15 @@ def test_of_many_settings_those_that_tell_most_are_shown(tmp_path: Path) -> None
     assert block.panels[0].caption.startswith("ewc, weight 13: ")
 
 
+@pytest.mark.parametrize(("last", "shown"), [(8, True), (0, False)])
+def test_a_strategy_without_steps_has_no_course_of_training(tmp_path, last, shown) -> None:
+    run_folder(tmp_path / "a", "slda", 0, (0.5, 0.9))
+    run_folder(tmp_path / "b", "slda", 1, (0.5, 0.9))
+    for name in "ab":
+        logged(tmp_path / name, evaluation(0, last // 2, 0.9), evaluation(1, last, 0.5, 0.9))
+    assert ("training" in {block.name for block in blocks(section_of(tmp_path))}) == shown
+
+
 def test_a_planted_name_stays_text(tmp_path: Path) -> None:
     run_folder(tmp_path / "0", PLANTED, 0, (0.1, 0.2))
     events = step(0, 5, **{PLANTED: 1.0}), evaluation(0, 5, 0.5), evaluation(1, 9, 0.5, 0.5)

@@ -48,7 +48,8 @@ def blocks(section: Section) -> list[Block]:
     measure = section.measure
     several = any(len(group.complete) > 1 for group in groups)
     over_seeds = " Numbers are means over seeds." * several
-    logged = [(label, found) for label, found in _found(groups, lines) if _took_steps(found)]
+    trained = _found(groups, lines)
+    logged = [(label, found) for label, found in trained if found.end > 0]  # not in closed form
     confused = _found(groups, confusion)
     made = [
         (
@@ -94,11 +95,6 @@ def save(blocks: Sequence[Block], folder: Path) -> list[Path]:
             for drawing in block.panels:
                 pdf.savefig(drawing.figure)
     return [file]
-
-
-def _took_steps(found: Lines) -> bool:
-    """Not so where a strategy has all weights in closed form."""
-    return any(line.steps[-1] > 0 for line in found.measured.values())
 
 
 def _found(groups: Sequence[Group], of: Callable[[Group], T | None]) -> Of[T]:
