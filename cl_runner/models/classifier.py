@@ -26,8 +26,10 @@ from torch.nn import functional as F
 from cl_runner.config.setting_types import LATER
 
 Classifier = Literal["linear", "cosine"]
-Init = Literal["default", "kaiming_normal", "xavier_uniform"]
-NewRows = Annotated[Literal["zero", "default", "kaiming_normal", "xavier_uniform"], LATER]
+Init = Literal["default", "kaiming_normal", "xavier_uniform", "truncated_normal"]
+NewRows = Annotated[
+    Literal["zero", "default", "kaiming_normal", "xavier_uniform", "truncated_normal"], LATER
+]
 
 
 class GrowingClassifier(nn.Module):
@@ -136,14 +138,18 @@ def initialise(module: nn.Module, how: Init) -> None:
     """Draw the weights of a convolution or a linear layer again, with biases of zero.
 
     `kaiming_normal`: He et al. 2015, with ReLU's gain for convolutions and 1 for linear layers;
-    `xavier_uniform`: Glorot & Bengio 2010; `default`: they stay as torch has drawn them.
+    `xavier_uniform`: Glorot & Bengio 2010; `truncated_normal`: with a standard deviation of 0.1
+    before values beyond 0.2 are drawn again, and biases of 0.1, as early code for TensorFlow has it
+    (Chaudhry et al. 2019); `default`: they stay as torch has drawn them.
     """
     if how == "default" or not isinstance(module, nn.Conv2d | nn.Linear):
         return
     if how == "kaiming_normal":
         convolution = isinstance(module, nn.Conv2d)
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if convolution else "linear")
-    else:
+    elif how == "xavier_uniform":
         nn.init.xavier_uniform_(module.weight)
+    else:
+        nn.init.trunc_normal_(module.weight, std=0.1, a=-0.2, b=0.2)
     if module.bias is not None:
-        nn.init.zeros_(module.bias)
+        nn.init.constant_(module.bias, 0.1 if how == "truncated_normal" else 0.0)

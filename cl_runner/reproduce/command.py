@@ -21,11 +21,13 @@ from cl_runner.errors import ConfigError
 from cl_runner.jobs import engine
 from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
+from cl_runner.reproduce import measured as measures
 from cl_runner.reproduce import page, runs
 from cl_runner.reproduce import suite as suites
+from cl_runner.reproduce.measured import Runs
 from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
-from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
+from cl_runner.reproduce.verdict import as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.schemas import Judgement
@@ -96,7 +98,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         return 0
     own = arguments.name.endswith((".yaml", ".yml"))
     suite = suites.own(Path(arguments.name)) if own else suites.read(arguments.name)
-    wanted = len(suite.seeds)
+    whole, wanted = suite, len(suite.seeds)
     if arguments.seeds:
         suite = replace(suite, seeds=arguments.seeds)
     suite = suite.with_runs(arguments.only, arguments.skip)
@@ -107,7 +109,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     given = [word for word in arguments.overrides if word not in launching]
     changes = [o for o in shown(given) if traits(key_of(o)).changes_results]
     needed = [o for o in given if key_of(o) == "trusted_targets"]
-    typed = [*changes, *needed, *flags("--only", arguments.only), *flags("--skip", arguments.skip)]
+    typed = [*changes, *needed]
+    some = [*flags("--only", arguments.only), *flags("--skip", arguments.skip)]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
         folder = folder / digest_of(changes)
@@ -125,19 +128,18 @@ def reproduce(arguments: argparse.Namespace) -> int:
         else:
             ended = runs.on_launcher(chosen, jobs, folder, countdown)
         results = _reported(ended, countdown)
-    documents = {run: None if r is None else r.document() for run, r in results.items()}
-    verdicts = judge(suite, documents, wanted)
+    measured = measures.measured(suite, changes, results)
+    verdicts = judge(suite, measured, wanted)
     print(f"\n{plain(verdicts, everything=arguments.all)}\n")
-    complete = [result for result in results.values() if result is not None]
     storage.make(folder)
     if suite.file is not None:  # `cl-report` takes names and figures from it
         storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
-    storage.write(folder / "verdict.md", page.markdown(suite, typed, verdicts, complete))
+    storage.write(folder / "verdict.md", page.markdown(suite, [*typed, *some], verdicts, measured))
     storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
     print(f"written to {folder}/verdict.md and verdict.json")
     print(f"page: cl-report {shlex.quote(str(folder))}")
     if arguments.page is not None:
-        print(f"page: {_page(arguments.page, suite, typed, verdicts, complete)}")
+        print(f"page: {_page(arguments.page, whole, changes, typed, measured)}")
     return int(not good(verdicts))
 
 
@@ -147,24 +149,24 @@ def flags(name: str, values: Sequence[str]) -> list[str]:
 
 
 def _page(
-    folder: Path,
-    suite: Suite,
-    typed: Sequence[str],
-    verdicts: Sequence[Verdict],
-    complete: Sequence[Results],
+    folder: Path, suite: Suite, changes: Sequence[str], typed: Sequence[str], now: Runs
 ) -> Path:
-    """Write the suite's page, and its figure if something was published. Returns its file."""
+    """Write the suite's page, its figure if something was published, and the numbers of each run,
+    to which those of earlier calls belong. Returns the page's file."""
     from cl_runner.report.render.figures import svg
     from cl_runner.report.render.suite_figures import published_and_ours
 
-    storage.make(folder / "figures")
-    judged = Judgement.model_validate(as_json(suite, [], verdicts)).rows
-    figure, picture = published_and_ours(judged), f"figures/{suite.name}.svg"
+    numbers, picture = f"numbers/{suite.name}.csv", f"figures/{suite.name}.svg"
+    measured = measures.together(suite, measures.read(folder / numbers, suite, changes), now)
+    verdicts = judge(suite, measured, len(suite.seeds))
+    figure = published_and_ours(Judgement.model_validate(as_json(suite, [], verdicts)).rows)
     if figure is not None:
+        storage.make(folder / "figures")
         storage.write(folder / picture, svg(figure))
-    file = folder / f"{suite.name}.md"
-    shown = None if figure is None else picture
-    storage.write(file, page.markdown(suite, typed, verdicts, complete, shown))
+    storage.make(folder / "numbers")
+    storage.write(folder / numbers, measures.text(measured))
+    file, shown = folder / f"{suite.name}.md", None if figure is None else picture
+    storage.write(file, page.markdown(suite, typed, verdicts, measured, shown, numbers))
     return file
 
 

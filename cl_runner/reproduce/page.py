@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from cl_runner.reproduce.measured import Runs
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
-from cl_runner.run_folder.outcome import Results
 from cl_runner.text import counted
 
 PERCENT = "Accuracies in %. "
@@ -25,11 +26,12 @@ def markdown(
     suite: Suite,
     given: Sequence[str],
     verdicts: Sequence[Verdict],
-    results: Sequence[Results],
+    runs: Runs,
     figure: str | None = None,
+    numbers: str | None = None,
 ) -> str:
-    """The page. given: what was typed after the suite's name; results: of all complete runs;
-    figure: the path of the picture from the page."""
+    """The page. given: what was typed after the suite's name; figure, numbers: the paths from the
+    page of the picture and of the file with the numbers of each run."""
     first = [v for v in verdicts if v.word != UNJUDGED]
     rest = [v for v in verdicts if v.word == UNJUDGED]
     marks = [text for origin, text in ORIGINS.items() if any(v.row.origin == origin for v in first)]
@@ -48,7 +50,8 @@ def markdown(
         _explanations(first),
         suite.notes.strip(),
         f"## Without a published number\n\n{_table(rest)}" if rest else "",
-        _how(suite, results),
+        _how(runs),
+        f"[The numbers of each run]({numbers})" if numbers else "",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -68,15 +71,15 @@ def _explanations(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(["## Rows outside", "", *lines]) if lines else ""
 
 
-def _how(suite: Suite, results: Sequence[Results]) -> str:
+def _how(runs: Runs) -> str:
     """Seeds, time and versions."""
-    if not results:
+    complete = [one for one in runs.values() if one is not None]
+    if not complete:
         return "No run was finished."
-    environment = results[0].environment
-    minutes = sum(result.cost.seconds for result in results) / 60
-    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
-    return (
-        f"Seeds {', '.join(map(str, suite.seeds))}: {counted(len(results), 'run')},"
-        f" {minutes:.0f} minutes of one core. {versions}; {environment.device},"
-        f" {counted(environment.threads, 'thread')} per run."
-    )
+    seeds = ", ".join(map(str, sorted({seed for _, seed in runs})))
+    minutes = f"{sum(one.seconds for one in complete) / 60:.0f} minutes of one core"
+    where = Counter(one.environment for one in complete)
+    lines = [
+        f"{counted(n, 'run')}: {on}." if len(where) > 1 else f"{on}." for on, n in where.items()
+    ]
+    return f"Seeds {seeds}: {counted(len(complete), 'run')}, {minutes}. {' '.join(lines)}"

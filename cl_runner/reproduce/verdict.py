@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from cl_runner.measures import standard_error
-from cl_runner.reproduce.suite import Row, Suite, number_at
+from cl_runner.reproduce.measured import Measured, Runs
+from cl_runner.reproduce.suite import Row, Suite
 from cl_runner.run_folder.schemas import OUTSIDE
 from cl_runner.text import aligned, counted
 
@@ -91,31 +91,23 @@ class Verdict:
         return row.published - self.tolerance, row.published + self.tolerance
 
 
-Document = Mapping[str, Any]
-"""The content of a `results.json`."""
+def judge(suite: Suite, runs: Runs, wanted: int = 0) -> list[Verdict]:
+    """One verdict per row. wanted: the number of seeds without which there is no verdict."""
+    return [
+        _judge_row(row, [one for (run, _), one in runs.items() if run == row.run], wanted)
+        for row in suite.rows
+    ]
 
 
-def judge(
-    suite: Suite, results: Mapping[tuple[str, int], Document | None], wanted: int = 0
-) -> list[Verdict]:
-    """One verdict per row. results: of each (run, seed) of the suite, None if it failed. wanted:
-    the number of seeds without which there is no verdict."""
-    of_run = {run: [results[run, seed] for seed in suite.seeds] for run in suite.runs}
-    return [_judge_row(row, of_run.get(row.run, []), wanted) for row in suite.rows]
-
-
-def _judge_row(row: Row, results: Sequence[Document | None], wanted: int) -> Verdict:
-    values = []
-    for result in results:
-        with suppress(LookupError, TypeError):  # no such number, or no results at all
-            value = number_at(row.metric, result or {})
-            values.append(100 * value if row.percent else value)
+def _judge_row(row: Row, runs: Sequence[Measured | None], wanted: int) -> Verdict:
+    numbers = [one.numbers[row.metric] for one in runs if one and row.metric in one.numbers]
+    values = [100 * number if row.percent else number for number in numbers]
     return Verdict(
         row,
         mean=fmean(values) if values else None,
         deviation=stdev(values) if len(values) > 1 else None,
         n=len(values),
-        missing=len(results) - len(values),
+        missing=len(runs) - len(values),
         wanted=wanted,
     )
 

@@ -40,7 +40,9 @@ def test_the_network_of_experiment_1() -> None:
     assert not weights[1].any() and not weights[5].any()
 
 
-@pytest.mark.parametrize("new_rows", ["zero", "default", "kaiming_normal", "xavier_uniform"])
+@pytest.mark.parametrize(
+    "new_rows", ["zero", "default", "kaiming_normal", "xavier_uniform", "truncated_normal"]
+)
 def test_growing_leaves_old_rows_untouched(new_rows: str) -> None:
     network, tasks = tiny_network(new_rows=new_rows), tiny_stream().tasks
     network.grow(tasks[0])
@@ -113,6 +115,16 @@ def test_xavier_is_drawn_from_the_sum_of_inputs_and_outputs() -> None:
     assert weight.abs().max() <= (6 / (inputs + outputs)) ** 0.5
     assert weight.std().item() == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.05)
     assert not network.body[1].bias.any()
+
+
+def test_a_truncated_normal_is_cut_at_two_standard_deviations() -> None:
+    """Which leaves a standard deviation of 0.880 of the 0.1 that it is drawn with."""
+    network = grown(1, init="truncated_normal", widths=[400])
+    weight = network.body[1].weight.detach()
+    assert weight.abs().max() <= 0.2
+    assert weight.std().item() == pytest.approx(0.0880, rel=0.03)
+    assert torch.equal(network.body[1].bias, torch.full((400,), 0.1))
+    assert network.classifier.biases[0].tolist() == [pytest.approx(0.1)] * 2
 
 
 def test_an_inserted_layer_is_part_of_the_state() -> None:

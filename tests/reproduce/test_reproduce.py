@@ -18,8 +18,9 @@ from cl_runner.config.traits import of_one_call
 from cl_runner.errors import ConfigError
 from cl_runner.report import command as report
 from cl_runner.reproduce import command, overview, runs, suite
+from cl_runner.reproduce.measured import Measured, numbers_of
 from cl_runner.reproduce.suite import Row, Suite, number_at
-from cl_runner.reproduce.verdict import good, judge, plain
+from cl_runner.reproduce.verdict import Verdict, good, judge, plain
 from cl_runner.run_folder.resume import stays_inside
 
 RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
@@ -42,6 +43,18 @@ def left(*shares: float | None) -> dict:
     }
 
 
+def judged(some: Suite, documents: dict, wanted: int = 0) -> list[Verdict]:
+    """The verdicts on runs that left these documents; None for a failure."""
+    return judge(
+        some,
+        {
+            key: None if document is None else Measured(numbers_of(some, key[0], document))
+            for key, document in documents.items()
+        },
+        wanted,
+    )
+
+
 @pytest.mark.parametrize(
     ("shares", "published", "word"),
     [
@@ -56,7 +69,7 @@ def left(*shares: float | None) -> dict:
     ],
 )
 def test_a_row_is_judged_in_both_directions(shares, published, word) -> None:
-    (verdict,) = judge(a_suite(published), left(*shares))
+    (verdict,) = judged(a_suite(published), left(*shares))
     assert verdict.word == word
     assert good([verdict]) == (word in ("ok", "ours"))
 
@@ -72,7 +85,7 @@ def test_a_row_whose_run_was_left_out_is_neither_judged_nor_failed() -> None:
     ):
         some = whole.with_runs(only, skip)
         assert list(some.runs) == runs_left
-        verdicts = judge(some, {(r, s): {"average": 0.5} for r in some.runs for s in some.seeds})
+        verdicts = judged(some, {(r, s): {"average": 0.5} for r in some.runs for s in some.seeds})
         words = {v.row.run: v.word for v in verdicts}
         assert words == {r: "ok" if r in runs_left else "not run" for r in whole.runs}
         assert good(verdicts) and plain(verdicts, False).endswith("2 of 2 within\n1 row not run")
@@ -91,20 +104,20 @@ def test_a_row_whose_run_was_left_out_is_neither_judged_nor_failed() -> None:
 )  # fmt: skip
 def test_a_goal_or_a_published_range_is_a_limit(at_least, at_most, word) -> None:
     row = Row(row="old", run="one", metric="accuracy[1][0]", at_least=at_least, at_most=at_most)
-    (verdict,) = judge(Suite(**{**vars(a_suite(None)), "rows": [row]}), left(0.50, 0.51, 0.52))
+    (verdict,) = judged(Suite(**{**vars(a_suite(None)), "rows": [row]}), left(0.50, 0.51, 0.52))
     assert verdict.word == word and good([verdict]) == (word == "ok")
 
 
 def test_an_error_is_no_share() -> None:
     row = Row(row="error", run="one", metric="mse_growth", percent=False, at_least=10)
     suite = Suite(**{**vars(a_suite(None)), "rows": [row], "seeds": [0]})
-    (verdict,) = judge(suite, {("one", 0): {"mse_growth": 12.5}})
+    (verdict,) = judged(suite, {("one", 0): {"mse_growth": 12.5}})
     assert plain([verdict]).splitlines()[1].split() == [
         "error", "–", "12.5", "–", "1", "≥", "10", "ok"]  # fmt: skip
 
 
 def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
-    (verdict,) = judge(a_suite(51.0), left(0.50, 0.51, 0.55))
+    (verdict,) = judged(a_suite(51.0), left(0.50, 0.51, 0.55))
     assert verdict.mean == pytest.approx(52.0)
     assert verdict.deviation == pytest.approx(7**0.5)  # ((2² + 1² + 3²) / 2)^½
     assert plain([verdict]).splitlines()[1].split() == [
@@ -124,7 +137,7 @@ def test_mean_and_sample_deviation_are_over_the_seeds() -> None:
 def test_the_tolerance_is_computed_where_a_spread_was_published(row, tolerance) -> None:
     about = {"row": "old", "run": "one", "metric": "accuracy[1][0]", "published": 50.0}
     suite = Suite(**{**vars(a_suite(None)), "rows": [Row(**about, **row)]})
-    (verdict,) = judge(suite, left(0.50, 0.51, 0.55), wanted=3)
+    (verdict,) = judged(suite, left(0.50, 0.51, 0.55), wanted=3)
     assert verdict.tolerance == (None if tolerance is None else pytest.approx(tolerance))
     if tolerance:
         assert verdict.limits == pytest.approx((50 - tolerance, 50 + tolerance))
@@ -134,17 +147,17 @@ def test_the_tolerance_is_computed_where_a_spread_was_published(row, tolerance) 
 def test_a_computed_tolerance_is_half_a_point_at_least() -> None:
     row = Row(row="r", run="one", metric="accuracy[1][0]", published=50.0, sem=0.01)
     suite = Suite(**{**vars(a_suite(None)), "rows": [row]})
-    (verdict,) = judge(suite, left(0.504, 0.504, 0.504), wanted=3)
+    (verdict,) = judged(suite, left(0.504, 0.504, 0.504), wanted=3)
     assert verdict.tolerance == 0.5 and verdict.word == "ok"
 
 
 def test_fewer_seeds_than_the_suites_give_no_verdict(capsys) -> None:
     """And the exit code only says whether runs failed."""
     suite = replace(a_suite(99.0), seeds=[0])
-    (verdict,) = judge(suite, left(0.50), wanted=3)
+    (verdict,) = judged(suite, left(0.50), wanted=3)
     assert verdict.word == "1 of 3 seeds, no verdict" and good([verdict])
     assert plain([verdict]).splitlines()[-1] == "1 row without a verdict"
-    (failed,) = judge(suite, left(None), wanted=3)
+    (failed,) = judged(suite, left(None), wanted=3)
     assert not good([failed])
 
 
@@ -154,7 +167,7 @@ def test_only_verified_rows_decide() -> None:
             origin=origin)
         for origin, published in (("verified", 50.0), ("transcribed", 60.0), ("recalled", 40.0))
     ]  # fmt: skip
-    verdicts = judge(replace(a_suite(None), rows=rows, seeds=[0]), left(0.50), wanted=1)
+    verdicts = judged(replace(a_suite(None), rows=rows, seeds=[0]), left(0.50), wanted=1)
     assert [v.word for v in verdicts] == ["ok", "too low", "too high"] and good(verdicts)
     lines = plain(verdicts).splitlines()
     assert "60.00 (T)" in lines[2] and "40.00 (R)" in lines[3]
@@ -166,7 +179,7 @@ def test_only_verified_rows_decide() -> None:
 def test_rows_without_a_published_number_are_folded() -> None:
     own = Row(row="own", run="one", metric="accuracy[1][1]")
     suite = replace(a_suite(51.0), rows=[own, *a_suite(51.0).rows], seeds=[0])
-    verdicts = judge(suite, left(0.51), wanted=1)
+    verdicts = judged(suite, left(0.51), wanted=1)
     folded = plain(verdicts, everything=False).splitlines()
     assert [line.split()[0] for line in folded[1:-2]] == ["old"]
     assert folded[-1] == "1 row without a published number: --all"
