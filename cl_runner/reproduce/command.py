@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cl_runner import terminal
@@ -27,10 +27,9 @@ from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.measured import Runs
 from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
-from cl_runner.reproduce.verdict import as_json, good, judge, plain
+from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
 from cl_runner.run_folder import files as storage
 from cl_runner.run_folder.outcome import Results
-from cl_runner.run_folder.schemas import Judgement
 from cl_runner.text import aligned
 
 PAGES = Path("docs/results")
@@ -96,20 +95,48 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.list or arguments.name is None:
         print(listing())
         return 0
-    own = arguments.name.endswith((".yaml", ".yml"))
-    suite = suites.own(Path(arguments.name)) if own else suites.read(arguments.name)
-    whole, wanted = suite, len(suite.seeds)
-    if arguments.seeds:
-        suite = replace(suite, seeds=arguments.seeds)
-    suite = suite.with_runs(arguments.only, arguments.skip)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
+    asked = _asked(arguments)
+    whole, changes = asked.whole, asked.changes
+    pages: Path | None = arguments.page
+    earlier = measures.read(page.numbers_of(pages, whole), whole, changes) if pages else {}
+    now = measures.measured(asked.suite, changes, _run(asked, arguments.jobs))
+    verdicts = judge(asked.suite, now, len(whole.seeds))
+    print(f"\n{plain(verdicts, everything=arguments.all)}\n")
+    _write(asked, verdicts, now)
+    if pages is not None:
+        together = measures.together(whole, earlier, now)
+        print(f"page: {page.write(pages, whole, asked.typed, together)}")
+    return int(not good(verdicts))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    whole: Suite
+    suite: Suite  # its runs and seeds of this call
+    launching: Sequence[str]
+    given: Sequence[str]  # the other settings
+    changes: Sequence[str]  # those of them that change results
+    typed: Sequence[str]  # what else gives the same numbers
+    some: Sequence[str]  # what chooses among the runs
+    folder: Path
+    config_dir: Path | None
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
+    """Raises ConfigError for an unknown suite or run, and for a setting that a suite sets."""
+    own = arguments.name.endswith((".yaml", ".yml"))
+    whole = suites.own(Path(arguments.name)) if own else suites.read(arguments.name)
+    suite = replace(whole, seeds=arguments.seeds) if arguments.seeds else whole
+    suite = suite.with_runs(arguments.only, arguments.skip)
     _refuse_settings_of_the_suite(arguments.overrides)
     launching = engine.of_the_launcher(arguments.overrides)
     given = [word for word in arguments.overrides if word not in launching]
     changes = [o for o in shown(given) if traits(key_of(o)).changes_results]
-    needed = [o for o in given if key_of(o) == "trusted_targets"]
-    typed = [*changes, *needed]
+    typed = [*changes, *(o for o in given if key_of(o) == "trusted_targets")]
     some = [*flags("--only", arguments.only), *flags("--skip", arguments.skip)]
     folder = arguments.output / suite.name
     if changes:  # not the suite itself, so not its folder
@@ -117,57 +144,39 @@ def reproduce(arguments: argparse.Namespace) -> int:
     config_dir = search_path.checked(arguments.config_dir)
     if config_dir is not None:
         typed += flags(search_path.FLAG, [str(arguments.config_dir)])
-    jobs = runs.jobs_of(suite, folder, given)
-    at_a_time = arguments.jobs or os.cpu_count() or 1
+    return Asked(whole, suite, launching, given, changes, typed, some, folder, config_dir)
+
+
+def _run(asked: Asked, at_a_time: int | None) -> dict[tuple[str, int], Results | None]:
+    jobs = runs.jobs_of(asked.suite, asked.folder, asked.given)
     with (
-        engine.chosen(launching, config_dir, arguments.jobs) as chosen,
-        Countdown(len(jobs), at_a_time, "run") as countdown,
+        engine.chosen(asked.launching, asked.config_dir, at_a_time) as chosen,
+        Countdown(len(jobs), at_a_time or os.cpu_count() or 1, "run") as countdown,
     ):
         if chosen is None:
-            ended = runs.here(jobs, countdown, config_dir)
+            ended = runs.here(jobs, countdown, asked.config_dir)
         else:
-            ended = runs.on_launcher(chosen, jobs, folder, countdown)
-        results = _reported(ended, countdown)
-    measured = measures.measured(suite, changes, results)
-    verdicts = judge(suite, measured, wanted)
-    print(f"\n{plain(verdicts, everything=arguments.all)}\n")
+            ended = runs.on_launcher(chosen, jobs, asked.folder, countdown)
+        return _reported(ended, countdown)
+
+
+def _write(asked: Asked, verdicts: Sequence[Verdict], now: Runs) -> None:
+    """The verdict as Markdown and as JSON; of a suite that is not ours also a copy."""
+    suite, folder = asked.suite, asked.folder
     storage.make(folder)
     if suite.file is not None:  # `cl-report` takes names and figures from it
         storage.write(folder / suites.COPY, suite.file.read_text("utf-8"))
-    storage.write(folder / "verdict.md", page.markdown(suite, [*typed, *some], verdicts, measured))
-    storage.write(folder / "verdict.json", json.dumps(as_json(suite, changes, verdicts), indent=1))
+    text = page.markdown(suite, [*asked.typed, *asked.some], verdicts, now)
+    storage.write(folder / "verdict.md", text)
+    judged = as_json(suite, asked.changes, verdicts)
+    storage.write(folder / "verdict.json", json.dumps(judged, indent=1))
     print(f"written to {folder}/verdict.md and verdict.json")
     print(f"page: cl-report {shlex.quote(str(folder))}")
-    if arguments.page is not None:
-        print(f"page: {_page(arguments.page, whole, changes, typed, measured)}")
-    return int(not good(verdicts))
 
 
 def flags(name: str, values: Sequence[str]) -> list[str]:
     """A repeated flag, as on the command line."""
     return [f"{name} {shlex.quote(value)}" for value in values]
-
-
-def _page(
-    folder: Path, suite: Suite, changes: Sequence[str], typed: Sequence[str], now: Runs
-) -> Path:
-    """Write the suite's page, its figure if something was published, and the numbers of each run,
-    to which those of earlier calls belong. Returns the page's file."""
-    from cl_runner.report.render.figures import svg
-    from cl_runner.report.render.suite_figures import published_and_ours
-
-    numbers, picture = f"numbers/{suite.name}.csv", f"figures/{suite.name}.svg"
-    measured = measures.together(suite, measures.read(folder / numbers, suite, changes), now)
-    verdicts = judge(suite, measured, len(suite.seeds))
-    figure = published_and_ours(Judgement.model_validate(as_json(suite, [], verdicts)).rows)
-    if figure is not None:
-        storage.make(folder / "figures")
-        storage.write(folder / picture, svg(figure))
-    storage.make(folder / "numbers")
-    storage.write(folder / numbers, measures.text(measured))
-    file, shown = folder / f"{suite.name}.md", None if figure is None else picture
-    storage.write(file, page.markdown(suite, typed, verdicts, measured, shown, numbers))
-    return file
 
 
 def _reported(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
@@ -15,9 +16,9 @@ from processes import code_of
 from running import composed
 
 from cl_runner.config.traits import of_one_call
-from cl_runner.errors import ConfigError
+from cl_runner.errors import CheckpointError, ConfigError
 from cl_runner.report import command as report
-from cl_runner.reproduce import command, overview, runs, suite
+from cl_runner.reproduce import command, measured, overview, runs, suite
 from cl_runner.reproduce.measured import Measured, numbers_of
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import Verdict, good, judge, plain
@@ -207,6 +208,78 @@ def test_the_page_says_why_a_row_is_outside(tmp_path, monkeypatch, capsys) -> No
     assert "- **row 0; row 1:** It was learned." in page and "- **row 2:** Not explained." in page
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", page)
     assert (tmp_path / "pages" / picture).read_text().count("<svg") == 1
+
+
+PIECES = {
+    "title": "Tiny", "source": "nobody", "minutes": 1, "seeds": [0, 1],
+    "common": ["epochs=1", "dataset.tasks=2"],
+    "runs": {"plain": [], "joint": ["strategy=joint"]},
+    "rows": [{"row": f"{run}, {metric}", "run": run, "metric": metric, "published": 90.0,
+              "tolerance": 90.0, "reason": "± 90"}
+             for run in ("plain", "joint") for metric in ("accuracy[1][0]", "average_accuracy")],
+}  # fmt: skip
+
+
+def test_a_page_is_made_in_pieces(tmp_path, monkeypatch, capsys) -> None:
+    """Of the numbers beside it, each of which is that of a run. Those of other settings go, and a
+    file that is not ours is refused before anything is run."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **suite) -> int:
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**PIECES, **suite}))
+        given = ["tiny.yaml", "--jobs", "1", "--page", "pages", *words]
+        monkeypatch.setattr(sys, "argv", ["cl-reproduce", *given])
+        try:
+            command.main()
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    def table() -> dict[str, list[str]]:
+        """The mean, the number of seeds and the verdict of each row on the page."""
+        lines = (tmp_path / "pages" / "tiny.md").read_text().splitlines()
+        cells = [[c.strip() for c in line.split("|")] for line in lines if "| 90.00" in line]
+        return {row[1]: [row[3], row[5], row[7]] for row in cells}
+
+    assert run("--only", "plain", "--seeds", "1") == 0
+    assert {row[2] for row in table().values()} == {"1 of 2 seeds, no verdict", "not run"}
+    assert run("--only", "joint") == run("--only", "plain", "--seeds", "0") == 0
+    file = tmp_path / "pages" / "numbers" / "tiny.csv"
+    lines = list(csv.DictReader(file.read_text().splitlines()))
+    for line in lines:
+        folder = tmp_path / f"outputs/reproduce/tiny/{line['run']}-seed-{line['seed']}"
+        results = json.loads((folder / "results.json").read_text())
+        assert float(line["value"]) == number_at(line["metric"], results)
+    for row in PIECES["rows"]:
+        values = [float(line["value"]) for line in lines
+                  if (line["run"], line["metric"]) == (row["run"], row["metric"])]  # fmt: skip
+        mean, n, word = table()[row["row"]]
+        assert mean.split()[0] == f"{50 * sum(values):.2f}" and (n, word) == ("2", "ok")
+
+    before = file.read_text()
+    other = ["--only", "plain", "--seeds", "0", "--output", "other"]
+    assert run(*other, common=["epochs=2", "dataset.tasks=2"]) == 0
+    assert file.read_text().count("\n") == 3 and "joint" not in file.read_text()
+    capsys.readouterr()
+    for damaged in (before.replace("seed", "sead", 1), before[:-20], before + "a\n"):
+        file.write_text(damaged)
+        assert run() == CheckpointError.exit_code
+        assert f"{Path('pages/numbers/tiny.csv')} is damaged" in capsys.readouterr().err
+        assert file.read_text() == damaged
+
+
+def test_the_pages_are_those_of_the_numbers_beside_them() -> None:
+    """Of docs/results: each mean and number of seeds, and the settings are those of today."""
+    for file in (RESULTS / "numbers").glob("*.csv"):
+        found, page = suite.read(file.stem), (RESULTS / f"{file.stem}.md").read_text()
+        runs_there = measured.read(file, found, [])
+        assert measured.text(runs_there) == file.read_text()
+        shown = {line.row: line for line in overview.lines_of(page)}
+        for row in found.rows:
+            values = [one.numbers[row.metric] for (r, _), one in runs_there.items() if r == row.run]
+            scale, digits = (100, ".2f") if row.percent else (1, ".3g")
+            ours = f"{scale * sum(values) / len(values):{digits}}" if values else "–"
+            assert shown[row.row].ours.split()[0] == ours
 
 
 def test_the_overview_counts_rows_and_names_those_outside(tmp_path, monkeypatch) -> None:
