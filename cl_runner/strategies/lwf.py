@@ -8,7 +8,7 @@ from cl_runner.config.setting_types import NonNegative, Positive
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.parts.losses import task_loss, task_weight
+from cl_runner.strategies.parts.losses import task_loss, task_weight, with_new_outputs
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
 
@@ -51,9 +51,8 @@ class LwF(Strategy):
         if task.first:
             return {"task": task_loss(logits, batch)}
         teacher, groups = self.teacher(batch.x), task.old_groups
-        if self.outputs == "all" and task.competing is None:
-            # A class that the teacher does not have has p = 0; −∞ would be 0 · ∞ there.
-            teacher, groups = teacher.clamp(min=-1e30), [task.candidates]
+        if self.outputs == "all":
+            teacher, groups = with_new_outputs(teacher, task)
         kd = task.likelihood.distillation(logits, teacher, groups, self.T, self.t_squared)
         ours, theirs = self._weights(task.index, len(groups))
         return {"task": ours * task_loss(logits, batch), "distillation": theirs * kd}

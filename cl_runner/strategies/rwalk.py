@@ -9,9 +9,8 @@ from cl_runner.config.setting_types import NonNegative, Positive, PositiveInt, U
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
 from cl_runner.models.network import Network
-from cl_runner.strategies.parts.gradients import flat
 from cl_runner.strategies.parts.losses import task_loss
-from cl_runner.strategies.parts.quadratic import Quadratic
+from cl_runner.strategies.parts.quadratic import Quadratic, in_shapes_of
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -55,6 +54,8 @@ class RWalk(Strategy):
         for name in ("running_fisher", "squares", "path_integral", "passed", "score", "scores"):
             self.register_buffer(name, torch.zeros_like(self.springs.weight))
         self.register_buffer("steps", torch.tensor(0))
+        self.before: list[Tensor] = []  # θ of the current step, as the next
+        self.gradient: list[Tensor] = []  # g
 
     def begin_task(self, task: Task) -> None:
         self.passed.copy_(self.network.theta)
@@ -66,14 +67,25 @@ class RWalk(Strategy):
         return terms
 
     def after_backward(self, batch: Batch) -> None:
-        self.before = self.network.theta
-        pull = 2 * self.weight * self.springs.weight * (self.before - self.springs.anchor)
+        """Keep g. In place where possible: what costs here is fresh memory."""
         theta = self.network.trainable
-        self.gradient = flat([p.grad for p in theta], theta) - pull
+        self.before = [p.detach().clone() for p in theta]
+        self.gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in theta]
+        if not batch.task.first:
+            pull = torch._foreach_mul(in_shapes_of(theta, self.springs.weight), 2 * self.weight)
+            anchor = in_shapes_of(theta, self.springs.anchor)
+            torch._foreach_mul_(pull, torch._foreach_sub(tuple(self.before), anchor))
+            self.gradient = list(torch._foreach_sub(tuple(self.gradient), pull))
 
+    @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
-        self.squares += self.gradient.square()
-        self.path_integral -= self.gradient * (self.network.theta - self.before)
+        theta, g = self.network.trainable, self.gradient
+        torch._foreach_add_(in_shapes_of(theta, self.squares), torch._foreach_mul(g, g))
+        if self.path:
+            moved = torch._foreach_sub(tuple(theta), self.before)
+            torch._foreach_mul_(moved, g)
+            torch._foreach_sub_(in_shapes_of(theta, self.path_integral), moved)
+        self.before, self.gradient = [], []  # the next step takes their memory
         self.steps += 1
         if self.steps == self.interval:
             self._end_interval()

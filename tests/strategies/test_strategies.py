@@ -22,6 +22,7 @@ from cl_runner.strategies.agem import AGEM
 from cl_runner.strategies.bic import BiC
 from cl_runner.strategies.der import DER
 from cl_runner.strategies.derpp import DERpp
+from cl_runner.strategies.dgr import DGR
 from cl_runner.strategies.er_ace import ERACE
 from cl_runner.strategies.ewc import EWC
 from cl_runner.strategies.fdr import FDR
@@ -56,6 +57,7 @@ OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
 WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
 ONCE = {"fill": "task", "samples_per_task": None, "replacement": True, "iterations": 1}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
+DRAWN = {"T": 2.0, "replay_batch_size": 5, "widths": [8], "latent": 3}
 MAKE = {
     "finetune": (Finetune, {}),
     "joint": (Joint, {"start": "current"}),
@@ -99,6 +101,8 @@ MAKE = {
     "icarl": (ICaRL, {"buffer_size": 12, "samples_per_class": None, "T": 1.0}),
     "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
     "wa": (WA, {"buffer_size": 12, "T": 2.0}),
+    "dgr": (DGR, DRAWN | {"labels": "hard"}),
+    "dgr soft": (DGR, DRAWN | {"labels": "soft"}),
     "ncm": (NCM, {}),
     "slda": (SLDA, {"shrinkage": 1e-4}),
     "ranpac": (RanPAC, {"projection": 30, "ridge": None}),

@@ -28,6 +28,7 @@ STRATEGIES = {
     "fdr": "FDR",
     "der": "DER",
     "derpp": "DER++",
+    "dgr": "DGR",
     "icarl": "iCaRL",
     "bic": "BiC",
     "wa": "WA",

@@ -59,6 +59,15 @@ def distillation(student: Tensor, teacher: Tensor, task: Task, T: float, t_squar
     return task.likelihood.distillation(student, teacher, task.old_groups, T, t_squared)
 
 
+def with_new_outputs(teacher: Tensor, task: Task) -> tuple[Tensor, list[range]]:
+    """The teacher's logits [B, C] and the groups of outputs to distil over: all that compete now,
+    not the old ones alone, where one rule holds for every label; else the old groups."""
+    if task.competing is not None:
+        return teacher, task.old_groups
+    # A class that the teacher does not have has p = 0; −∞ would be 0 · ∞ there.
+    return teacher.clamp(min=-1e30), [task.candidates]
+
+
 def refuse_real_numbers(network: Network, strategy: str) -> None:
     """Raise ConfigError in regression, for a strategy whose equation is about classes."""
     if not isinstance(network.likelihood, Categorical):
