@@ -4,15 +4,15 @@ A run records, for each sample of task k after learning task t, which class it p
 classes seen so far and among the task's own. With `diagnose=probe` it also records which class a
 linear head predicts that was refitted to the frozen features. Three accuracies follow:
 
-    A[t][k]  among all classes seen so far, by the run's own head
-    O[t][k]  among the task's own classes, by the run's own head
+    A[t][k]  among all classes seen so far, by the run's own classifier
+    O[t][k]  among the task's own classes, by the run's own classifier
     P[t][k]  among the task's own classes, by the refitted head
 
 From A = P − (P − O) − (O − A) at two times, the loss since task k was learned, A[k][k] − A[t][k],
 is exactly the sum of three parts:
 
     features  P[k][k] − P[t][k]                    no linear head tells the classes apart any more
-    head      (P − O)[t][k] − (P − O)[k][k]        the run's own head does not, though another could
+    head      (P − O)[t][k] − (P − O)[k][k]        its own classifier does not, a head could
     hidden    (O − A)[t][k] − (O − A)[k][k]        they are told apart, but lie behind other tasks'
 
 O − A is the share of samples that are right among their own classes and called a class of another

@@ -61,6 +61,7 @@ OWN = {
         "epochs=3",
         "dataset.validation_fraction=0.2",
         "diagnose=probe",
+        "model.classifier=nearest_mean",
     ],
     "lwf": ["precision=bf16", "optimizer.head_lr=0.1"],
     "gss": ["strategy.iterations=1", "strategy.gradients=2"],  # two steps on each batch

@@ -109,7 +109,8 @@ class Killer:
         """
         register_optimizer_step_pre_hook(lambda *_: self.point("before optimizer step"))
         register_optimizer_step_post_hook(lambda *_: self.point("after optimizer step"))
-        for owner, name in [*((strategy, hook) for hook in HOOKS), *STATE]:
+        hooks = [(next(c for c in strategy.__mro__ if hook in vars(c)), hook) for hook in HOOKS]
+        for owner, name in [*hooks, *STATE]:  # where it is defined: an inherited one stays so
             setattr(owner, name, around(getattr(owner, name), name, self.point))
         Disk(folder, self.point).watch()
 

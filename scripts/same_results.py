@@ -72,6 +72,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "evaluated every epoch": ("strategy=rehearsal_kd", "evaluate_every=epoch"),
     "evaluated every 3 steps": ("strategy=si", "evaluate_every=3"),
     "evaluated every epoch, regression": (*LINES, "strategy=ewc", "evaluate_every=epoch"),
+    "nearest mean": ("strategy=rehearsal", "model.classifier=nearest_mean"),
+    "nearest mean of stale features": ("model.classifier=nearest_mean",),
     "validation": ("strategy=ewc", "dataset.validation_fraction=0.2"),
     "scope all": ("strategy=rehearsal", "ce_scope=all"),
     "scope new": ("strategy=rehearsal_kd", "ce_scope=new"),

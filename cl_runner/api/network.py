@@ -23,7 +23,8 @@ class TrainedNetwork(nn.Module):
     """Scores of all C classes, as the run's strategy predicts at its end, on the CPU and in
     evaluation mode. `icarl` scores by the nearest mean, `bic` corrects its outputs, `separate` has
     a network for each task, and `ncm`, `slda` and `ranpac` have a classifier of their own
-    (float64); for the other strategies the scores are the outputs of `network`."""
+    (float64); for the other strategies the scores are the outputs of `network`, or with
+    `model.classifier=nearest_mean` by the nearest mean."""
 
     def __init__(
         self, strategy: Strategy, outline: Outline, pixels: Preparation | None, view: View | None

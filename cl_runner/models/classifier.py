@@ -9,6 +9,7 @@ So it behaves like separate heads.
 - `linear`: w · f + b
 - `cosine`: η · cos(w, f) without bias, where η is learned, the same for all rows, and 1 at first
             (Hou et al., CVPR 2019, "cosine normalization"): no class wins by a longer row
+- `nearest_mean`: learned as `linear`; samples are classified by `nearest_mean.py`
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 
 from cl_runner.config.setting_types import LATER
 
-Classifier = Literal["linear", "cosine"]
+Classifier = Literal["linear", "cosine", "nearest_mean"]
 Init = Literal["default", "kaiming_normal", "xavier_uniform", "truncated_normal"]
 NewRows = Annotated[
     Literal["zero", "default", "kaiming_normal", "xavier_uniform", "truncated_normal"], LATER
@@ -39,7 +40,7 @@ class GrowingClassifier(nn.Module):
 
     def __init__(self, features: int, classes: int, kind: Classifier = "linear") -> None:
         super().__init__()
-        self.features = features
+        self.features, self.kind = features, kind
         scale = nn.Parameter(torch.ones(())) if kind == "cosine" else None
         self.register_parameter("scale", scale)
         self.split([classes])

@@ -33,6 +33,7 @@ from cl_runner.models.classifier import (
     initialise,
 )
 from cl_runner.models.inserted import InsertedLayer, draw_layer, zero_layer
+from cl_runner.models.nearest_mean import NearestMean
 from cl_runner.randomness import seeded
 
 FreezeStatistics = Annotated[bool, LATER]
@@ -67,6 +68,8 @@ class Network(nn.Module):
         self.skips_body = False
         self.inserted = None if inserted_layer == "none" else zero_layer(features)
         self.classifier = GrowingClassifier(features, classes, classifier)
+        by_means = classifier == "nearest_mean"
+        self.nearest_mean = NearestMean(classes, features) if by_means else None
         self.stage = Stage()
         self.init: Init = init
         self.new_rows: NewRows = new_rows
@@ -147,6 +150,15 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C]; −∞ for classes not born yet."""
         return self._computed(self.classifier, self.features(x))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """[B, C], by which samples are classified: the outputs, unless there are class means of the
+        network as it is (`nearest_mean.py`)."""
+        if self.nearest_mean is not None and self.nearest_mean.current:
+            scores: Tensor = self.nearest_mean(self.features(x))
+            return scores
+        outputs: Tensor = self(x)
+        return outputs
 
     def features(self, x: Tensor) -> Tensor:
         """[B, features]: the input of the classifier. x: pictures, or where `skips_body` what

@@ -82,5 +82,4 @@ class Strategy(nn.Module, ABC):
 
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, C]; the class with the largest score is the prediction."""
-        logits: Tensor = self.network(x)
-        return logits
+        return self.network.scores(x)

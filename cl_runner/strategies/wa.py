@@ -29,8 +29,8 @@ class WA(Strategy):
 
     def __init__(self, network: Network, *, buffer_size: BufferSize, T: Positive) -> None:
         super().__init__(network)
-        if network.classifier.scale is not None:
-            allowed = "changes the length of rows, and classifier=cosine ignores it"
+        if (kind := network.classifier.kind) != "linear":
+            allowed = f"changes the length of rows, and classifier={kind} ignores it"
             raise ConfigError.of("_target_", "WA", allowed, "model.classifier=linear")
         self.T = T
         self.memory = Memory(buffer_size, network, "herding")

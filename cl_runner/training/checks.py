@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_runner.data.batches import Batch
+from cl_runner.data.likelihood import Categorical
 from cl_runner.data.stream import Outline, Stream, Task
 from cl_runner.errors import ConfigError, Diverged, RunError, first_line
 from cl_runner.models.network import Network
@@ -36,6 +37,22 @@ def check_network(network: object, outline: Outline) -> None:
         allowed = f"cannot take pictures of {list(outline.shape)} ({first_line(error)})"
         raise ConfigError.of("model", name, allowed) from None
     network.train()
+
+
+def check_classifier(strategy: Strategy) -> None:
+    """Raise ConfigError if the network is to classify by class means where there are no classes, or
+    the strategy scores samples in its own way."""
+    network, name = strategy.network, type(strategy).__name__
+    if network.nearest_mean is None:
+        return
+    if not isinstance(network.likelihood, Categorical):
+        allowed = "needs classes, and the targets of this data set are real numbers"
+    elif type(strategy).predict is not Strategy.predict:
+        allowed = f"has no effect on {name}, which scores samples in its own way"
+    else:
+        return
+    hint = "model.classifier=linear"
+    raise ConfigError.of("model.classifier", "nearest_mean", allowed, hint)
 
 
 def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:

@@ -23,7 +23,7 @@ from cl_runner.randomness import global_states, seed_of, set_global_states
 from cl_runner.run_folder.checkpoint import State
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Trackers
-from cl_runner.training import checks, environment
+from cl_runner.training import checks, class_means, environment
 from cl_runner.training.alarm import Watch
 from cl_runner.training.cost import Cost
 from cl_runner.training.early_stopping import EarlyStopping
@@ -78,6 +78,7 @@ class Training:
         else:
             self.train(task)
         self.strategy.end_task(task)
+        class_means.measure(self.strategy, self.stream, task)
         self.journal.end_task(task, self.watch)
         self.probe.after_task(self.strategy, task)
         self.position = Position(task.index + 1)
@@ -88,6 +89,7 @@ class Training:
         torch.manual_seed(seed_of(task.seed, task.index, "torch's own generator"))
         self.strategy.network.grow(task)
         self.evaluator.before_task(self.strategy, task)
+        class_means.outdate(self.strategy.network)
         self.strategy.begin_task(task)
         fresh = self.phases.fresh_optimizer(task.index)
         if not self.settings.reset_optimizer:

@@ -139,6 +139,7 @@ def build_strategy(settings: Settings) -> Strategy:
     frozen_features.fit(network, outline, settings.ce_scope)
     network.compute_in(settings.precision, settings.memory_format)
     strategy: Strategy = settings.strategy(network)
+    checks.check_classifier(strategy)
     learning = [p for p in strategy.parameters() if p.requires_grad]
     settings.optimizer(learning, 0)  # fails here rather than later if it is not an optimizer
     return strategy

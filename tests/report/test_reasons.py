@@ -96,16 +96,16 @@ def said(folder: Path) -> str:
 def test_one_sentence_says_what_was_lost_and_where_it_went(tmp_path) -> None:
     planted(tmp_path / "a", "lwf", then=94, now=0, own=93, probe=96)
     assert said(tmp_path) == (
-        "lwf: task 1 fell from 94 % to 0 %: its classes are still told apart at 93 % (head) and "
-        "96 % (features); 100 % of its samples are called classes of task 2."
+        "lwf: task 1 fell from 94 % to 0 %: its classes are still told apart at 93 % "
+        "(classifier) and 96 % (features); 100 % of its samples are called classes of task 2."
     )
 
 
 def test_without_a_refitted_head_it_is_silent_on_features(tmp_path) -> None:
     planted(tmp_path / "a", "lwf", then=94, now=30, own=93)
     assert said(tmp_path) == (
-        "lwf: task 1 fell from 94 % to 30 %: its classes are still told apart at 93 % (head); "
-        "70 % of its samples are called classes of task 2."
+        "lwf: task 1 fell from 94 % to 30 %: its classes are still told apart at 93 % "
+        "(classifier); 70 % of its samples are called classes of task 2."
     )
     section = section_of(tmp_path)
     assert any("diagnose=probe" in line for line in limits(section, reasons(section)))
@@ -123,7 +123,8 @@ def test_what_guessing_reaches_is_not_called_told_apart(tmp_path) -> None:
     planted(tmp_path / "a", "lwf", then=94, now=0, own=52)
     assert said(tmp_path) == (
         "lwf: task 1 fell from 94 % to 0 %: its classes are hardly told apart any more, at 52 % "
-        "(head), where guessing gives 50 %; 100 % of its samples are called classes of task 2."
+        "(classifier), where guessing gives 50 %; 100 % of its samples are called classes of task "
+        "2."
     )
     (note,) = why(section_of(tmp_path)).tables[0].notes
     assert note.endswith("Guessing among them gives 50.0 %.")

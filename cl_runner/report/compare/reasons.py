@@ -147,7 +147,7 @@ def _apart(reason: Reason, its: str) -> str:
         return ""
     probe = now.right_by_probe
     features = "" if probe is None else f" and {percent(probe)} (features)"
-    shares = f"{percent(now.right_among_own)} (head){features}"
+    shares = f"{percent(now.right_among_own)} (classifier){features}"
     best = max(now.right_among_own, probe or 0.0)
     if best < chance + TOLD_APART * (1 - chance):
         guessing = f"where guessing gives {percent(chance)}"

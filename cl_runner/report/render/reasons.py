@@ -21,7 +21,7 @@ from cl_runner.report.render.table import Cell, Table
 
 PARTS = {
     "features": ("#0072B2", "features: no linear head tells the classes apart"),
-    "head": ("#E69F00", "head: its own head does not tell them apart"),
+    "head": ("#E69F00", "head: its own classifier does not tell them apart"),
     "both": ("#56B4E9", "features and head: the classes are not told apart"),
     "hidden": ("#D55E00", "hidden: right among its own classes, called one of another task"),
 }
@@ -100,7 +100,7 @@ def what_was_lost(explained: Sequence[Reason]) -> Table:
     notes = [
         "Accuracies in %, means over all tasks but the last and over seeds. What features and head "
         "lost, and what is hidden, add up to what was lost. Told apart: accuracy at the end among "
-        "the classes of the task alone, by the run's own head"
+        "the classes of the task alone, by the run's own classifier"
         f"{refitted * any(reason.probed for reason in explained)}. Guessing among them gives "
         f"{SHARE.text(explained[0].chance)} %.",
     ]
