@@ -129,7 +129,7 @@ def _to_be_masked(
     if isinstance(error, OmegaConfBaseException):  # an interpolation that leads nowhere
         typed = masking.masks_of_words(_overrides(job))
         return from_hydra(error), typed, typed
-    if isinstance(error, DataError):
+    if isinstance(error, DataError) and "Hint: " not in str(error):
         error.args = (f"{error}{_where_data_may_be(config, str(error))}",)
     return error, masking.masks_of_secrets(config), masking.masks(config)
 

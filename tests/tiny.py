@@ -51,6 +51,7 @@ def tiny_network(
     batch_norm: bool = False,
     new_rows: str = "zero",
     classifier: str = "linear",
+    inserted_layer: str = "none",
 ) -> Network:
     """For the tiny stream, whose tasks bring two classes each."""
     torch.manual_seed(3)
@@ -67,7 +68,7 @@ def tiny_network(
         init="default",
         classifier=classifier,
         new_rows=new_rows,
-        inserted_layer="none",
+        inserted_layer=inserted_layer,
     )
     return by_twos(network)
 

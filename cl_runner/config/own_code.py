@@ -64,7 +64,7 @@ def _files(name: str) -> set[Path]:
     waiting = _places(name)
     while waiting:
         place = waiting.pop()
-        new = {*place.rglob("*.py")} if place.is_dir() else {place}
+        new = {f for f in place.rglob("*.py") if f.is_file()} if place.is_dir() else {place}
         if new <= files:
             continue
         files |= new

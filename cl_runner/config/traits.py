@@ -62,6 +62,8 @@ def is_place(key: str) -> bool:
     """Whether it names a file or folder outside the run's own. Only its last name counts, so that
     this also holds for a class that is not known. A tracker that is not ours writes where its
     settings say, whatever they are called."""
+    if key.startswith("trackers."):
+        return True
     if key.startswith("tracker.") and last_part(key) not in _of_our_trackers():
         return True
     return last_part(key) in _places()

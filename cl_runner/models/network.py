@@ -74,7 +74,7 @@ class Network(nn.Module):
         self.init: Init = init
         self.new_rows: NewRows = new_rows
         self.inserted_layer: InsertedLayer = inserted_layer
-        self.on_pass: Callable[[Network, int], None] = lambda network, samples: None
+        self.on_pass: Callable[[Network, int], None] | None = None
         """Called with the number of samples each time that some pass."""
         self.freeze_statistics = freeze_statistics
         for module in body.modules():
@@ -163,7 +163,8 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """[B, features]: the input of the classifier. x: pictures, or where `skips_body` what
         `features_of_body` gives, [B, 1, 1, features]."""
-        self.on_pass(self, len(x))
+        if self.on_pass is not None:
+            self.on_pass(self, len(x))
         return self._computed(self._features, x)
 
     def features_of_body(self, x: Tensor) -> Tensor:

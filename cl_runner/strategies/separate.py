@@ -33,14 +33,15 @@ class SeparateNetworks(Strategy):
         self.finished = nn.ModuleList(Teacher(network) for _ in self.sizes[1:])
 
     def begin_task(self, task: Task) -> None:
-        if not task.first:
-            before = self.finished[task.index - 1]
-            assert isinstance(before, Teacher)
-            before.learn_from(self.network)
         self.initial.restart(self.network, task)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": task_loss(self.network(batch.x), batch)}
+
+    def end_task(self, task: Task) -> None:
+        for finished in self.finished[task.index : task.index + 1]:  # none after the last task
+            assert isinstance(finished, Teacher)
+            finished.learn_from(self.network)
 
     def predict(self, x: Tensor) -> Tensor:
         """[B, C]: the outputs for each task's classes by its own network."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from types import CodeType
 
 from cl_runner.config.factory import Factory
 from cl_runner.data.stream import Outline
@@ -18,6 +19,8 @@ log = logging.getLogger("cl_runner")
 HOOKS = [
     name for name in vars(Strategy) if inspect.isfunction(vars(Strategy)[name]) and name[0] != "_"
 ]
+CODE_OF = ("__code__", "__wrapped__", "__func__", "fget", "func")
+"""Where functions, decorated ones, class methods and properties have it."""
 
 
 def say(strategy: Strategy, name: str, settings: Settings, outline: Outline) -> None:
@@ -54,12 +57,25 @@ def _misspelt_hooks(strategy: type[Strategy]) -> Iterator[tuple[str, str]]:
     methods = {
         name: value for c in own for name, value in vars(c).items() if inspect.isfunction(value)
     }
-    mentioned = {name for method in methods.values() for name in method.__code__.co_names}
+    mentioned = {name for c in own for value in vars(c).values() for name in _names_in(value)}
     for name in methods:
         if name[0] == "_" or name in mentioned or any(hasattr(c, name) for c in others):
             continue
         for hook in get_close_matches(name, HOOKS, n=1):
             yield name, hook
+
+
+def _names_in(part: object) -> Iterator[str]:
+    """What a part of a class mentions: a method, also a decorated one, or a property, with the
+    lambdas and comprehensions in it."""
+    if isinstance(part, CodeType):
+        yield from part.co_names
+        inner: Iterable[object] = part.co_consts
+    else:
+        inner = (getattr(part, key, None) for key in CODE_OF)
+    for each in inner:
+        if each is not None:
+            yield from _names_in(each)
 
 
 def _is_from(made: Callable[..., object], *packages: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -157,6 +158,13 @@ def test_pictures_in_any_form_are_the_same(run: cl_runner.Run) -> None:
     network = run.network()
     for one in (X[3], numpy[3], numpy[3, 0], Image.fromarray(numpy[3, 0])):
         assert network.classify(one) == network.classify(X[3:4])
+
+
+def test_it_can_be_pickled(run: cl_runner.Run) -> None:
+    """As for `torch.save`, or another process."""
+    network = run.network()
+    again = pickle.loads(pickle.dumps(network))
+    assert torch.equal(again(network.preprocess(X[:5])), network(network.preprocess(X[:5])))
 
 
 def test_colours_keep_their_place() -> None:

@@ -290,6 +290,12 @@ def test_the_largest_difference_that_is_not_called_is_named() -> None:
     )
 
 
+def test_differences_that_look_the_same_are_named_once() -> None:
+    alike = {f"m{k:02}": [0.5, 0.51, 0.49] for k in range(1, 13)}
+    sentences = concluded(section(finetune=[0.6, 0.611, 0.589], **alike))
+    assert sentences[1].startswith("Behind finetune (12, by 10.0 points): m01; m02; m03")
+
+
 def test_many_ratios_are_summed_up() -> None:
     worse = {f"m{k:02}": [k + 1.0, k + 1.01, k + 0.99] for k in range(1, 13)}
     sentences = concluded(of_errors(finetune=[1.0, 1.01, 0.99], **worse))

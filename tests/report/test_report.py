@@ -302,6 +302,13 @@ def test_costs_are_means_over_seeds(tmp_path) -> None:
     assert [cell.text for cell in row] == ["gdumb", "3.0", "6", "3.000", "100"]
 
 
+def test_values_that_are_alike_in_brief_are_two(tmp_path) -> None:
+    for number, (alpha, accuracy) in enumerate(((0.12341234, 0.5), (0.12341999, 0.9))):
+        run_folder(tmp_path / str(number), "lwf", 0, (accuracy, accuracy), alpha=alpha)
+    (row,) = sensitivity(section_of(tmp_path)).rows
+    assert row[2].text == "0.12341234: 50.0, 0.12341999: 90.0" and row[4].text == "40.0"
+
+
 def test_sensitivity_is_the_range_of_means(tmp_path) -> None:
     for alpha, mean in ((1, 0.5), (2, 0.6), (10, 0.55)):
         for T in (1, 2):

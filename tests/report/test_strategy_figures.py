@@ -164,6 +164,20 @@ def test_two_settings_are_a_heat_map_of_means(grid) -> None:
     assert "lwf, T 2, alpha 3: average accuracy 90.0 % ± 2.8 (2 seeds)" in said
 
 
+def test_drawn_numbers_are_short_on_the_axes(tmp_path) -> None:
+    drawn = {"alpha": (0.5123456789, 1.0234567891), "T": (2.0345678912, 2.0345999999)}
+    for number, (alpha, T) in enumerate(product(*drawn.values())):
+        run_folder(tmp_path / str(number), "lwf", 0, (0.5, 0.9), alpha=alpha, T=T)
+    section = section_of(tmp_path)
+    (drawing,) = [d for d in drawings.of_section(section) if "sensitivity" in d.name]
+    axes = drawing.figure.axes[0]
+    labels = [axes.get_xticklabels(), axes.get_yticklabels()]
+    assert sorted([text.get_text() for text in of_axis] for of_axis in labels) == [
+        ["0.5123", "1.023"],
+        ["2.0345678912", "2.0345999999"],  # in brief they would look the same
+    ]
+
+
 def test_a_cell_says_its_numbers_and_keeps_its_colour_in_the_dark(grid) -> None:
     (drawing,) = [d for d in drawings.of_section(grid) if "sensitivity" in d.name]
     text = str(svg(drawing))

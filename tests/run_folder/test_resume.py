@@ -293,7 +293,8 @@ def test_a_folder_cannot_say_what_code_to_trust(tmp_path: Path, capsys) -> None:
               "+experiment=../evil", "tracker.entity=${oc.env:SECRET}", "strategy=lwf",
               "first_task_cache=here", "+first_task_cache=here", "reference=there",
               "dataset.root=data", "+dataset.source.root=data", "model.widths=[${oc.env:SECRET}]",
-              "trackers=[{_target_: mine.Csv, path: .bashrc}]", "tracker._target_=mine.Csv",
+              "trackers=[{_target_: mine.Csv, path: .bashrc}]", "trackers.0.path=.bashrc",
+              "tracker._target_=mine.Csv",
               "+tracker.path=.bashrc", "tracker.project=theirs", "tracker.dir=/tmp",
               "dataset.class_order=../x", "checkpoint=\\\\host\\x"]  # fmt: skip
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(theirs))

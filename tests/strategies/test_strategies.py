@@ -492,6 +492,18 @@ def test_separate_networks_are_those_of_each_task_alone() -> None:
         assert torch.equal(scores[:, mine], alone.eval().predict(x)[:, mine])
 
 
+def test_the_network_of_a_task_stays_as_it_ended() -> None:
+    """Also if those of later tasks have a layer more."""
+    stream = tiny_stream()
+    strategy = SeparateNetworks(tiny_network(inserted_layer="random"))
+    x, before = first_batch(stream, 0).x, torch.empty(16, 0)
+    for task in stream.tasks:
+        learn(strategy, stream, task)
+        scores = strategy.eval().predict(x)[:, : task.seen]
+        assert torch.equal(scores[:, : task.old], before[:, : task.old])
+        before = scores
+
+
 def test_separate_networks_need_outputs_of_their_own() -> None:
     network = tiny_network()
     network.classifier.split([6])

@@ -168,6 +168,8 @@ def test_the_users_own_code_counts(regular: bool, tmp_path: Path, monkeypatch) -
     (tmp_path / name / "unused.py").touch()
     (tmp_path / f"{name}_beside.py").touch()
     (tmp_path / f"{name}_unrelated.py").touch()
+    (tmp_path / name / ".#used.py").symlink_to("me@here.1")  # the lock of an editor
+    (tmp_path / name / "folder.py").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module(f"{name}.used")
     config = {"model": {"_target_": f"{name}.used.Net", "parts": [{"_target_": "cl_runner.x.Y"}]}}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from running import NAMES, TINY, composed
 from torch import Tensor
 
@@ -46,6 +47,25 @@ class WithMethodsOfItsOwn(Rehearsal):
 
     def quantile(self) -> None:
         """Near to no hook."""
+
+    @torch.no_grad()
+    def after_step(self, batch: Batch) -> None:
+        self.after_steps(batch)
+        assert [self.begin_tasks(number) for number in range(self.last)] == []
+
+    def after_steps(self, batch: Batch) -> None:
+        """Called by a decorated method."""
+
+    def begin_tasks(self, number: int) -> None:
+        """Called in a comprehension."""
+
+    @property
+    def last(self) -> int:
+        return self.training_sizes()
+
+    def training_sizes(self) -> int:
+        """Called by a property."""
+        return 0
 
 
 def test_a_misspelt_hook_is_named_before_training(

@@ -115,9 +115,9 @@ def _from_to(of: Sequence[Comparison], metric: Metric) -> str:
     sizes = sorted(one.mean or 0 for one in of)
     if not unit.logarithmic:
         sizes = sorted(map(abs, sizes))
-    ends = dict.fromkeys([number(sizes[0], unit), amount(sizes[-1], unit)])
-    together = " to ".join(ends) if len(of) > 1 else amount(sizes[0], unit)
-    return f", {'with' if unit.logarithmic else 'by'} {together}"
+    low, high = (number(sizes[end], unit) for end in (0, -1))
+    least = "" if low == high else f"{low} to "
+    return f", {'with' if unit.logarithmic else 'by'} {least}{amount(sizes[-1], unit)}"
 
 
 def _untested(untested: Sequence[Comparison]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 LONG = 7
@@ -38,3 +39,9 @@ def brief(value: Any) -> str:
     """The same with four digits of a number: what a search has drawn has sixteen."""
     text = shown(value)
     return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text
+
+
+def in_brief(values: Iterable[Any]) -> dict[str, str]:
+    """Each of them as it is typed → in brief, or as typed if two would then look the same."""
+    texts = {shown(value): brief(value) for value in values}
+    return texts if len({*texts.values()}) == len(texts) else dict(zip(texts, texts, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
-from cl_runner.report.compare.values import brief, in_order, shown
+from cl_runner.report.compare.values import in_brief, in_order, shown
 
 
 def by_strategy(section: Section) -> dict[str, list[Group]]:
@@ -32,11 +32,12 @@ def values_of(groups: Sequence[Group], key: str) -> list[Any]:
 def mean_by_value(groups: Sequence[Group], key: str, metric: Metric) -> dict[str, float]:
     """For each value of the setting, in order: the mean of the metric over the groups with it."""
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
+    names = in_brief(group.varied.get(key) for group in groups)
     means: dict[str, list[float]] = {}
     for group in ordered:
         mean = group.spread(metric).mean
         if mean is not None:
-            means.setdefault(brief(group.varied.get(key)), []).append(mean)
+            means.setdefault(names[shown(group.varied.get(key))], []).append(mean)
     return {value: fmean(of_groups) for value, of_groups in means.items()}
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section
-from cl_runner.report.compare.values import shown
+from cl_runner.report.compare.values import in_brief, shown
 from cl_runner.report.compare.varying import values_of
 from cl_runner.report.render.colours import ink_on
 from cl_runner.report.render.figures import plain, styled
@@ -40,7 +40,8 @@ def heat_map(
     section: Section, groups: Sequence[Group], across: str, up: str
 ) -> tuple[Figure, dict[str, str]]:
     """The figure, and what each cell says when pointed at. Values ascend to the right and up."""
-    columns, rows = (list(map(shown, values_of(groups, key))) for key in (across, up))
+    names = [in_brief(values_of(groups, key)) for key in (across, up)]
+    columns, rows = map(list, names)
     size = 2.2 + 0.75 * len(columns), 1.3 + 0.5 * len(rows)
     figure = Figure(figsize=(max(size[0], 4.4), max(size[1], 2.6)), layout="constrained")
     axes, colours = figure.subplots(), _colours(section.metric, groups)
@@ -57,8 +58,8 @@ def heat_map(
     frame.set(edgecolor=FRAME, linewidth=2.5)
     axes.add_artist(frame)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
-    axes.set_xticks(range(len(columns)), list(map(plain, columns)))
-    axes.set_yticks(range(len(rows)), list(map(plain, rows)))
+    axes.set_xticks(range(len(columns)), list(map(plain, names[0].values())))
+    axes.set_yticks(range(len(rows)), list(map(plain, names[1].values())))
     axes.set(xlabel=plain(across), ylabel=plain(up), title=plain(groups[0].strategy))
     axes.grid(False)
     axes.tick_params(length=0)

@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 from cl_runner.config.overrides import last_part
 from cl_runner.report.compare.groups import Group, Section
 from cl_runner.report.compare.runs import Run
-from cl_runner.report.compare.values import in_order, is_number, shown
+from cl_runner.report.compare.values import in_brief, in_order, is_number, shown
 from cl_runner.report.compare.varying import by_strategy, swept, values_of
 from cl_runner.report.render import heat_map
 from cl_runner.report.render.figures import MOST_LINES, plain, styled
@@ -104,13 +104,13 @@ def lines(
     ordered = sorted(groups, key=lambda g: in_order(g.varied.get(key)))
     if len(others) == 1:
         (other,) = others
-        values = values_of(groups, other)
-        if len(values) <= MOST_LINES:
+        names = in_brief(values_of(groups, other))
+        if len(names) <= MOST_LINES:
             return {
-                f"{last_part(other)} {shown(value)}": [
-                    g for g in ordered if shown(g.varied.get(other)) == shown(value)
+                f"{last_part(other)} {name}": [
+                    g for g in ordered if shown(g.varied.get(other)) == value
                 ]
-                for value in values
+                for value, name in names.items()
             }
     return best_line(section, groups, key, *others)
 
@@ -124,7 +124,8 @@ def best_line(
     best = section.chosen(groups) or section.best_first(groups)[0]
     fixed = {other: shown(best.varied.get(other)) for other in others}
     members = [g for g in ordered if all(shown(g.varied.get(o)) == v for o, v in fixed.items())]
-    return {", ".join(f"{last_part(o)} {v}" for o, v in fixed.items()): members}
+    names = {o: in_brief(g.varied.get(o) for g in groups)[v] for o, v in fixed.items()}
+    return {", ".join(f"{last_part(o)} {name}" for o, name in names.items()): members}
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
