@@ -25,7 +25,7 @@ from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
-from cl_runner.search import points
+from cl_runner.searches import points
 
 TINY = ("epochs=1", "batch_size=100", "model.widths=[8]", "dataset.tasks=2", "output_root=.")
 

@@ -23,7 +23,7 @@ from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder
 from cl_runner.measures import MEASURES, Measure
 from cl_runner.run_folder.resume import recorded_earlier
-from cl_runner.search.space import Params, Space
+from cl_runner.searches.space import Params, Space
 from cl_runner.training import settings
 from cl_runner.training.run import build_strategy
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cl_runner.errors import ConfigError, RunError, StorageError, first_line
 from cl_runner.randomness import seed_of
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.search.space import Params, Space
+from cl_runner.searches.space import Params, Space
 
 FILE = "study.db"
 STARTUP = 5

@@ -68,10 +68,10 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.report.compare import runs
     from cl_runner.run_folder import changed_code
     from cl_runner.run_folder.read import DONE
-    from cl_runner.search import points, space, table
-    from cl_runner.search.batches import run_on
-    from cl_runner.search.search import Search
-    from cl_runner.search.study import FILE, Study, kept_in
+    from cl_runner.searches import points, space, table
+    from cl_runner.searches.batches import run_on
+    from cl_runner.searches.search import Search
+    from cl_runner.searches.study import FILE, Study, kept_in
 
     config_dir = search_path.checked(arguments.config_dir)
     launching = engine.of_the_launcher(arguments.overrides)
