@@ -10,16 +10,18 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from cl_runner import extras, terminal
+from cl_runner.config import command_line, masking, search_path
 from cl_runner.config import hydra_loader as loader
-from cl_runner.config import masking, search_path
 from cl_runner.config.overrides import key_of
 from cl_runner.errors import MISSING, ConfigError, RunError
 from cl_runner.jobs.job import Job, digest_of, plain_name
 from cl_runner.run_folder import files as storage
+from cl_runner.searches.found import Found
 
 EXAMPLE = (
     "example: cl-search strategy=ewc 'strategy.weight=tag(log,interval(1,1e5))'"
@@ -42,30 +44,42 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="runs at a time on this machine; default: cores")
     parser.add_argument("--name", help="name of the search, and of its folder in outputs/searches")
     parser.add_argument(search_path.FLAG, "-cd", type=Path, help=search_path.HELP)
-    terminal.run(parser, _search_masked, "run the same command to continue")
+    terminal.run(parser, _search, "run the same command to continue")
 
 
-def _search_masked(arguments: argparse.Namespace) -> int:
-    loader.install()
-    with masking.hiding_secrets_of(arguments.overrides):
-        return search(arguments)
+def _search(arguments: argparse.Namespace) -> int:
+    return int(not search(**vars(arguments)).whole)
 
 
-def search(arguments: argparse.Namespace) -> int:
-    """Search and print the table of all trials. Returns 0 if no trial failed, else 1; raises
-    RunError if none is complete."""
-    for flag in ("trials", "jobs"):
-        number = getattr(arguments, flag)
+def search(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    trials: int,
+    jobs: int | None,
+    name: str | None,
+) -> Found:
+    """Search, and print the table of all trials. Raises RunError if none is complete."""
+    for flag, number in (("trials", trials), ("jobs", jobs)):
         if number is not None and number < 1:
-            raise ConfigError.of(f"--{flag}", number, "must be an integer ≥ 1")
+            raise ConfigError.of(command_line.flag(flag), number, "must be an integer ≥ 1")
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
         hint = extras.install("search")
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
+    loader.install()
+    with masking.hiding_secrets_of(overrides):
+        return _found(overrides, search_path.checked(config_dir), trials, jobs, name)
+
+
+def _found(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    trials: int,
+    jobs: int | None,
+    name: str | None,
+) -> Found:
     from cl_runner.jobs import engine
-    from cl_runner.report import best
-    from cl_runner.report.compare import runs
     from cl_runner.run_folder import changed_code
     from cl_runner.run_folder.read import DONE
     from cl_runner.searches import points, space, table
@@ -73,46 +87,62 @@ def search(arguments: argparse.Namespace) -> int:
     from cl_runner.searches.search import Search
     from cl_runner.searches.study import FILE, Study, kept_in
 
-    config_dir = search_path.checked(arguments.config_dir)
-    launching = engine.of_the_launcher(arguments.overrides)
-    given = [word for word in arguments.overrides if word not in launching]
+    launching = engine.of_the_launcher(overrides)
+    given = [word for word in overrides if word not in launching]
     searched = space.read(given, config_dir)
-    first = points.all_checked(searched, arguments.name or "unnamed")
-    name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
+    first = points.all_checked(searched, name or "unnamed")
+    name = name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name
     with ExitStack() as inside:
-        chosen = inside.enter_context(engine.chosen(launching, config_dir, arguments.jobs))
-        if chosen is not None:
+        launcher = inside.enter_context(engine.chosen(launching, config_dir, jobs))
+        if launcher is not None:
             all_settings = Job(folder, {}, given)
-            chosen.prepare(folder, [all_settings], idle=(folder / FILE).exists())
+            launcher.prepare(folder, [all_settings], idle=(folder / FILE).exists())
         inside.enter_context(storage.locked(folder))
         inside.enter_context(kept_in(folder))
         study = Study(folder, searched, first.config["seed"])
         running = Search(folder, searched, study, first.masks)
         kept = ((job.folder, first.config) for job in running.jobs() if job.state == DONE)
-        if other_code := changed_code.of_runs(kept, "--name"):
+        if other_code := changed_code.of_runs(kept, command_line.flag("name")):
             print(f"warning: {other_code}", file=sys.stderr)
         try:
-            if chosen is None:
-                running.run(arguments.trials, arguments.jobs or os.cpu_count() or 1)
+            if launcher is None:
+                running.run(trials, jobs or os.cpu_count() or 1)
             else:
-                run_on(chosen, running, arguments.trials)
+                run_on(launcher, running, trials)
         finally:
-            print("\n" + table.table(study.trials(), list(searched.searched), first.measure))
-            print(f"search folder: {folder}", flush=True)
+            every = table.of(study.trials(), list(searched.searched), first.measure)
+            print(f"\n{every}\nsearch folder: {folder}", flush=True)
         chosen = table.best(study.trials())
         if chosen is None:
             raise RunError("no trial is complete")
-        print(table.verdict(chosen, first.measure, folder))
-        (run,) = runs.read([folder / chosen.user_attrs["folder"]])
-        place = shlex.quote(str(best.write_best(run, folder)))
-        keys = {key for key in map(key_of, given) if best.is_left_out(key)} | {"trusted_targets"}
-        typed = [word for word in given if key_of(word) in keys]
-        words = ["experiment=" + best.NAME, *map(shlex.quote, typed)]
-        print(f"page: cl-report {shlex.quote(str(folder))}")
-        print(f"again: cl-train --config-dir {place} {' '.join(words)}")
-    failed = any(table.state(trial) == "failed" for trial in study.trials())
-    return int(failed or running.unfinished > 0)
+        verdict = table.verdict(chosen, first.measure, folder)
+        told = [*verdict, *_next(folder, folder / chosen.user_attrs["folder"], given)]
+        print("\n".join(told))
+        return Found(
+            folder=str(folder),
+            best=points.alone(searched, chosen.params),
+            value=first.measure.gain(chosen.values[0]),
+            table=every,
+            told=[f"search folder: {folder}", *told],
+            whole="failed" not in map(table.state, study.trials()) and running.unfinished == 0,
+        )
+
+
+def _next(folder: Path, best_run: Path, given: Sequence[str]) -> list[str]:
+    """The commands for the page, and for the best run again. Writes the settings of that."""
+    from cl_runner.report import best
+    from cl_runner.report.compare import runs
+
+    (run,) = runs.read([best_run])
+    place = shlex.quote(str(best.write_best(run, folder)))
+    keys = {key for key in map(key_of, given) if best.is_left_out(key)} | {"trusted_targets"}
+    typed = [word for word in given if key_of(word) in keys]
+    words = ["experiment=" + best.NAME, *map(shlex.quote, typed)]
+    return [
+        f"page: cl-report {shlex.quote(str(folder))}",
+        f"again: cl-train --config-dir {place} {' '.join(words)}",
+    ]
 
 
 if __name__ == "__main__":
