@@ -35,6 +35,10 @@ class RunError(Exception):
     def __str__(self) -> str:
         return harmless(super().__str__())
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback, in a notebook or its own shell."""
+        return [str(self)]
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -44,10 +44,10 @@ from cl_runner.run_folder.checkpoint import loaded, packed, unpacked
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import PREDICTIONS, PROBE, state_of
 from cl_runner.run_folder.resume import with_its_own_settings
-from cl_runner.search import space
-from cl_runner.search.search import Search
-from cl_runner.search.study import Study, kept_in
-from cl_runner.search.table import table as table_of_trials
+from cl_runner.searches import space
+from cl_runner.searches.search import Search
+from cl_runner.searches.study import Study, kept_in
+from cl_runner.searches.table import of as table_of_trials
 from cl_runner.sweeps.plan import plan
 from cl_runner.training import reference
 from cl_runner.training.loop import Training

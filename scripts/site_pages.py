@@ -29,7 +29,7 @@ OF_THE_ROOT = {
     "SECURITY.md": "security.md",
 }
 PACKAGES = {
-    "api": "`import cl_runner`: run, sweep, load, load_network",
+    "api": "`import cl_runner`: run, sweep, search, load, load_network",
     "strategies": "The interface of a strategy, and all of them",
     "strategies.parts": "What their equations are made of",
     "data": "From files to a stream of tasks, and its batches",

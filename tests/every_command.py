@@ -55,9 +55,9 @@ IMPORTED_ONCE = (
     "sqlalchemy.dialects.sqlite",
     "wandb",
     "torch._dynamo",
-    "cl_runner.search.command",
+    "cl_runner.searches.command",
     "cl_runner.report.best",
-    "cl_runner.search.search",
+    "cl_runner.searches.search",
 )
 """Slow imports, done once for the processes that are forked from here."""
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=2", "threads=1",
@@ -99,7 +99,7 @@ class Called:
 
 
 def _searching() -> None:
-    from cl_runner.search import command
+    from cl_runner.searches import command
 
     command.main()
 

@@ -14,7 +14,7 @@ FLOORS = (
     "forgetting", "machine", "terminal", "plugins", "config", "data", "models", "strategies.parts",
     "strategies", "evaluation", "run_folder", "tracking", "plugins.command", "training", "new",
     "train", "jobs", "reproduce", "report.compare", "report.render", "report", "wandb_mirror",
-    "report.command", "reproduce.command", "sweeps", "search", "api",
+    "report.command", "reproduce.command", "sweeps", "searches", "api",
 )  # fmt: skip
 """From bottom to top: a file may import from its own floor and those below it."""
 
@@ -79,3 +79,8 @@ def test_a_module_bears_no_name_of_the_standard_library() -> None:
 
     own = {name.rpartition(".")[2] for name in modules()}
     assert own & sys.stdlib_module_names == set()
+
+
+def test_no_module_hides_a_function_of_the_package() -> None:
+    """`import cl_runner.search` would put the module in the function's place."""
+    assert not {*cl_runner.__all__} & {*modules()}

@@ -25,7 +25,7 @@ from cl_runner.data import prepare
 from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
-from cl_runner.search import space
+from cl_runner.searches import space
 
 DOCS = Path(__file__).parent.parent / "docs"
 FIRST = ("index", "tutorial", "pitfalls", "coming_from", "options")

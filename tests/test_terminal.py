@@ -18,7 +18,7 @@ from cl_runner.data import prepare
 from cl_runner.errors import ConfigError
 from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
-from cl_runner.search import command as search
+from cl_runner.searches import command as search
 from cl_runner.train import main as train
 from cl_runner.training import run
 

@@ -1,4 +1,5 @@
-"""`cl-train` as calls: they return what was measured and where, and raise what went wrong."""
+"""`cl-train` and `cl-search` as calls: they return what was measured and where, and raise what went
+wrong."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ from cl_runner.config.compose import from_hydra
 from cl_runner.errors import Interrupted
 from cl_runner.run_folder import resume
 from cl_runner.run_folder.outcome import Results
+from cl_runner.searches import command
+from cl_runner.searches.found import Found
 
 CONFIG = "config"
 
@@ -47,11 +50,20 @@ def many(words: Sequence[str], config_dir: Path | None) -> Path:
     return folder
 
 
+def search(
+    words: Sequence[str], config_dir: Path | None, trials: int, jobs: int | None, name: str | None
+) -> Found:
+    """`cl-search WORDS`. Prints what the command prints."""
+    with command_line.called_with([*search_path.words(config_dir), *words]):
+        return command.search(words, config_dir, trials, jobs, name)
+
+
 @contextmanager
 def _composing(words: Sequence[str], config_dir: Path | None) -> Iterator[tuple[Hydra, list[str]]]:
     """Hydra, and the words with those of a run that is to be continued. Inside, an error of
     Hydra's becomes a ConfigError, and none shows a secret that was given."""
-    place = search_path.checked(config_dir)
+    with command_line.called_with(words):
+        place = search_path.checked(config_dir)
     whole = [*search_path.words(place), *words]
     with command_line.called_with(whole), masking.hiding_secrets_of(words):
         try:

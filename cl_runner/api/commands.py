@@ -1,4 +1,4 @@
-"""What `import cl_runner` offers: run, sweep, load."""
+"""What `import cl_runner` offers: run, sweep, search, load."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from cl_runner.api import calls, own_process
 from cl_runner.api.process import left_as_it_was
 from cl_runner.api.runs import Run, Runs
+from cl_runner.api.search import Search
 from cl_runner.errors import ConfigError
 
 
@@ -50,11 +51,39 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
     those that are. After Ctrl-C the jobs save, and KeyboardInterrupt is raised.
     """
     _check_words("sweep", settings)
-    if jobs is not None and (type(jobs) is not int or jobs < 1):
-        raise ConfigError.of("jobs", jobs, "must be an integer ≥ 1")
+    _check_number("jobs", jobs)
     local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
     folder = own_process.sweep([*settings, *local], _path(config_dir))
     return Runs.of_sweep(folder) if folder.exists() else Runs([folder], [])
+
+
+def search(
+    *settings: str,
+    trials: int = 20,
+    jobs: int | None = None,
+    name: str | None = None,
+    config_dir: str | Path | None = None,
+) -> Search:
+    """Choose settings by optuna on validation data, as `cl-search SETTINGS` does.
+
+    settings: as for `run`, some with what is to be tried, `"optimizer.lr=tag(log,interval(1e-4,
+    1e-1))"`, and with `dataset.validation_fraction` above 0. trials: in all, including those of
+    earlier calls. jobs: how many runs at a time on this machine; None: its cores, or what a
+    launcher among the settings says. name: of the search and its folder in `outputs/searches`;
+    None: a digest of the settings. A line is printed for each trial that ends, then the table.
+
+    The search is a process of its own, so it can be called wherever Python runs. Called again, it
+    returns what there is; with more trials it continues. A trial that failed or diverged is in the
+    table and no error. If this process ends, the runs save their state and end, too.
+
+    Raises RunError as `run` does, also if no trial is complete or optuna is not installed. After
+    Ctrl-C the runs save, and KeyboardInterrupt is raised; the same call continues.
+    """
+    _check_words("search", settings if name is None else [*settings, name])
+    for key, number in (("trials", trials), ("jobs", jobs)):
+        _check_number(key, number)
+    flags = {"trials": trials, "jobs": jobs, "name": name}
+    return Search(own_process.search(settings, _path(config_dir), flags))
 
 
 def load(*folders: str | Path) -> Runs:
@@ -73,6 +102,11 @@ def _check_words(name: str, settings: Sequence[object]) -> None:
         if "\0" in word or any("\ud800" <= sign <= "\udfff" for sign in word):
             key, _, value = word.partition("=")
             raise ConfigError.of(key, value, "has a character that no command line can have")
+
+
+def _check_number(key: str, number: int | None) -> None:
+    if number is not None and (type(number) is not int or number < 1):
+        raise ConfigError.of(key, number, "must be an integer ≥ 1")
 
 
 def _path(folder: str | Path | None) -> Path | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from cl_runner.api import display, frames
+from cl_runner.config import command_line
 from cl_runner.errors import RunError
 from cl_runner.jobs.ledger import jobs_in
 from cl_runner.metrics import Matrix
@@ -174,17 +176,37 @@ class Runs(Sequence[Run]):
             raise ValueError(f"form is 'wide' or 'long', not {form!r}")
         return frames.wide(self._seen) if form == "wide" else frames.long(self._seen)
 
-    def report(self, output: str | Path | None = None) -> Path:
+    def report(
+        self,
+        output: str | Path | None = None,
+        *,
+        baseline: str | None = None,
+        method: str | None = None,
+        margin: float | None = None,
+    ) -> Path:
         """Write the page, tables and figures of `cl-report` for the folders that were loaded.
         Returns the path of `report.html`. output: their folder, instead of `report` in the first.
 
-        Raises StorageError if it cannot be written.
-        """
-        from cl_runner.report.command import report
+        baseline: the strategy that every other is compared with; None: finetune, else the best.
+        method: the one that is compared with every other, or only with the baseline. Both may be
+        rows of the ranking, "ewc, weight=10". margin: smaller differences do not matter, in points
+        of percent, or in percent of the error; the page then says what is equivalent.
 
+        Raises ConfigError for a name that has no complete run or means several settings, and
+        StorageError if nothing can be written.
+        """
+        from cl_runner.report.command import PAGE, report
+        from cl_runner.report.compare.comparisons import Asked
+
+        for name in (baseline, method):
+            if not isinstance(name, str | None):
+                raise TypeError(f"report compares names such as 'ewc', not {name!r}")
+        if not isinstance(margin, Real | None):
+            raise TypeError(f"margin is a number of points such as 1.5, not {margin!r}")
         folder = Path(output) if output is not None else self.folders[0] / "report"
-        report(self.folders, folder)
-        return folder / "report.html"
+        with command_line.called_with(()):
+            report(self.folders, folder, Asked(baseline, method, margin))
+        return folder / PAGE
 
     def __repr__(self) -> str:
         return f"<Runs: {self._states}>"

@@ -39,6 +39,11 @@ def from_python() -> bool:
     return _CALLED.get() is not None
 
 
+def flag(name: str) -> str:
+    """What the user gives as `--name`, or from Python as the argument `name`."""
+    return name.replace("-", "_") if from_python() else f"--{name}"
+
+
 @contextmanager
 def called_with(words: Sequence[str]) -> Iterator[None]:
     """Inside, the command that runs has these words, whatever those of this process are."""

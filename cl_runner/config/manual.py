@@ -16,11 +16,13 @@ from typing import get_origin
 import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from cl_runner.config import search_path, yaml_comments
 from cl_runner.config.annotations import allowed
 from cl_runner.config.command_line import text_of
-from cl_runner.config.overrides import key_of
+from cl_runner.config.compose import trust
+from cl_runner.config.overrides import key_of, parsed
 from cl_runner.config.paths import CONF
 from cl_runner.config.signatures import signature
 from cl_runner.plugins import trusted
@@ -84,7 +86,10 @@ def of_run() -> Option:
 
 
 def asked_for(overrides: Sequence[str]) -> str:
-    """The text for `--help` with these words; empty if none of them chooses an option."""
+    """The text for `--help` with these words; empty if none of them chooses an option. Raises
+    ConfigError for packages that cannot be trusted."""
+    for typed in parsed([word for word in overrides if key_of(word) == "trusted_targets"]):
+        trust(OmegaConf.create({"trusted_targets": typed.value()}), {"trusted_targets"})
     chosen = (option(key_of(word), text_of(word)) for word in overrides if "=" in word)
     return "\n".join(shown(each) for each in chosen if each is not None)
 

@@ -41,7 +41,7 @@ def checked(config_dir: Path | None) -> Path | None:
     if config_dir is None:
         return None
     if not config_dir.is_dir():
-        raise ConfigError.of(FLAG, config_dir, "is not a folder")
+        raise ConfigError.of(command_line.flag("config-dir"), config_dir, "is not a folder")
     return config_dir.absolute()
 
 

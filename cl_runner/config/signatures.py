@@ -1,21 +1,24 @@
-"""What a target declares, read from its source: importing it would load torch, which takes seconds.
-
-Only for our own targets. `config/factory.py` reads the same from the imported target; a test holds
-that both say the same.
+"""What a target declares. Ours is read from its source, as importing it would load torch, which
+takes seconds; a test holds that both say the same. A target of a trusted package, whose source can
+have any form, is imported.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
 from cl_runner.config.paths import HERE
+from cl_runner.config.targets import known
+from cl_runner.errors import ConfigError
 
 LIGHT = ("cl_runner.config", "pydantic", "typing_extensions")
 """Besides the standard library, what is imported to read an annotation."""
@@ -29,12 +32,28 @@ class Signature:
     hints: dict[str, Any]
 
 
-@cache
 def signature(path: str) -> Signature | None:
-    """Of the target at this dotted path; None if it is not ours or not there."""
-    module, _, name = path.rpartition(".")
-    if not module.startswith(f"{HERE.name}."):
+    """Of the target at this dotted path; None if it is not there, or neither ours nor trusted."""
+    return _read(path) if path.startswith(f"{HERE.name}.") else _imported_signature(path)
+
+
+def _imported_signature(path: str) -> Signature | None:
+    from cl_runner.config.build import parameters
+    from cl_runner.config.factory import hints_of
+
+    declared = known(path)
+    if declared is None:
         return None
+    hints: dict[str, Any] = {}
+    with suppress(ConfigError):  # a run would say so
+        every = hints_of(declared, "")
+        hints = {name: every[name] for name in parameters(declared) if name in every}
+    return Signature(cleandoc(declared.__doc__ or ""), hints)
+
+
+@cache
+def _read(path: str) -> Signature | None:
+    module, _, name = path.rpartition(".")
     try:
         names = _names(module)
     except ModuleNotFoundError:

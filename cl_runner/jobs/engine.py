@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner import train
-from cl_runner.config.command_line import literal
+from cl_runner.config.command_line import flag, literal
 from cl_runner.config.compose import from_hydra
 from cl_runner.config.overrides import key_of
 from cl_runner.errors import ConfigError, Interrupted, RunError, first_line
@@ -155,16 +155,16 @@ def of_the_launcher(words: Iterable[str]) -> list[str]:
 
 @contextmanager
 def chosen(
-    words: Sequence[str], config_dir: Path | None, flag: int | None
+    words: Sequence[str], config_dir: Path | None, jobs: int | None
 ) -> Iterator[Engine | None]:
-    """The engine for a command whose words choose a launcher; None if they choose none. flag: the
-    value of `--jobs`. Raises ConfigError for words that cannot be used."""
+    """The engine for a command whose words choose a launcher; None if they choose none. jobs:
+    the value of `--jobs`. Raises ConfigError for words that cannot be used."""
     if not words:
         yield None
         return
-    if flag is not None:
+    if jobs is not None:
         allowed = "is for runs on this machine; a launcher has a setting of its own"
-        raise ConfigError.of("--jobs", flag, allowed, "such as hydra.launcher.n_jobs=2")
+        raise ConfigError.of(flag("jobs"), jobs, allowed, "such as hydra.launcher.n_jobs=2")
     with of_a_sweep(config_dir, words) as (loader, master):
         context = HydraContext(loader, callbacks=Callbacks())
         engine = Engine(context, train.one_job, master)

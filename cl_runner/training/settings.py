@@ -125,9 +125,7 @@ class Settings:
         ),
     ]
     output_root: Annotated[Folder, ONE_CALL]
-    name: Annotated[
-        RunName, ONE_CALL | Traits(not_in_search="names one run; the search's own is --name")
-    ]
+    name: Annotated[RunName, ONE_CALL | Traits(not_in_search="names one run")]
     plan: Annotated[bool, ONE_CALL | Traits(not_in_search="only applies to a sweep, cl-train -m")]
     trusted_targets: Annotated[list[str], ONE_CALL]
 

@@ -131,6 +131,8 @@ def test_a_mistake_is_the_line_that_the_command_prints(
         hydra_as_it_comes(patched)
         cl_runner.run(*words, "threads=1")
     assert "hunter2" not in str(raised.value)
+    assert raised.value._render_traceback_() == [str(raised.value)]  # what IPython shows
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
     if words != ("--multirun",):  # which the command knows
         done = cl_train_here(*words)
         lines = done.stderr.rstrip("\n"), str(raised.value)

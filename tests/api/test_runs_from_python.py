@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,7 @@ from planted_runs import run_folder
 
 import cl_runner
 from cl_runner import errors
+from cl_runner.report import command
 from cl_runner.run_folder import read
 
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3", "threads=1")
@@ -157,6 +159,47 @@ def test_the_report_is_that_of_the_command(trained: Path, no_figures, tmp_path: 
     assert page == tmp_path / "here" / "report.html"
     assert "rehearsal" in page.read_text()
     assert (tmp_path / "here" / "runs.csv").read_text().count("\n") == 6
+
+
+def test_the_report_compares_what_is_asked(
+    trained: Path, no_figures, tmp_path: Path, monkeypatch
+) -> None:
+    """As the command does with the same flags."""
+    runs = cl_runner.load(trained)
+    runs.report(tmp_path / "plain")
+    runs.report(tmp_path / "python", method="finetune", baseline="rehearsal", margin=99)
+    flags = ["--method", "finetune", "--baseline", "rehearsal", "--margin", "99"]
+    words = ["cl-report", str(trained), "--output", str(tmp_path / "shell"), *flags]
+    monkeypatch.setattr(sys, "argv", words)
+    command.main()
+    plain, python, shell = (
+        (tmp_path / name / "results.md").read_text() for name in ("plain", "python", "shell")
+    )
+    assert python == shell != plain
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"baseline": "ewcc"}, "baseline=ewcc: must be a strategy or a row of the ranking"),
+        ({"method": "rehersal"}, "Hint: did you mean rehearsal?"),
+        ({"method": "finetune", "baseline": "finetune"}, "method=finetune: is the baseline"),
+        ({"margin": -1.0}, "margin=-1.0: must be a number above 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(asked, line: str, trained: Path, tmp_path) -> None:
+    with pytest.raises(errors.ConfigError) as raised:
+        cl_runner.load(trained).report(tmp_path / "here", **asked)
+    assert line in str(raised.value) and "--" not in str(raised.value)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_no_name_or_number_is_a_type_error(trained: Path) -> None:
+    runs = cl_runner.load(trained)
+    with pytest.raises(TypeError, match="report compares names such as 'ewc', not <Run"):
+        runs.report(baseline=runs[0])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"margin is a number of points such as 1.5, not '1'"):
+        runs.report(margin="1")  # type: ignore[arg-type]
 
 
 def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,56 +21,7 @@ TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.tasks=3")
 PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "python.md"
 FILES = ("metrics.jsonl", "predictions.npz")
 
-
-class Forked:
-    """In place of a new process, which would need seconds to import torch: a fork of this one."""
-
-    def __init__(self, command: list[str], pass_fds: list[int], **_: Any) -> None:
-        assert command[:4] == [sys.executable, "-P", "-m", own_process.MODULE]
-        stdin, self.stdin = os.pipe()
-        stdout, written = os.pipe()
-        self.pid = fork()
-        if self.pid == 0:
-            os.setsid()
-            os.close(self.stdin)
-            os.dup2(stdin, 0)
-            os.dup2(written, 1)
-            os.dup2(written, 2)
-            sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-            sys.stderr = os.fdopen(2, "w")
-            sys.argv = command[3:]
-            code = 1
-            try:
-                own_process.main()
-                code = 0
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        os.close(stdin)
-        os.close(written)
-        self.stdout = os.fdopen(stdout, "rb")
-        self.returncode: int | None = None
-
-    def __enter__(self) -> Forked:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        os.close(self.stdin)
-        self.stdout.close()
-
-    def wait(self) -> None:
-        self.returncode = exit_code(self.pid)
-
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-
-@pytest.fixture(autouse=True)
-def forked(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(own_process, "Popen", Forked)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_a_fork")
 
 
 def test_its_jobs_are_those_of_the_command(cl_train_here, tmp_path: Path, capfd) -> None:
@@ -99,16 +49,21 @@ def test_its_jobs_are_those_of_the_command(cl_train_here, tmp_path: Path, capfd)
 
 def test_the_code_of_the_page_runs(no_figures, capfd) -> None:
     """One block after another, in one process, with one seed."""
-    pytest.importorskip("pandas")
+    for package in ("pandas", "optuna"):
+        pytest.importorskip(package)
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     for block in blocks:
-        exec(compile(block.replace("seed=0,1", "seed=0"), str(PAGE), "exec"), names)
+        small = block.replace("seed=0,1", "seed=0")
+        small = small.replace(" trials=4", ' "hydra/launcher=in_turn", trials=2')
+        exec(compile(small, str(PAGE), "exec"), names)
     assert (
         "config error: strategy=ewwc: no such option. Hint: did you mean ewc?"
         in capfd.readouterr().out
     )
+    tried = [run.config["strategy"]["weight"] for run in names["search"].runs]
+    assert len(tried) == 2 and names["final"].config["strategy"]["weight"] in tried
     assert len(names["frame"]) == 3 and names["page"].exists()
     assert names["labels"] == [names["network"].classes[i] for i in names["scores"].argmax(1)]
 
@@ -184,4 +139,4 @@ def test_the_jobs_end_with_their_caller(tmp_path: Path) -> None:
 
 def test_a_child_that_dies_is_told() -> None:
     with pytest.raises(cl_runner.RunError, match="ended with exit code -9"):
-        own_process._folder(b"", -9)
+        own_process._answer(b"", -9)

@@ -14,7 +14,7 @@ from running import TINY, composed
 from torch import nn
 
 from cl_runner.errors import ConfigError
-from cl_runner.search import command
+from cl_runner.searches import command
 from cl_runner.training import checks
 
 TEN_THOUSAND = "1" * 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -10,11 +11,11 @@ from inspect import getdoc
 import pytest
 import yaml
 
-from cl_runner.config import manual, yaml_comments
+from cl_runner.config import manual, targets, yaml_comments
 from cl_runner.config.annotations import allowed
 from cl_runner.config.build import parameters
 from cl_runner.config.factory import hints_of
-from cl_runner.config.paths import CONF, GROUPS
+from cl_runner.config.paths import CONF, GROUPS, HERE
 from cl_runner.config.signatures import signature
 from cl_runner.config.traits import targets_below
 
@@ -102,6 +103,22 @@ def test_help_with_an_option_shows_its_settings_without_importing_torch(tmp_path
         "optimizer.momentum=0.9",
     ):
         assert line in done.stdout.splitlines()
+
+
+def test_help_with_a_class_of_a_module_that_is_trusted(
+    cl_train_here, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(targets, "TRUSTED", {*targets.TRUSTED})
+    shutil.copy(HERE / "strategies" / "lwf.py", tmp_path / "copied_lwf.py")
+    option = (CONF / "strategy" / "lwf.yaml").read_text()
+    (tmp_path / "options" / "strategy").mkdir(parents=True)
+    of_copy = option.replace("cl_runner.strategies.lwf", "copied_lwf")
+    (tmp_path / "options" / "strategy" / "mine.yaml").write_text(of_copy)
+    own = ("--help", "--config-dir", "options", "strategy=mine")
+    *ours, _as_yaml = cl_train_here("--help", "strategy=lwf").stdout.splitlines()
+    *copied, _ = cl_train_here(*own, "trusted_targets=[copied_lwf]").stdout.splitlines()
+    assert copied == [ours[0].replace("=lwf", "=mine"), *ours[1:]]
+    assert "config error: trusted_targets=5" in cl_train_here(*own, "trusted_targets=5").stderr
 
 
 def test_help_without_or_with_an_unknown_option(cl_train_here) -> None:

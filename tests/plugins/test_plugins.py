@@ -25,7 +25,7 @@ from cl_runner.report import command as report
 from cl_runner.reproduce import command as reproduce
 from cl_runner.reproduce import suite as suites
 from cl_runner.run_folder import read
-from cl_runner.search import points
+from cl_runner.searches import points
 
 TINY = ("epochs=1", "batch_size=100", "model.widths=[8]", "dataset.tasks=2", "output_root=.")
 
@@ -94,7 +94,7 @@ def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     line = only_line(cl_train_here("new", "strategy", "rot"), 2)
     assert "there is strategy=rot already" in line
     helped = cl_train_here("--help", "strategy=rot").stdout
-    assert "strategy=rot: Rotting." in helped and "strategy.weight=2.0\n    of nothing" in helped
+    assert "strategy=rot: Rotting." in helped and "\n    of nothing\n" in helped
     assert "weight: 2.0" in cl_train_here("strategy=rot", "--cfg", "job").stdout
     done = cl_train_here("strategy=rot", "strategy.weight=3", *TINY, "name=one")
     assert done.returncode == 0, done.stderr
@@ -118,6 +118,27 @@ def test_once_trusted_all_of_it_is_used_and_then_no_longer(
     assert cl_train_here("--distrust", "rot").stdout == "rot is no longer trusted\n"
     assert "--trust rot" in only_line(cl_train_here("strategy=rot", *TINY), 2)
     assert "rotten" not in suites.names()
+
+
+def test_its_help_is_that_of_one_of_ours(rot: Path, cl_train_here) -> None:
+    """The oracle is the help of LwF, of which the plugin is a copy."""
+    shutil.copy(Path(cl_runner.__file__).parent / "strategies" / "lwf.py", rot / "strategy.py")
+    option = (CONF / "strategy" / "lwf.yaml").read_text()
+    of_copy = option.replace("cl_runner.strategies.lwf", "rotting.strategy")
+    (rot / "conf" / "strategy" / "rot.yaml").write_text(of_copy)
+    ours = cl_train_here("--help", "strategy=lwf").stdout
+    assert "L(θ) = CE(θ) + α" in ours and "a number ≥ 0" in ours and "one of old, all" in ours
+    assert cl_train_here("--help", "strategy=rot").stdout == ours.replace("=lwf", "=rot")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("weight: NonNegative", "weight: 'Nowhere'"), ("from cl_runner", "raise SystemExit\nfrom x")],
+)
+def test_help_needs_no_code_that_works(before, after, rot: Path, cl_train_here) -> None:
+    (rot / "strategy.py").write_text((rot / "strategy.py").read_text().replace(before, after))
+    done = cl_train_here("--help", "strategy=rot")
+    assert done.returncode == 0 and "strategy.weight=2.0\n    of nothing" in done.stdout
 
 
 def test_the_best_setting_is_run_under_the_name_of_its_option(

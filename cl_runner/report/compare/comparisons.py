@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from cl_runner.config.command_line import flag
 from cl_runner.errors import ConfigError, nearest
 from cl_runner.metrics import Metric
 from cl_runner.report.compare.groups import Group, Section, ranked
@@ -34,19 +35,19 @@ class Asked:
     def check(self, sections: Sequence[Section]) -> None:
         """Raise ConfigError if a name is in no section or means several settings of one."""
         if self.margin is not None and not 0 < self.margin < math.inf:
-            raise ConfigError.of("--margin", self.margin, "must be a number above 0")
-        for flag, name in (("--baseline", self.baseline), ("--method", self.method)):
+            raise ConfigError.of(flag("margin"), self.margin, "must be a number above 0")
+        for key, name in (("baseline", self.baseline), ("method", self.method)):
             if name is not None:
                 found = [_named(section, name) for section in sections]
-                _check(flag, name, found, sections, each_its_own=flag == "--baseline")
+                _check(flag(key), name, found, sections, each_its_own=key == "baseline")
         for section in sections:
             both = _named(section, self.method), _named(section, self.baseline)
             if both[0] and both[0][0] in both[1]:
-                raise ConfigError.of("--method", self.method, "is the baseline")
+                raise ConfigError.of(flag("method"), self.method, "is the baseline")
 
 
 def _check(
-    flag: str,
+    key: str,
     name: str,
     found: list[list[Group]],
     sections: Sequence[Section],
@@ -57,11 +58,11 @@ def _check(
         measured = [group for section in sections for group in section.measured]
         names = {group.label if "," in name else group.strategy for group in measured}
         allowed = "must be a strategy or a row of the ranking, with a complete run"
-        raise ConfigError.of(flag, name, allowed, nearest(name, sorted(names)))
+        raise ConfigError.of(key, name, allowed, nearest(name, sorted(names)))
     for groups in found:
         if len(groups) > 1 and not (each_its_own and _differ(groups)):
             one = groups[0].label
-            raise ConfigError.of(flag, name, f"are {len(groups)} settings", f"name one, as '{one}'")
+            raise ConfigError.of(key, name, f"are {len(groups)} settings", f"name one, as '{one}'")
 
 
 def _named(section: Section, name: str | None) -> list[Group]:

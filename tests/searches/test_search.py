@@ -25,7 +25,7 @@ from cl_runner.errors import ConfigError
 from cl_runner.run_folder.files import locked
 from cl_runner.run_folder.outcome import Results
 from cl_runner.run_folder.read import status as read_status
-from cl_runner.search import command, objective
+from cl_runner.searches import command, objective
 
 optuna = pytest.importorskip("optuna")
 from optuna.distributions import (  # noqa: E402
@@ -35,10 +35,10 @@ from optuna.distributions import (  # noqa: E402
 )
 from optuna.trial import TrialState, create_trial  # noqa: E402
 
-from cl_runner.search import space  # noqa: E402
-from cl_runner.search import study as studies  # noqa: E402
-from cl_runner.search import table as tables  # noqa: E402
-from cl_runner.search.points import all_checked, checked  # noqa: E402
+from cl_runner.searches import space  # noqa: E402
+from cl_runner.searches import study as studies  # noqa: E402
+from cl_runner.searches import table as tables  # noqa: E402
+from cl_runner.searches.points import all_checked, checked  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TINY = ("epochs=1", "batch_size=64", "model.widths=[8]", "dataset.validation_fraction=0.2")
@@ -370,7 +370,7 @@ def test_pruning_stops_the_run(cl_search, tmp_path: Path, monkeypatch) -> None:
 
 def test_a_killed_search_is_taken_up_again(cl_search, cl_train_here, tmp_path: Path) -> None:
     words = (*TINY[1:], LR, "epochs=40", "--trials", "1", "--jobs", "1")
-    program = [sys.executable, "-m", "cl_runner.search.command", *words]
+    program = [sys.executable, "-m", "cl_runner.searches.command", *words]
     searching = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.DEVNULL)
     until(lambda: list(tmp_path.glob("outputs/searches/*/0*/checkpoint/*")), searching.pid)
     searching.kill()

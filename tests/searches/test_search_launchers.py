@@ -15,12 +15,12 @@ from processes import code_of, exit_code, fork, run_and_exit, until
 from cl_runner.jobs import engine, launchers
 from cl_runner.jobs.in_turn import InTurn
 from cl_runner.run_folder.read import status as read_status
-from cl_runner.search import command
+from cl_runner.searches import command
 
 optuna = pytest.importorskip("optuna")
-from cl_runner.search import space  # noqa: E402
-from cl_runner.search import study as studies  # noqa: E402
-from cl_runner.search.points import all_checked  # noqa: E402
+from cl_runner.searches import space  # noqa: E402
+from cl_runner.searches import study as studies  # noqa: E402
+from cl_runner.searches.points import all_checked  # noqa: E402
 
 TINY = ("epochs=1", "batch_size=256", "model.widths=[8]", "dataset.tasks=2",
         "dataset.validation_fraction=0.2")  # fmt: skip

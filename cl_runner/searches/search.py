@@ -27,11 +27,11 @@ from cl_runner.jobs.stopping import withdraw_all
 from cl_runner.run_folder import read
 from cl_runner.run_folder.files import is_locked
 from cl_runner.run_folder.read import DONE
-from cl_runner.search import objective
-from cl_runner.search.points import Point, job_of, place_of
-from cl_runner.search.space import Space
-from cl_runner.search.study import Study, Trial
-from cl_runner.search.table import short, shown
+from cl_runner.searches import objective
+from cl_runner.searches.points import Point, job_of, place_of
+from cl_runner.searches.space import Space
+from cl_runner.searches.study import Study, Trial
+from cl_runner.searches.table import short, shown
 from cl_runner.text import duration
 
 ENDED_TRIALS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

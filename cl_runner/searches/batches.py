@@ -20,10 +20,10 @@ from cl_runner.jobs.looking import Look
 from cl_runner.jobs.stopping import ask_to_stop, withdraw
 from cl_runner.run_folder import read
 from cl_runner.run_folder.read import DONE, MISSING
-from cl_runner.search import objective
-from cl_runner.search.points import Point, job_of
-from cl_runner.search.search import Search
-from cl_runner.search.study import Trial
+from cl_runner.searches import objective
+from cl_runner.searches.points import Point, job_of
+from cl_runner.searches.search import Search
+from cl_runner.searches.study import Trial
 
 KILLED = -1
 """In place of the exit code of a run that says nothing about its end."""

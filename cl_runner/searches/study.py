@@ -19,10 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from cl_runner.config.command_line import flag
 from cl_runner.errors import ConfigError, RunError, StorageError, first_line
 from cl_runner.randomness import seed_of
 from cl_runner.run_folder.plain import Damaged
-from cl_runner.search.space import Params, Space
+from cl_runner.searches.space import Params, Space
 
 FILE = "study.db"
 STARTUP = 5
@@ -181,7 +182,7 @@ class Study:
         differ = sorted(set(json.loads(before)) ^ set(mine))
         if differ:
             allowed = f"already contains another search, which differs in {', '.join(differ)}"
-            raise ConfigError.of("--name", self.folder.name, allowed, "another --name")
+            raise ConfigError.of(flag("name"), self.folder.name, allowed, f"another {flag('name')}")
 
 
 def _check(trial: FrozenTrial, space: Space) -> None:

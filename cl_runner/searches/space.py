@@ -18,6 +18,7 @@ from optuna.distributions import (
 )
 
 from cl_runner.config import overrides
+from cl_runner.config.command_line import from_python
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import is_for_sweeps, key_of
 from cl_runner.config.traits import traits
@@ -76,7 +77,9 @@ def read(words: Sequence[str], config_dir: Path | None = None) -> Space:
         of_sweeps = "only applies to a sweep, cl-train -m; a search takes hydra/launcher"
         refused = of_sweeps if is_for_sweeps(key) else traits(key).not_in_search
         if refused:
-            raise ConfigError.of(key, typed.partition("=")[2], refused)
+            own = 'cl_runner.search(..., name="NAME")' if from_python() else "--name"
+            hint = f"the search's own is {own}" if key == "name" else ""
+            raise ConfigError.of(key, typed.partition("=")[2], refused, hint)
         if key in fixed or any(key == key_of(other) for other in searched):
             raise ConfigError.of("command line", shown([typed])[0], f"gives {key} twice")
         (override,) = overrides.parsed([typed])

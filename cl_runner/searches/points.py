@@ -23,10 +23,12 @@ from cl_runner.errors import ConfigError
 from cl_runner.jobs.job import Job, job_folder
 from cl_runner.measures import MEASURES, Measure
 from cl_runner.run_folder.resume import recorded_earlier
-from cl_runner.search.space import Params, Space
+from cl_runner.searches.space import Params, Space
 from cl_runner.training import settings
 from cl_runner.training.run import build_strategy
 
+THREADS = 1
+"""Of each run, as many run at a time."""
 COMPOSING = Lock()  # Hydra has one state for the whole process
 
 
@@ -77,6 +79,12 @@ def all_checked(space: Space, name: str) -> Point:
     return replace(points[0], masks={k: v for point in points for k, v in point.masks.items()})
 
 
+def alone(space: Space, params: Params) -> list[str]:
+    """The settings with which `cl-train` repeats the run of a trial."""
+    words = space.point(params)
+    return words if "threads" in map(key_of, words) else [*words, f"threads={THREADS}"]
+
+
 def job_of(space: Space, params: Params, number: int, folder: Path) -> tuple[Job, Point]:
     """The job of a trial, in the search's folder, and its point."""
     point = checked(space.point(params), space.config_dir)
@@ -103,7 +111,7 @@ def _composed(
         with open_dict(config):
             choices = config.pop("hydra").runtime.choices
         if config.threads is None:
-            config.threads = 1
+            config.threads = THREADS
         plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise from_hydra(error) from None

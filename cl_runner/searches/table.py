@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cl_runner.config.overrides import last_part
 from cl_runner.measures import Measure
-from cl_runner.text import aligned
+from cl_runner.searches.found import Table
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -28,7 +28,7 @@ def best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return max(complete, key=lambda trial: trial.values[0], default=None)
 
 
-def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) -> str:
+def of(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) -> Table:
     """Settings, state, value, folder and error of each trial; then how many are in each state.
 
     measure: what the value is a mean of."""
@@ -47,17 +47,16 @@ def table(trials: Sequence[FrozenTrial], keys: Sequence[str], measure: Measure) 
             ]
         )
     value = f"validation {measure.unit.name}"
-    header = ["trial", *map(last_part, keys), "state", value, "folder", "error"]
+    columns = ["trial", *map(last_part, keys), "state", value, "folder", "error"]
     counts = Counter(map(state, trials))
-    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{aligned(header, rows)}\n{summary}"
+    return Table(columns, rows, ", ".join(f"{count} {word}" for word, count in counts.items()))
 
 
-def verdict(trial: FrozenTrial, measure: Measure, folder: Path) -> str:
+def verdict(trial: FrozenTrial, measure: Measure, folder: Path) -> list[str]:
     """The best trial in a sentence, and where its run is."""
     value = shown(trial.values[0], measure)
     where = folder / trial.user_attrs["folder"]
-    return f"best: trial {trial.number}, {value} after the last task\nits folder: {where}"
+    return [f"best: trial {trial.number}, {value} after the last task", f"its folder: {where}"]
 
 
 def state(trial: FrozenTrial) -> str:
