@@ -14,7 +14,7 @@ FLOORS = (
     "forgetting", "machine", "terminal", "plugins", "config", "data", "models", "strategies.parts",
     "strategies", "evaluation", "run_folder", "tracking", "plugins.command", "training", "new",
     "train", "jobs", "reproduce", "report.compare", "report.render", "report", "wandb_mirror",
-    "report.command", "reproduce.command", "sweeps", "searches", "api",
+    "report.command", "reproduce.page_files", "reproduce.command", "sweeps", "searches", "api",
 )  # fmt: skip
 """From bottom to top: a file may import from its own floor and those below it."""
 

@@ -22,7 +22,7 @@ from cl_runner.jobs import engine
 from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
 from cl_runner.reproduce import measured as measures
-from cl_runner.reproduce import page, runs
+from cl_runner.reproduce import page, page_files, runs
 from cl_runner.reproduce import suite as suites
 from cl_runner.reproduce.measured import Runs
 from cl_runner.reproduce.overview import write_overview
@@ -99,15 +99,15 @@ def reproduce(arguments: argparse.Namespace) -> int:
         raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
     asked = _asked(arguments)
     whole, changes = asked.whole, asked.changes
-    pages: Path | None = arguments.page
-    earlier = measures.read(page.numbers_of(pages, whole), whole, changes) if pages else {}
+    folder: Path | None = arguments.page
+    earlier = measures.read(page_files.numbers_of(folder, whole), whole, changes) if folder else {}
     now = measures.measured(asked.suite, changes, _run(asked, arguments.jobs))
     verdicts = judge(asked.suite, now, len(whole.seeds))
     print(f"\n{plain(verdicts, everything=arguments.all)}\n")
     _write(asked, verdicts, now)
-    if pages is not None:
+    if folder is not None:
         together = measures.together(whole, earlier, now)
-        print(f"page: {page.write(pages, whole, asked.typed, together)}")
+        print(f"page: {page_files.write(folder, whole, asked.typed, together)}")
     return int(not good(verdicts))
 
 

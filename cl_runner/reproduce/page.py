@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-from cl_runner.reproduce import measured
 from cl_runner.reproduce.measured import Runs
 from cl_runner.reproduce.suite import Suite
-from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, as_json, cells, foot, judge
-from cl_runner.run_folder import files as storage
-from cl_runner.run_folder.schemas import Judgement
+from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
 from cl_runner.text import counted
 
 PERCENT = "Accuracies in %. "
@@ -24,32 +20,6 @@ ORIGINS = {
     "transcribed": "(T): copied from the paper by others; such a row does not decide.",
     "recalled": "(R): from memory, not verified; such a row does not decide.",
 }
-
-
-def numbers_of(folder: Path, suite: Suite) -> Path:
-    """The file with the numbers of each run that belongs to the suite's page in this folder."""
-    return folder / "numbers" / f"{suite.name}.csv"
-
-
-def write(folder: Path, suite: Suite, given: Sequence[str], runs: Runs) -> Path:
-    """Write the suite's page, its figure if something was published, and the numbers of each run.
-    given: as for `markdown`. Returns the page's file."""
-    from cl_runner.report.render.figures import svg
-    from cl_runner.report.render.suite_figures import published_and_ours
-
-    verdicts = judge(suite, runs, len(suite.seeds))
-    figure = published_and_ours(Judgement.model_validate(as_json(suite, [], verdicts)).rows)
-    picture = None if figure is None else f"figures/{suite.name}.svg"
-    numbers = numbers_of(Path(), suite).as_posix()
-    contents: dict[str, str | bytes] = {numbers: measured.text(runs)}
-    if figure is not None and picture is not None:
-        contents[picture] = svg(figure)
-    page = f"{suite.name}.md"
-    contents[page] = markdown(suite, given, verdicts, runs, picture, numbers)
-    for name, content in contents.items():
-        storage.make((folder / name).parent)
-        storage.write(folder / name, content)
-    return folder / page
 
 
 def markdown(

@@ -199,7 +199,7 @@ def test_the_total_gradient_of_si_counts_the_penalty() -> None:
 
 def walk(strategy: RWalk | SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
     """Gradient descent of ½ Σ h θ² over the network's parameters, through the hooks."""
-    batch = first_batch(tiny_stream(), 0)
+    batch = first_batch(tiny_stream(), 1)  # where the penalty counts
     parameters = list(strategy.network.parameters())
     optimizer = torch.optim.SGD(parameters, lr=lr)
     for _ in range(steps):
