@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
+from processes import code_of
 
 import cl_runner
 from cl_runner import errors
@@ -37,17 +37,13 @@ pytestmark = pytest.mark.usefixtures("in_a_fork")
 
 
 @pytest.fixture
-def cl_search(monkeypatch, capfd) -> Callable[..., SimpleNamespace]:
-    """The command in this process."""
+def cl_search(tmp_path: Path) -> Callable[..., SimpleNamespace]:
+    """The command in a process of its own, since Hydra configures logging there."""
 
     def call(*arguments: str) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["cl-search", *arguments])
-        code = 0
-        try:
-            command.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return SimpleNamespace(code=code, **capfd.readouterr()._asdict())
+        code = code_of(tmp_path, ["cl-search", *arguments], command.main)
+        out, err = ((tmp_path / name).read_text() for name in ("stdout", "stderr"))
+        return SimpleNamespace(code=code, out=out, err=err)
 
     return call
 
