@@ -268,6 +268,24 @@ def test_a_page_is_made_in_pieces(tmp_path, monkeypatch, capsys) -> None:
         assert file.read_text() == damaged
 
 
+def test_a_run_that_was_run_again_takes_the_place_of_the_one_in_the_file(tmp_path: Path) -> None:
+    """Also if it failed; and one without the number of a row that came later is none."""
+    tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
+    some = replace(tiny, rows=tiny.rows[:1])
+    digest = measured._settings(tiny, [], "plain")
+    old, new = (Measured({"accuracy[1][0]": value}, digest) for value in (0.25, 0.75))
+    file = tmp_path / "tiny.csv"
+    file.write_text(measured.text({("plain", seed): old for seed in (0, 1, 2)}))
+    earlier = measured.read(file, some, [])
+    runs_now = measured.together(some, earlier, {("plain", 2): None, ("plain", 0): new})
+    assert list(runs_now.items()) == [
+        (("plain", 0), new),
+        (("plain", 1), old),
+        (("plain", 2), None),
+    ]
+    assert measured.read(file, tiny, []) == {}
+
+
 def test_the_pages_are_those_of_the_numbers_beside_them() -> None:
     """Of docs/results: each mean and number of seeds, and the settings are those of today."""
     for file in (RESULTS / "numbers").glob("*.csv"):
