@@ -150,13 +150,17 @@ def herding_order(features: Tensor, count: int) -> Tensor:
     """
     unit = F.normalize(features.double().cpu(), dim=1)
     mean = F.normalize(unit.mean(0), dim=0)
-    chosen: list[int] = []
-    total = torch.zeros_like(mean)
+    onto_mean, squares = unit @ mean, unit.square().sum(1)
+    onto_total = torch.zeros(len(unit), dtype=unit.dtype)  # φ(x) · Σ φ(p)
     free = torch.ones(len(unit), dtype=torch.bool)
+    chosen: list[int] = []
     for _ in range(min(count, len(unit))):
-        distance = (mean - F.normalize(total + unit, dim=1)).square().sum(1)
+        # of v = φ(x) + Σ φ(p): |v|² and μ · v, without the rows [N, D] of v
+        length = (onto_total[chosen].sum() + 2 * onto_total + squares).clamp(min=0).sqrt()
+        scale = length.clamp(min=1e-12)
+        distance = (length / scale).square() - 2 * (onto_mean[chosen].sum() + onto_mean) / scale
         best = int(distance.masked_fill(~free, torch.inf).argmin())
         chosen.append(best)
-        total = total + unit[best]
+        onto_total += unit @ unit[best]
         free[best] = False
     return torch.tensor(chosen, device=features.device)
