@@ -55,7 +55,7 @@ class EWC(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["ewc"] = self.factor * self.fisher(self.network.trainable)
+            terms["ewc"] = self.fisher(self.network.trainable, self.factor)
         return terms
 
     def end_task(self, task: Task) -> None:

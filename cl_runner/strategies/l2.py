@@ -29,7 +29,7 @@ class L2(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["l2"] = self.weight * self.springs(self.network.trainable)
+            terms["l2"] = self.springs(self.network.trainable, self.weight)
         return terms
 
     def end_task(self, task: Task) -> None:

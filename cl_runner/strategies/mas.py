@@ -51,7 +51,7 @@ class MAS(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["mas"] = self.weight * self.springs(self.network.trainable)
+            terms["mas"] = self.springs(self.network.trainable, self.weight)
         return terms
 
     def end_task(self, task: Task) -> None:

@@ -63,7 +63,7 @@ class RWalk(Strategy):
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         terms = {"task": task_loss(self.network(batch.x), batch)}
         if not batch.task.first:
-            terms["rwalk"] = self.weight * self.springs(self.network.trainable)
+            terms["rwalk"] = self.springs(self.network.trainable, self.weight)
         return terms
 
     def after_backward(self, batch: Batch) -> None:

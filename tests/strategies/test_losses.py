@@ -118,6 +118,23 @@ def test_the_penalty_over_several_parameters_passes_gradcheck() -> None:
     kept = Quadratic(parameters).double()
     kept.add(torch.rand(12).double(), torch.randn(12).double())
     assert torch.autograd.gradcheck(lambda *p: kept(list(p)), parameters)
+    assert torch.autograd.gradcheck(lambda *p: kept(list(p), strength=3.0), parameters)
     flat = torch.cat([p.detach().flatten() for p in parameters])
     expected = (kept.weight * (flat - kept.anchor) ** 2).sum()
     torch.testing.assert_close(kept(parameters).detach(), expected)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_a_penalty_of_some_strength_is_that_many_times_the_sum(share: float) -> None:
+    """Looked at twice, as the alarm does before the step, and as a share of the loss, as with
+    `accumulate`."""
+    theta, kept = torch.randn(9, requires_grad=True), Quadratic([torch.zeros(9)])
+    kept.add(torch.rand(9), torch.randn(9))
+    kept.add(torch.rand(9), torch.randn(9))
+    term = share * kept([theta], strength=5.0)
+    (looked,) = torch.autograd.grad(term, theta, retain_graph=True)
+    (again,) = torch.autograd.grad(term, theta)
+    expected = share * 10 * kept.weight * (theta - kept.anchor).detach()
+    torch.testing.assert_close(looked, expected)
+    assert torch.equal(looked, again)
+    torch.testing.assert_close(term, share * 5 * kept([theta]))

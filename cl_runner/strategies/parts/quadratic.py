@@ -28,14 +28,18 @@ class Quadratic(nn.Module):
         self.register_buffer("anchor", zeros.clone())
         self.register_buffer("offset", torch.zeros(()))
 
-    def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        penalty, _ = self.with_pulls(parameters)
-        return penalty
+    def forward(self, parameters: Sequence[Tensor], strength: float = 1.0) -> Tensor:
+        """strength · the sum."""
+        return self._scaled(strength, parameters)[0]
 
     def with_pulls(self, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The penalty, and half its gradient, Wᵢ (θᵢ − aᵢ), in the shapes of the parameters."""
-        penalty, *pulls = _Penalty.apply(self.weight, self.anchor, *parameters)
-        return penalty + self.offset, pulls
+        """The sum, and half its gradient, Wᵢ (θᵢ − aᵢ), in the shapes of the parameters."""
+        half, *pulls = self._scaled(0.5, parameters)
+        return 2 * half, pulls
+
+    def _scaled(self, strength: float, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """strength · the sum, and the gradient of that."""
+        return list(_Penalty.apply(strength, self.weight, self.anchor, self.offset, *parameters))
 
     @torch.no_grad()
     def add(self, weight: Tensor, theta: Tensor) -> None:
@@ -55,27 +59,32 @@ class Quadratic(nn.Module):
 
 
 class _Penalty(torch.autograd.Function):
-    """Σᵢ wᵢ (θᵢ − aᵢ)² and wᵢ (θᵢ − aᵢ), with the gradient of the first written out: autograd would
-    read the parameters twice as often, and the cost of the penalty is reading them."""
+    """strength · (Σᵢ wᵢ (θᵢ − aᵢ)² + offset), and its gradient, written out and scaled where it is
+    made: the cost of the penalty is reading vectors, and autograd would read them more often."""
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, anchor: Tensor, *parameters: Tensor
+        ctx: Any, strength: float, weight: Tensor, anchor: Tensor, offset: Tensor, *theta: Tensor
     ) -> tuple[Tensor, ...]:
-        distances = torch._foreach_sub(parameters, in_shapes_of(parameters, anchor))
-        pulls = torch._foreach_mul(distances, in_shapes_of(parameters, weight))
+        distances = torch._foreach_sub(theta, in_shapes_of(theta, anchor))
+        pulls = torch._foreach_mul(distances, in_shapes_of(theta, weight))
+        pairs = zip(pulls, distances, strict=True)
+        total = torch.stack([pull.view(-1).dot(d.view(-1)) for pull, d in pairs]).sum()
+        if strength != 0.5:
+            torch._foreach_mul_(pulls, 2 * strength)
         ctx.save_for_backward(*pulls)
         ctx.mark_non_differentiable(*pulls)
         ctx.set_materialize_grads(False)  # there are none of the pulls
-        pairs = zip(pulls, distances, strict=True)
-        return torch.stack([pull.view(-1).dot(d.view(-1)) for pull, d in pairs]).sum(), *pulls
+        return strength * (total + offset), *pulls
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        pulls = ctx.saved_tensors
-        if gradients[0] is None:
-            return None, None, *[None] * len(pulls)
-        return None, None, *torch._foreach_mul(pulls, 2 * gradients[0])
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        pulls, outer = ctx.saved_tensors, gradients[0]
+        if outer is None:
+            pulls = [None] * len(pulls)
+        elif not (outer.is_cpu and outer == 1):  # on a GPU to look would be to wait
+            pulls = torch._foreach_mul(pulls, outer)
+        return None, None, None, None, *pulls
 
 
 def in_shapes_of(parameters: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
