@@ -20,6 +20,7 @@ from cl_runner.errors import Interrupted
 from cl_runner.run_folder import resume
 from cl_runner.run_folder.outcome import Results
 from cl_runner.searches import command
+from cl_runner.searches.asked import Asked
 from cl_runner.searches.found import Found
 
 CONFIG = "config"
@@ -50,12 +51,10 @@ def many(words: Sequence[str], config_dir: Path | None) -> Path:
     return folder
 
 
-def search(
-    words: Sequence[str], config_dir: Path | None, trials: int, jobs: int | None, name: str | None
-) -> Found:
-    """`cl-search WORDS`. Prints what the command prints."""
-    with command_line.called_with([*search_path.words(config_dir), *words]):
-        return command.search(words, config_dir, trials, jobs, name)
+def search(asked: Asked) -> Found:
+    """`cl-search`. Prints what the command prints."""
+    with command_line.called_with([*search_path.words(asked.config_dir), *asked.overrides]):
+        return command.search(asked)
 
 
 @contextmanager
