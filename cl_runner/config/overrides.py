@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 
 from cl_runner.errors import ConfigError, first_line
 
-_AT_HOME = re.compile(r"""[^=]+=['"]?(?=~/)""")
+_AT_HOME = re.compile(r"""(^[^=]+=|[,(\[]\s*)(['"]?)~(?=/)""")
+"""What stands before the `~/` that a value, or one of several, begins with."""
 
 _SEVERAL = re.compile(r"^[^=]*\s=|^[^=]+=\s|\s[+~]*[\w./@]+=")
 """Spaces around the `=` of a setting, or a second one."""
@@ -105,10 +106,10 @@ def _remedy(word: str) -> str:
 
 
 def _with_home(word: str) -> str:
-    """The word with the home folder in place of a `~/` that its value begins with, in quotes or
-    not. A shell only replaces one at the beginning of a word."""
-    found = _AT_HOME.match(word)
-    return word if found is None else found[0] + os.path.expanduser("~") + word[found.end() + 1 :]
+    """The word with the home folder in place of each `~/` that one of its values begins with, in
+    quotes or not. A shell only replaces one at the beginning of a word."""
+    home = os.path.expanduser("~")
+    return _AT_HOME.sub(lambda found: found[1] + found[2] + home, word)
 
 
 def _given(override: Override) -> str:

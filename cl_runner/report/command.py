@@ -112,7 +112,7 @@ def report(
         where = output if len(streams) == 1 else output / f"stream_{number}"
         drawn = [] if suite else list(drawings.of_section(section, looks))
         chapter, written = _chapter(section, where, drawn, asked)
-        brief = tables.results(section, brief=True)
+        brief = tables.results(section, in_short=True)
         table = aligned(brief.columns, [[cell.text for cell in row] for row in brief.rows])
         lines += [section.title, *chapter.sentences, "", table, ""]
         chapters.append(chapter)

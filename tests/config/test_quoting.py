@@ -138,6 +138,18 @@ def test_a_path_may_begin_at_home(word: str, monkeypatch: pytest.MonkeyPatch) ->
     assert parsed(["~root"])[0].is_delete()
 
 
+@pytest.mark.parametrize(
+    "word", ["root=~/a,~/b", "root='~/a',\"~/b\"", "root=choice(~/a, ~/b)", "root=[~/a,~/b]"]
+)
+def test_each_of_several_paths_may_begin_at_home(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (override,) = parsed([word])
+    values = override.sweep_iterator() if override.is_sweep_override() else override.value()
+    assert [getattr(value, "text", value) for value in values] == ["/home/me/a", "/home/me/b"]
+
+
 def test_home_is_found_in_runs_and_in_the_jobs_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     words = ["dataset.root=~/pictures", "output_root='~/out'"]

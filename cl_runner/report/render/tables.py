@@ -14,15 +14,15 @@ from cl_runner.report.compare.varying import by_strategy, mean_by_value, seed_de
 from cl_runner.report.render.table import Cell, Table
 
 
-def results(section: Section, brief: bool = False) -> Table:
+def results(section: Section, in_short: bool = False) -> Table:
     """One row per group, the best mean first, upper bounds last: mean ± standard deviation over
     seeds of each metric, 95 % interval, number of seeds and of runs that are not complete. Groups
-    that their suite names have no columns of settings. brief: only the most common metrics, to fit
-    a terminal."""
+    that their suite names have no columns of settings. in_short: only the most common metrics, to
+    fit a terminal."""
     named = all(group.name for group in section.groups)
     first, keys = section.metric, [] if named else section.varied
     common = section.measure.headline[:2]
-    others = [m for m in section.metrics if m != first and (not brief or m.name in common)]
+    others = [m for m in section.metrics if m != first and (not in_short or m.name in common)]
     rows = []
     ordered = sorted(section.best_first(section.measured), key=lambda group: group.is_upper_bound)
     unmeasured = [group for group in section.groups if not group.complete]
