@@ -77,7 +77,7 @@ def _files(name: str) -> set[Path]:
 
 def _is_code(place: Path) -> bool:
     """Whether it is a module or a package, and no folder of data."""
-    return place.is_file() or any(place.glob("*.py"))
+    return (place.suffix == ".py" and place.is_file()) or any(place.glob("*.py"))
 
 
 def _imports(file: Path) -> Iterator[str]:
