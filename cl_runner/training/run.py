@@ -138,7 +138,8 @@ def build_strategy(settings: Settings) -> Strategy:
     checks.check_network(network, outline)
     frozen_features.fit(network, outline, settings.ce_scope)
     network.compute_in(settings.precision, settings.memory_format)
-    strategy: Strategy = settings.strategy(network)
+    with seeded(settings.seed, "initial weights of the strategy's own networks"):
+        strategy: Strategy = settings.strategy(network)
     checks.check_classifier(strategy)
     learning = [p for p in strategy.parameters() if p.requires_grad]
     settings.optimizer(learning, 0)  # fails here rather than later if it is not an optimizer

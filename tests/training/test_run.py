@@ -18,6 +18,7 @@ from optimizer_steps import optimizer_steps
 from running import NAMES, composed, final_state, logged, run_here, trained
 from tiny import tiny_network
 
+from cl_runner.config.paths import CONF
 from cl_runner.config.targets import target
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
@@ -451,3 +452,18 @@ def test_the_state_of_an_optimizer_with_more_in_it_fits(tmp_path: Path) -> None:
     check_fits(
         {k: v for k, v in state.items() if not k.startswith("metrics_")}, strategy, optimizer
     )
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "strategy").glob("*.yaml")))
+def test_what_a_run_begins_with_is_a_function_of_its_settings_and_seed(name: str) -> None:
+    """The weights of networks that a strategy has beside the one that it trains, too."""
+    small = "strategy.widths=[8]" if name == "dgr" else "model.widths=[8]"
+    settings = composed(f"strategy={name}", small)
+    states = []
+    for used in range(2):
+        torch.manual_seed(used)
+        states.append(build_strategy(settings).state_dict())
+    first, again = states
+    assert first.keys() == again.keys()
+    tensors = [key for key in first if isinstance(first[key], torch.Tensor)]
+    assert tensors and all(torch.equal(first[key], again[key]) for key in tensors)
