@@ -21,10 +21,9 @@ from cl_runner.errors import ConfigError
 from cl_runner.jobs import engine
 from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
-from cl_runner.reproduce import measured as measures
 from cl_runner.reproduce import page, page_files, runs
 from cl_runner.reproduce import suite as suites
-from cl_runner.reproduce.measured import Runs
+from cl_runner.reproduce.numbers import Numbers, measured
 from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
@@ -100,14 +99,14 @@ def reproduce(arguments: argparse.Namespace) -> int:
     asked = _asked(arguments)
     whole, changes = asked.whole, asked.changes
     folder: Path | None = arguments.page
-    earlier = measures.read(page_files.numbers_of(folder, whole), whole, changes) if folder else {}
-    now = measures.measured(asked.suite, changes, _run(asked, arguments.jobs))
+    if folder is not None:
+        page_files.check(folder, whole, asked.suite, changes)
+    now = measured(asked.suite, changes, _run(asked, arguments.jobs))
     verdicts = judge(asked.suite, now, len(whole.seeds))
     print(f"\n{plain(verdicts, everything=arguments.all)}\n")
     _write(asked, verdicts, now)
     if folder is not None:
-        together = measures.together(whole, earlier, now)
-        print(f"page: {page_files.write(folder, whole, asked.typed, together)}")
+        print(f"page: {page_files.add(folder, whole, asked.typed, changes, now)}")
     return int(not good(verdicts))
 
 
@@ -160,7 +159,7 @@ def _run(asked: Asked, at_a_time: int | None) -> dict[tuple[str, int], Results |
         return _reported(ended, countdown)
 
 
-def _write(asked: Asked, verdicts: Sequence[Verdict], now: Runs) -> None:
+def _write(asked: Asked, verdicts: Sequence[Verdict], now: Numbers) -> None:
     """The verdict as Markdown and as JSON; of a suite that is not ours also a copy."""
     suite, folder = asked.suite, asked.folder
     storage.make(folder)

@@ -33,21 +33,22 @@ MOST = 10**7
 @dataclass(frozen=True)
 class Measured:
     """What is kept of a run. numbers: by the paths of the suite's rows, as in `results.json`; those
-    that the run has. settings: a digest of those that the suite and the command line give."""
+    that the run has. settings: a digest of those that the suite and the command line give; the
+    defaults of other settings are not in it."""
 
     numbers: Mapping[str, float]
-    settings: str = ""
-    seconds: float = 0.0
-    environment: str = ""
+    settings: str
+    seconds: float
+    environment: str
 
 
-Runs = Mapping[tuple[str, int], Measured | None]
+Numbers = Mapping[tuple[str, int], Measured | None]
 """By a run's name and its seed; None: it failed."""
 
 
 def measured(
     suite: Suite, changes: Sequence[str], results: Mapping[tuple[str, int], Results | None]
-) -> Runs:
+) -> Numbers:
     """Of these results. changes: settings that the command line gave to all runs."""
     return {
         (run, seed): None
@@ -85,26 +86,36 @@ def _environment(result: Results) -> str:
     return f"{versions}; {its.device}, {counted(its.threads, 'thread')} per run"
 
 
-def together(suite: Suite, earlier: Runs, now: Runs) -> Runs:
-    """All of them in the suite's order. A run that was run again is the new one."""
-    runs = {**earlier, **now}
-    order = list(suite.runs)
-    return {key: runs[key] for key in sorted(runs, key=lambda key: (order.index(key[0]), key[1]))}
+def together(suite: Suite, earlier: Numbers, now: Numbers) -> Numbers:
+    """All of them in the suite's order. A run that was run again is the new one, unless it failed
+    now."""
+    new = {key: one for key, one in now.items() if one is not None or key not in earlier}
+    every, order = {**earlier, **new}, list(suite.runs)
+    return {key: every[key] for key in sorted(every, key=lambda key: (order.index(key[0]), key[1]))}
 
 
-def read(file: Path, suite: Suite, changes: Sequence[str]) -> Runs:
-    """The runs in a file that have the settings and all numbers of the suite of today; none if
-    there is no such file. Raises Damaged for what `text` would not have given."""
+def read(file: Path) -> dict[tuple[str, int], Measured]:
+    """The runs in a file; none if there is no such file. Raises Damaged for what `text` would not
+    have given."""
     found: dict[tuple[str, int], Measured] = {}
     with suppress(Missing), decoding(file):
         for run, seed, settings, metric, value, seconds, environment in _lines(file):
             numbers = {**found[run, seed].numbers} if (run, seed) in found else {}
             numbers[metric] = value
             found[run, seed] = Measured(numbers, settings, seconds, environment)
+    return found
+
+
+def of_today(
+    suite: Suite, changes: Sequence[str], kept: Mapping[tuple[str, int], Measured]
+) -> dict[tuple[str, int], Measured]:
+    """Of these runs those that the suite has today: with its settings, its seeds, and all numbers
+    of its rows. changes: as for `measured`."""
     return {
         (run, seed): one
-        for (run, seed), one in found.items()
+        for (run, seed), one in kept.items()
         if run in suite.runs
+        and seed in suite.seeds
         and one.settings == _settings(suite, changes, run)
         and one.numbers.keys() == set(_metrics(suite, run))
     }
@@ -117,7 +128,7 @@ def _lines(file: Path) -> Iterable[Line]:
     return map(_LINE.validate_python, lines)
 
 
-def text(runs: Runs) -> str:
+def text(runs: Numbers) -> str:
     """A line for each number of each complete run."""
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")

@@ -18,8 +18,8 @@ from running import composed
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import CheckpointError, ConfigError
 from cl_runner.report import command as report
-from cl_runner.reproduce import command, measured, overview, runs, suite
-from cl_runner.reproduce.measured import Measured, numbers_of
+from cl_runner.reproduce import command, numbers, overview, page_files, runs, suite
+from cl_runner.reproduce.numbers import Measured, numbers_of
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import Verdict, good, judge, plain
 from cl_runner.run_folder.resume import stays_inside
@@ -49,7 +49,9 @@ def judged(some: Suite, documents: dict, wanted: int = 0) -> list[Verdict]:
     return judge(
         some,
         {
-            key: None if document is None else Measured(numbers_of(some, key[0], document))
+            key: None
+            if document is None
+            else Measured(numbers_of(some, key[0], document), "", 1.0, "")
             for key, document in documents.items()
         },
         wanted,
@@ -260,7 +262,18 @@ def test_a_page_is_made_in_pieces(tmp_path, monkeypatch, capsys) -> None:
     other = ["--only", "plain", "--seeds", "0", "--output", "other"]
     assert run(*other, common=["epochs=2", "dataset.tasks=2"]) == 0
     assert file.read_text().count("\n") == 3 and "joint" not in file.read_text()
-    capsys.readouterr()
+    assert f"{file.relative_to(tmp_path)}: 3 runs of other settings or rows left out" in (
+        capsys.readouterr().out
+    )
+    for words, said in (
+        (["--seeds", "0,7"], "--seeds=7: the page has those of the suite: 0, 1"),
+        (["epochs=2"], "has the numbers of the suite without epochs=2"),
+    ):
+        assert run(*words, common=["epochs=2", "dataset.tasks=2"]) == ConfigError.exit_code
+        assert said in capsys.readouterr().err
+    file.unlink()
+    assert run("--only", "joint") == ConfigError.exit_code
+    assert "so a part would replace all of it" in capsys.readouterr().err
     for damaged in (before.replace("seed", "sead", 1), before[:-20], before + "a\n"):
         file.write_text(damaged)
         assert run() == CheckpointError.exit_code
@@ -269,29 +282,44 @@ def test_a_page_is_made_in_pieces(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_a_run_that_was_run_again_takes_the_place_of_the_one_in_the_file(tmp_path: Path) -> None:
-    """Also if it failed; and one without the number of a row that came later is none."""
+    """Unless it failed. One without the number of a row that came later is none, nor is one with a
+    seed that the suite does not have."""
     tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
-    some = replace(tiny, rows=tiny.rows[:1])
-    digest = measured._settings(tiny, [], "plain")
-    old, new = (Measured({"accuracy[1][0]": value}, digest) for value in (0.25, 0.75))
+    some = replace(tiny, rows=tiny.rows[:1], seeds=[0, 1])
+    digest = numbers._settings(tiny, [], "plain")
+    old, new = (Measured({"accuracy[1][0]": v}, digest, 1.5, "here") for v in (0.25, 0.75))
     file = tmp_path / "tiny.csv"
-    file.write_text(measured.text({("plain", seed): old for seed in (0, 1, 2)}))
-    earlier = measured.read(file, some, [])
-    runs_now = measured.together(some, earlier, {("plain", 2): None, ("plain", 0): new})
-    assert list(runs_now.items()) == [
+    file.write_text(numbers.text({("plain", seed): old for seed in (0, 1, 2)}))
+    kept = numbers.read(file)
+    earlier = numbers.of_today(some, [], kept)
+    now = {("plain", 1): None, ("plain", 0): new, ("joint", 0): None}
+    assert list(numbers.together(some, earlier, now).items()) == [
         (("plain", 0), new),
         (("plain", 1), old),
-        (("plain", 2), None),
+        (("joint", 0), None),
     ]
-    assert measured.read(file, tiny, []) == {}
+    assert numbers.of_today(tiny, [], kept) == {}
+
+
+def test_what_a_call_measured_meanwhile_stays_on_the_page(tmp_path: Path) -> None:
+    """Two parts of a suite at the same time: the later one adds its runs to those of the other."""
+    tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
+    both = [row["metric"] for row in PIECES["rows"][:2]]
+    for run in ("plain", "joint"):
+        page_files.check(tmp_path, tiny, tiny.with_runs([run], []), [])
+    for run in ("plain", "joint"):
+        digest = numbers._settings(tiny, [], run)
+        one = Measured(dict.fromkeys(both, 0.5), digest, 1.0, "here")
+        page_files.add(tmp_path, tiny, [], [], {(run, 0): one})
+    assert {run for run, _ in numbers.read(tmp_path / "numbers" / "tiny.csv")} == {"plain", "joint"}
 
 
 def test_the_pages_are_those_of_the_numbers_beside_them() -> None:
     """Of docs/results: each mean and number of seeds, and the settings are those of today."""
     for file in (RESULTS / "numbers").glob("*.csv"):
         found, page = suite.read(file.stem), (RESULTS / f"{file.stem}.md").read_text()
-        runs_there = measured.read(file, found, [])
-        assert measured.text(runs_there) == file.read_text()
+        runs_there = numbers.of_today(found, [], numbers.read(file))
+        assert numbers.text(runs_there) == file.read_text()
         shown = {line.row: line for line in overview.lines_of(page)}
         for row in found.rows:
             values = [one.numbers[row.metric] for (r, _), one in runs_there.items() if r == row.run]
