@@ -51,7 +51,8 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
     those that are. After Ctrl-C the jobs save, and KeyboardInterrupt is raised.
     """
     _check_words("sweep", settings)
-    _check_number("jobs", jobs)
+    if jobs is not None:
+        _check_number("jobs", jobs)
     local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
     folder = own_process.sweep([*settings, *local], _path(config_dir))
     return Runs.of_sweep(folder) if folder.exists() else Runs([folder], [])
@@ -80,8 +81,9 @@ def search(
     Ctrl-C the runs save, and KeyboardInterrupt is raised; the same call continues.
     """
     _check_words("search", settings if name is None else [*settings, name])
-    for key, number in (("trials", trials), ("jobs", jobs)):
-        _check_number(key, number)
+    _check_number("trials", trials)
+    if jobs is not None:
+        _check_number("jobs", jobs)
     flags = {"trials": trials, "jobs": jobs, "name": name}
     return Search(own_process.search(settings, _path(config_dir), flags))
 
@@ -104,8 +106,8 @@ def _check_words(name: str, settings: Sequence[object]) -> None:
             raise ConfigError.of(key, value, "has a character that no command line can have")
 
 
-def _check_number(key: str, number: int | None) -> None:
-    if number is not None and (type(number) is not int or number < 1):
+def _check_number(key: str, number: object) -> None:
+    if type(number) is not int or number < 1:
         raise ConfigError.of(key, number, "must be an integer ≥ 1")
 
 

@@ -25,6 +25,7 @@ from cl_runner.config.compose import trust
 from cl_runner.config.overrides import key_of, parsed
 from cl_runner.config.paths import CONF
 from cl_runner.config.signatures import signature
+from cl_runner.errors import ConfigError
 from cl_runner.plugins import trusted
 
 RUN = "cl_runner.training.settings.Settings"
@@ -89,6 +90,10 @@ def asked_for(overrides: Sequence[str]) -> str:
     """The text for `--help` with these words; empty if none of them chooses an option. Raises
     ConfigError for packages that cannot be trusted."""
     for typed in parsed([word for word in overrides if key_of(word) == "trusted_targets"]):
+        if typed.is_sweep_override():
+            given = str(typed.input_line).partition("=")[2]
+            hint = f"a list is written trusted_targets=[{given}]"
+            raise ConfigError.of("trusted_targets", given, "several values need a sweep", hint)
         trust(OmegaConf.create({"trusted_targets": typed.value()}), {"trusted_targets"})
     chosen = (option(key_of(word), text_of(word)) for word in overrides if "=" in word)
     return "\n".join(shown(each) for each in chosen if each is not None)

@@ -16,8 +16,10 @@ from hydra.errors import HydraException
 
 from cl_runner.errors import ConfigError, first_line
 
-_AT_HOME = re.compile(r"""(^[^=]+=|[,(\[]\s*)(['"]?)~(?=/)""")
-"""What stands before the `~/` that a value, or one of several, begins with."""
+_QUOTED_OR_HOME = re.compile(
+    r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?P<before>^|[,(\[]\s*)~(?=/)"""
+)
+"""In a value: a text in quotes, or a `~` that begins it, or one of several, without quotes."""
 
 _SEVERAL = re.compile(r"^[^=]*\s=|^[^=]+=\s|\s[+~]*[\w./@]+=")
 """Spaces around the `=` of a setting, or a second one."""
@@ -106,10 +108,18 @@ def _remedy(word: str) -> str:
 
 
 def _with_home(word: str) -> str:
-    """The word with the home folder in place of each `~/` that one of its values begins with, in
-    quotes or not. A shell only replaces one at the beginning of a word."""
+    """The word with the home folder in place of each `~/` that its value begins with, or one of
+    several values, in quotes or not. A shell only replaces one at the beginning of a word."""
+    key, equals, value = word.partition("=")
     home = os.path.expanduser("~")
-    return _AT_HOME.sub(lambda found: found[1] + found[2] + home, word)
+
+    def replaced(found: re.Match[str]) -> str:
+        text = found["quoted"]
+        if text is None:
+            return found["before"] + home
+        return text[0] + home + text[2:] if text[1:3] == "~/" else text
+
+    return key + equals + _QUOTED_OR_HOME.sub(replaced, value)
 
 
 def _given(override: Override) -> str:

@@ -9,6 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def distances_to(means: Tensor, features: Tensor) -> Tensor:
+    """[B, C] from means [C, D] and features [B, D]. Not by a matrix product, whose rounding depends
+    on the number of rows."""
+    distances: Tensor = torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances
+
+
 class NearestMean(nn.Module):
     """A sample belongs to the class with the nearest mean, features and means of length one.
 
@@ -29,7 +36,7 @@ class NearestMean(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B, C] from features [B, D]: minus the distance to each mean; the lowest finite number
         for a class without one."""
-        distances = torch.cdist(F.normalize(features, dim=1), self.means)
+        distances = distances_to(self.means, F.normalize(features, dim=1))
         return (-distances).masked_fill(~self.known, torch.finfo(distances.dtype).min)
 
     def measure(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:

@@ -21,10 +21,11 @@ class VAE(nn.Module):
         """widths: of the encoder's hidden layers; the decoder's are the same in reverse."""
         super().__init__()
         self.shape, self.latent = tuple(shape), latent
-        self.encoder = _layers([prod(shape), *widths])
-        self.code = nn.Linear(widths[-1], 2 * latent)  # the mean of q, and the logarithm of σ²
-        self.decoder = _layers([latent, *reversed(widths)])
-        self.pixels = nn.Linear(widths[0], prod(shape))
+        there, back = [prod(shape), *widths], [latent, *reversed(widths)]
+        self.encoder = _layers(there)
+        self.code = nn.Linear(there[-1], 2 * latent)  # the mean of q, and the logarithm of σ²
+        self.decoder = _layers(back)
+        self.pixels = nn.Linear(back[-1], prod(shape))
 
     def loss(self, pictures: Tensor, noise: Tensor) -> Tensor:
         """−ELBO / (C · H · W), mean over the batch: the binary cross-entropy of pixels plus

@@ -8,6 +8,7 @@ from cl_runner.config.setting_types import BufferSize, Positive, PositiveInt
 from cl_runner.data.batches import Batch
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
+from cl_runner.models.nearest_mean import distances_to
 from cl_runner.models.network import Network, evaluation_mode
 from cl_runner.strategies.parts.losses import refuse_real_numbers
 from cl_runner.strategies.parts.memory import Memory
@@ -75,7 +76,7 @@ class ICaRL(Strategy):
 
     def predict(self, x: Tensor) -> Tensor:
         """Minus the distance to each mean; within a task, when there are none, the outputs."""
-        return -torch.cdist(self._features(x), self.means) if self.measured else self.network(x)
+        return -distances_to(self.means, self._features(x)) if self.measured else self.network(x)
 
     def _features(self, x: Tensor) -> Tensor:
         return F.normalize(self.network.features(x), dim=1)

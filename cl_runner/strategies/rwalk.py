@@ -67,11 +67,13 @@ class RWalk(Strategy):
         return terms
 
     def after_backward(self, batch: Batch) -> None:
-        """Keep g. In place where possible: what costs here is fresh memory."""
+        """Keep θ and g. Not g itself, into which some optimizers add their momentum."""
         theta = self.network.trainable
         self.before = [p.detach().clone() for p in theta]
         self.gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in theta]
-        if not batch.task.first:
+        if batch.task.first:
+            self.gradient = [g.clone() for g in self.gradient]
+        else:
             pull = torch._foreach_mul(in_shapes_of(theta, self.springs.weight), 2 * self.weight)
             anchor = in_shapes_of(theta, self.springs.anchor)
             torch._foreach_mul_(pull, torch._foreach_sub(tuple(self.before), anchor))

@@ -67,19 +67,23 @@ class SI(Strategy):
         return self.weight * penalty
 
     def after_backward(self, batch: Batch) -> None:
+        """Keep θ and g. Not g itself, into which some optimizers add their momentum."""
         theta = self.network.trainable
         self.before = [p.detach().clone() for p in theta]
-        self.gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in theta]
+        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in theta]
+        if self.pulls:
+            g = list(torch._foreach_sub(g, self.pulls, alpha=2 * self.weight))
+        else:
+            g = [each.clone() for each in g]
+        self.gradients, self.pulls = g, []
 
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
         """ωᵢ ← ωᵢ − gᵢ δᵢ. In place where possible: what costs here is fresh memory."""
-        theta, g = tuple(self.network.trainable), tuple(self.gradients)
-        if self.pulls:
-            g = torch._foreach_sub(g, self.pulls, alpha=2 * self.weight)
-        delta = torch._foreach_sub(theta, self.before)
-        torch._foreach_addcmul_(in_shapes_of(theta, self.path), g, delta, value=-1)
-        self.before, self.gradients, self.pulls = [], [], []  # the next step takes their memory
+        theta = tuple(self.network.trainable)
+        torch._foreach_sub_(self.before, theta)  # −δ
+        torch._foreach_addcmul_(in_shapes_of(theta, self.path), self.gradients, self.before)
+        self.before, self.gradients = [], []  # the next step takes their memory
 
     def end_task(self, task: Task) -> None:
         theta = self.network.theta

@@ -71,8 +71,10 @@ def _names_in(part: object) -> Iterator[str]:
     if isinstance(part, CodeType):
         yield from part.co_names
         inner: Iterable[object] = part.co_consts
-    else:
+    elif type(part).__module__ in ("builtins", "functools"):  # another may answer to any name
         inner = (getattr(part, key, None) for key in CODE_OF)
+    else:
+        return
     for each in inner:
         if each is not None:
             yield from _names_in(each)

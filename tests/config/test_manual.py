@@ -119,6 +119,8 @@ def test_help_with_a_class_of_a_module_that_is_trusted(
     *copied, _ = cl_train_here(*own, "trusted_targets=[copied_lwf]").stdout.splitlines()
     assert copied == [ours[0].replace("=lwf", "=mine"), *ours[1:]]
     assert "config error: trusted_targets=5" in cl_train_here(*own, "trusted_targets=5").stderr
+    several = cl_train_here(*own, "trusted_targets=a,b").stderr
+    assert "a list is written trusted_targets=[a,b]" in several and "Traceback" not in several
 
 
 def test_help_without_or_with_an_unknown_option(cl_train_here) -> None:

@@ -135,6 +135,7 @@ def test_a_path_may_begin_at_home(word: str, monkeypatch: pytest.MonkeyPatch) ->
     assert parsed([word])[0].value() == "/home/me and you/a b"
     assert text_of(word) == "/home/me and you/a b"
     assert text_of("root='a~/b'") == "a~/b" and text_of("root='~'") == "~"
+    assert text_of("root='a, ~/b'") == "a, ~/b"
     assert parsed(["~root"])[0].is_delete()
 
 

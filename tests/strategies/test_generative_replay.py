@@ -29,6 +29,12 @@ def test_the_loss_of_the_autoencoder_is_the_negative_elbo_per_pixel() -> None:
     assert [layer.out_features for layer in vae.decoder[::2]] == [6, 8]
 
 
+def test_an_autoencoder_without_hidden_layers() -> None:
+    vae, x = VAE((1, 4, 4), [], 3), torch.rand(5, 1, 4, 4)
+    assert vae.pictures(torch.randn(5, 3)).shape == x.shape
+    assert vae.loss(x, torch.randn(5, 3)) > 0
+
+
 def test_the_autoencoder_learns_to_draw_the_pictures() -> None:
     """Two kinds of pictures: most that it draws are nearly one of them, and both are drawn."""
     torch.manual_seed(0)

@@ -365,6 +365,29 @@ def test_finetune_is_the_plain_loss() -> None:
     assert torch.equal(strategy.objective(batch)["task"], expected)
 
 
+@pytest.mark.parametrize("name", ["si", "rwalk"])
+@pytest.mark.parametrize("task", [0, 1])
+def test_an_optimizer_may_write_into_the_gradients(name: str, task: int) -> None:
+    """As torch's SGD does with Nesterov's momentum on a GPU: what is summed up is g before that."""
+    strategy, stream = make(name), tiny_stream()
+    batch = first_batch(stream, task)
+    for each in stream.tasks[: task + 1]:
+        strategy.network.grow(each)
+    parameters = strategy.network.trainable
+    for number, p in enumerate(parameters):
+        p.grad = torch.full_like(p, number + 1.0)
+    sum(strategy.objective(batch).values())  # the springs have no weight yet
+    strategy.after_backward(batch)
+    with torch.no_grad():
+        for p in parameters:
+            p.grad.mul_(100)
+            p.sub_(0.5)
+    strategy.after_step(batch)
+    g = torch.cat([torch.full((p.numel(),), number + 1.0) for number, p in enumerate(parameters)])
+    found, expected = (strategy.path, 0.5 * g) if name == "si" else (strategy.squares, g.square())
+    torch.testing.assert_close(found, expected)
+
+
 def descend(strategy: SI, curvature: torch.Tensor, lr: float, steps: int) -> None:
     """Gradient descent of ½ Σ h θ² over the network's parameters, through SI's hooks."""
     batch = first_batch(tiny_stream(), 0)

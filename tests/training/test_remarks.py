@@ -28,7 +28,16 @@ class Misspelt(Finetune):
     def end_task(self, task: Task) -> None: ...
 
 
+class AnyName:
+    """As some containers are: an attribute for whatever it is asked for."""
+
+    def __getattr__(self, name: str) -> AnyName:
+        return AnyName()
+
+
 class WithMethodsOfItsOwn(Rehearsal):
+    settings = AnyName()
+
     def end_task(self, task: Task) -> None:
         self.end_tasks(task)
 
