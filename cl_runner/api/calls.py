@@ -20,7 +20,7 @@ from cl_runner.errors import Interrupted
 from cl_runner.run_folder import resume
 from cl_runner.run_folder.outcome import Results
 from cl_runner.searches import command
-from cl_runner.searches.asked import Asked
+from cl_runner.searches.arguments import Arguments
 from cl_runner.searches.found import Found
 
 CONFIG = "config"
@@ -51,10 +51,10 @@ def many(words: Sequence[str], config_dir: Path | None) -> Path:
     return folder
 
 
-def search(asked: Asked) -> Found:
+def search(arguments: Arguments) -> Found:
     """`cl-search`. Prints what the command prints."""
-    with command_line.called_with([*search_path.words(asked.config_dir), *asked.overrides]):
-        return command.search(asked)
+    with command_line.called_with([*search_path.words(arguments.config_dir), *arguments.overrides]):
+        return command.search(arguments)
 
 
 @contextmanager

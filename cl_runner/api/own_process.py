@@ -98,7 +98,7 @@ def main() -> None:
     from cl_runner import terminal
     from cl_runner.api import calls
     from cl_runner.jobs.child import end_with
-    from cl_runner.searches.asked import Asked
+    from cl_runner.searches.arguments import Arguments
 
     name, place, flags, answer, *words = sys.argv[1:]
     os.set_inheritable(int(answer), False)
@@ -112,8 +112,8 @@ def main() -> None:
         if name == "sweep":
             said = {"returned": str(calls.many(words, config_dir))}
         else:
-            asked = Asked(words, config_dir, **json.loads(flags))
-            said = {"returned": asdict(calls.search(asked))}
+            arguments = Arguments(words, config_dir, **json.loads(flags))
+            said = {"returned": asdict(calls.search(arguments))}
     except RunError as error:
         said = {"exit_code": error.exit_code, "message": str(error)}
     except KeyboardInterrupt:

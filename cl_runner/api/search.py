@@ -17,7 +17,8 @@ class Search:
         self._found = found
         self.folder = Path(found.folder)
         self.best = list(found.best)
-        """The best settings, all of them as words: `run(*search.best)` repeats that run."""
+        """The best settings, all of them as words: `run(*search.best)` repeats that run, with the
+        same `config_dir` if the search had one."""
         self.value = found.value
         """What the best run has reached after its last task, on validation samples: the mean
         accuracy over tasks, a fraction of 1; in regression, the mean squared error."""

@@ -23,7 +23,7 @@ from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
 from cl_runner.reproduce import page, page_files, runs
 from cl_runner.reproduce import suite as suites
-from cl_runner.reproduce.numbers import Numbers, measured
+from cl_runner.reproduce.kept_numbers import Numbers, measured
 from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cl_runner.reproduce.numbers import Numbers
+from cl_runner.reproduce.kept_numbers import Numbers
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
 from cl_runner.text import counted

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cl_runner.errors import ConfigError
-from cl_runner.reproduce import numbers
-from cl_runner.reproduce.numbers import Numbers
+from cl_runner.reproduce import kept_numbers
+from cl_runner.reproduce.kept_numbers import Numbers
 from cl_runner.reproduce.page import markdown
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import as_json, judge
@@ -23,11 +23,11 @@ def check(folder: Path, whole: Suite, asked: Suite, changes: Sequence[str]) -> N
     folder. asked: the suite with the runs and seeds of the call; changes: settings that the command
     line gives to all runs. Raises ConfigError where the page would lose others, or would get seeds
     that are not the suite's; CheckpointError if the file of numbers is damaged."""
-    page, kept = folder / f"{whole.name}.md", numbers.read(_numbers_of(folder, whole))
+    page, kept = folder / f"{whole.name}.md", kept_numbers.read(_numbers_of(folder, whole))
     if others := sorted(set(asked.seeds) - set(whole.seeds)):
         given, allowed = ",".join(map(str, others)), ", ".join(map(str, whole.seeds))
         raise ConfigError.of("--seeds", given, f"the page has those of the suite: {allowed}")
-    if numbers.of_today(whole, [], kept) and changes:
+    if kept_numbers.of_today(whole, [], kept) and changes:
         what = f"{page} has the numbers of the suite without {' '.join(changes)}"
         raise ConfigError.of(FLAG, folder, what, "another folder")
     if page.exists() and not kept and asked != whole:
@@ -43,11 +43,11 @@ def add(
 
     Read again here: since `check` another call may have added its runs."""
     file = _numbers_of(folder, whole)
-    kept = numbers.read(file)
-    earlier = numbers.of_today(whole, changes, kept)
-    runs = numbers.together(whole, earlier, now)
+    kept = kept_numbers.read(file)
+    earlier = kept_numbers.of_today(whole, changes, kept)
+    runs = kept_numbers.together(whole, earlier, now)
     storage.make(file.parent)
-    storage.write(file, numbers.text(runs))
+    storage.write(file, kept_numbers.text(runs))
     if gone := len(kept.keys() - runs.keys()):
         print(f"{file}: {counted(gone, 'run')} of other settings or rows left out")
     return _page(folder, whole, given, runs)

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from cl_runner.measures import standard_error
-from cl_runner.reproduce.numbers import Measured, Numbers
+from cl_runner.reproduce.kept_numbers import Measured, Numbers
 from cl_runner.reproduce.suite import Row, Suite
 from cl_runner.run_folder.schemas import OUTSIDE
 from cl_runner.text import aligned, counted

@@ -13,7 +13,7 @@ from cl_runner import extras, terminal
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config import masking, search_path
 from cl_runner.errors import MISSING, ConfigError
-from cl_runner.searches.asked import Asked
+from cl_runner.searches.arguments import Arguments
 from cl_runner.searches.found import Found
 
 EXAMPLE = (
@@ -41,22 +41,22 @@ def main() -> None:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    return int(not search(Asked(**vars(arguments))).whole)
+    return int(not search(Arguments(**vars(arguments))).whole)
 
 
-def search(asked: Asked) -> Found:
+def search(arguments: Arguments) -> Found:
     """Search, and print the table of all trials. Raises RunError if none is complete."""
-    asked.check()
+    arguments.check()
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
         hint = extras.install("search")
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
     loader.install()
-    with masking.hiding_secrets_of(asked.overrides):
+    with masking.hiding_secrets_of(arguments.overrides):
         from cl_runner.searches.conduct import conducted  # late: it imports optuna
 
-        return conducted(asked)
+        return conducted(arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from cl_runner.report.compare import runs
 from cl_runner.run_folder import changed_code, files
 from cl_runner.run_folder.read import DONE
 from cl_runner.searches import points, space, table
-from cl_runner.searches.asked import Asked
+from cl_runner.searches.arguments import Arguments
 from cl_runner.searches.batches import run_on
 from cl_runner.searches.found import Found, Table
 from cl_runner.searches.points import Point
@@ -27,17 +27,17 @@ from cl_runner.searches.search import Search
 from cl_runner.searches.study import FILE, Study, kept_in
 
 
-def conducted(asked: Asked) -> Found:
+def conducted(arguments: Arguments) -> Found:
     """Search, and print the table of all trials. Raises RunError if none is complete."""
-    config_dir = search_path.checked(asked.config_dir)
-    launching = engine.of_the_launcher(asked.overrides)
-    given = [word for word in asked.overrides if word not in launching]
+    config_dir = search_path.checked(arguments.config_dir)
+    launching = engine.of_the_launcher(arguments.overrides)
+    given = [word for word in arguments.overrides if word not in launching]
     searched = space.read(given, config_dir)
-    first = points.all_checked(searched, asked.name or "unnamed")
-    name = asked.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
+    first = points.all_checked(searched, arguments.name or "unnamed")
+    name = arguments.name or f"{plain_name(first.title)}_{digest_of(searched.identity())}"
     folder = first.output_root / "searches" / name
     with ExitStack() as inside:
-        launcher = inside.enter_context(engine.chosen(launching, config_dir, asked.jobs))
+        launcher = inside.enter_context(engine.chosen(launching, config_dir, arguments.jobs))
         if launcher is not None:
             all_settings = Job(folder, {}, given)
             launcher.prepare(folder, [all_settings], idle=(folder / FILE).exists())
@@ -48,9 +48,9 @@ def conducted(asked: Asked) -> Found:
         _warn_of_changed_code(running, first)
         try:
             if launcher is None:
-                running.run(asked.trials, asked.jobs or os.cpu_count() or 1)
+                running.run(arguments.trials, arguments.jobs or os.cpu_count() or 1)
             else:
-                run_on(launcher, running, asked.trials)
+                run_on(launcher, running, arguments.trials)
         finally:
             every = table.of(study.trials(), list(searched.searched), first.measure)
             print(f"\n{every}\nsearch folder: {folder}", flush=True)

@@ -118,7 +118,7 @@ def test_a_trial_that_diverges_is_in_the_table_and_no_error() -> None:
         ((), {}, "there is nothing to search"),
         ((LR, "dataset.validation_fraction=0"), {}, "never on test samples"),
         ((LR,), {"trials": 0}, "config error: trials=0: must be an integer ≥ 1"),
-        ((LR,), {"trials": None}, "config error: trials=None: must be an integer ≥ 1"),
+        ((LR,), {"trials": None}, "config error: trials=null: must be an integer ≥ 1"),
         ((LR,), {"jobs": 1.5}, "config error: jobs=1.5: must be an integer ≥ 1"),
         ((LR, HERE, TINY[-1]), {"jobs": 2}, "config error: jobs=2: is for runs on this machine"),
         ((LR,), {"config_dir": "none"}, "config error: config_dir=none: is not a folder"),

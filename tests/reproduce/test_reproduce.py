@@ -18,8 +18,8 @@ from running import composed
 from cl_runner.config.traits import of_one_call
 from cl_runner.errors import CheckpointError, ConfigError
 from cl_runner.report import command as report
-from cl_runner.reproduce import command, numbers, overview, page_files, runs, suite
-from cl_runner.reproduce.numbers import Measured, numbers_of
+from cl_runner.reproduce import command, kept_numbers, overview, page_files, runs, suite
+from cl_runner.reproduce.kept_numbers import Measured, numbers_of
 from cl_runner.reproduce.suite import Row, Suite, number_at
 from cl_runner.reproduce.verdict import Verdict, good, judge, plain
 from cl_runner.run_folder.resume import stays_inside
@@ -286,19 +286,19 @@ def test_a_run_that_was_run_again_takes_the_place_of_the_one_in_the_file(tmp_pat
     seed that the suite does not have."""
     tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
     some = replace(tiny, rows=tiny.rows[:1], seeds=[0, 1])
-    digest = numbers._settings(tiny, [], "plain")
+    digest = kept_numbers._settings(tiny, [], "plain")
     old, new = (Measured({"accuracy[1][0]": v}, digest, 1.5, "here") for v in (0.25, 0.75))
     file = tmp_path / "tiny.csv"
-    file.write_text(numbers.text({("plain", seed): old for seed in (0, 1, 2)}))
-    kept = numbers.read(file)
-    earlier = numbers.of_today(some, [], kept)
+    file.write_text(kept_numbers.text({("plain", seed): old for seed in (0, 1, 2)}))
+    kept = kept_numbers.read(file)
+    earlier = kept_numbers.of_today(some, [], kept)
     now = {("plain", 1): None, ("plain", 0): new, ("joint", 0): None}
-    assert list(numbers.together(some, earlier, now).items()) == [
+    assert list(kept_numbers.together(some, earlier, now).items()) == [
         (("plain", 0), new),
         (("plain", 1), old),
         (("joint", 0), None),
     ]
-    assert numbers.of_today(tiny, [], kept) == {}
+    assert kept_numbers.of_today(tiny, [], kept) == {}
 
 
 def test_what_a_call_measured_meanwhile_stays_on_the_page(tmp_path: Path) -> None:
@@ -308,18 +308,21 @@ def test_what_a_call_measured_meanwhile_stays_on_the_page(tmp_path: Path) -> Non
     for run in ("plain", "joint"):
         page_files.check(tmp_path, tiny, tiny.with_runs([run], []), [])
     for run in ("plain", "joint"):
-        digest = numbers._settings(tiny, [], run)
+        digest = kept_numbers._settings(tiny, [], run)
         one = Measured(dict.fromkeys(both, 0.5), digest, 1.0, "here")
         page_files.add(tmp_path, tiny, [], [], {(run, 0): one})
-    assert {run for run, _ in numbers.read(tmp_path / "numbers" / "tiny.csv")} == {"plain", "joint"}
+    assert {run for run, _ in kept_numbers.read(tmp_path / "numbers" / "tiny.csv")} == {
+        "plain",
+        "joint",
+    }
 
 
 def test_the_pages_are_those_of_the_numbers_beside_them() -> None:
     """Of docs/results: each mean and number of seeds, and the settings are those of today."""
     for file in (RESULTS / "numbers").glob("*.csv"):
         found, page = suite.read(file.stem), (RESULTS / f"{file.stem}.md").read_text()
-        runs_there = numbers.of_today(found, [], numbers.read(file))
-        assert numbers.text(runs_there) == file.read_text()
+        runs_there = kept_numbers.of_today(found, [], kept_numbers.read(file))
+        assert kept_numbers.text(runs_there) == file.read_text()
         shown = {line.row: line for line in overview.lines_of(page)}
         for row in found.rows:
             values = [one.numbers[row.metric] for (r, _), one in runs_there.items() if r == row.run]

@@ -11,7 +11,7 @@ from cl_runner.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Asked:
+class Arguments:
     """The arguments of `cl-search`, and of `cl_runner.search`."""
 
     overrides: Sequence[str]  # the settings of cl-train, those that are searched among them
