@@ -145,6 +145,7 @@ def _run_and_exit(
     case: Case, folder: Path, killer: Killer, writer: int, patch: Patch | None
 ) -> None:
     outcome: dict[str, Any] = {}
+    torch.seed()  # as in a process of its own; forked ones would share what is drawn without a seed
     try:
         steps = os.open(folder.with_suffix(".steps"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
