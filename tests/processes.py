@@ -13,6 +13,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
+import torch
 from running import composed
 
 from cl_runner import train
@@ -47,6 +48,7 @@ def run_and_exit(
     """In a forked process: run the command in this folder and exit with its code, 1 if it raises.
     printed: the folder for its output, the files `stdout` and `stderr`; `folder` by default."""
     code = 1
+    torch.seed()  # as in a process of its own; forked ones would share what is drawn without a seed
     try:
         os.chdir(folder)
         for number, name in ((1, "stdout"), (2, "stderr")):
