@@ -61,7 +61,7 @@ class SI(Strategy):
         return terms
 
     def penalty(self) -> Tensor:
-        """Scalar; keeps what `after_step` subtracts from the gradient."""
+        """Scalar; keeps what `after_backward` subtracts from the gradient."""
         penalty, pulls = self.springs.with_pulls(self.network.trainable)
         self.pulls = pulls if self.without_penalty else []
         return self.weight * penalty
