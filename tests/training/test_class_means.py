@@ -19,6 +19,7 @@ from cl_runner.data.digits import Digits
 from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
+from cl_runner.models.nearest_mean import distances_to
 from cl_runner.models.network import Network
 from cl_runner.run_folder import read
 from cl_runner.strategies.finetune import Finetune
@@ -258,3 +259,14 @@ def test_who_scores_in_its_own_way_refuses_it(name: str) -> None:
 def test_regression_has_no_class_means() -> None:
     with pytest.raises(ConfigError, match=r"nearest_mean: needs classes, and .*classifier=linear"):
         build_strategy(composed("experiment=regression", MEANS))
+
+
+def test_scores_do_not_depend_on_how_many_samples_there_are() -> None:
+    """Not even where means nearly coincide, as early in training."""
+    torch.manual_seed(0)
+    direction = torch.randn(64)
+    near = [direction + 1e-4 * torch.randn(rows, 64) for rows in (100, 10)]
+    features, means = (torch.nn.functional.normalize(rows, dim=1) for rows in near)
+    together = distances_to(means, features)
+    alone = torch.cat([distances_to(means, row[None]) for row in features])
+    assert torch.equal(together, alone)
