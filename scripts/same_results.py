@@ -77,6 +77,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "validation": ("strategy=ewc", "dataset.validation_fraction=0.2"),
     "scope all": ("strategy=rehearsal", "ce_scope=all"),
     "scope new": ("strategy=rehearsal_kd", "ce_scope=new"),
+    "one output layer": ("strategy=l2", "one_output_layer=true", "reset_optimizer=false"),
     "new rows zero": ("model.new_rows=zero", "dataset.scenario=task_incremental"),
     "new rows Kaiming": ("model.new_rows=kaiming_normal", "model.init=kaiming_normal"),
     "picture by picture": ("dataset.pixels.per_picture=true", "dataset.pixels.mean=[0.0]",

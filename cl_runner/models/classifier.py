@@ -6,6 +6,9 @@ a row of zeros and an output of −∞; then its row is drawn. A step changes no
 none of its samples and that no term touches: no gradient, momentum or weight decay acts on them.
 So it behaves like separate heads.
 
+As one layer, all rows are one parameter that is drawn at the first task. A class still has an
+output of −∞ before its task begins, but penalties, momentum and weight decay act on its row.
+
 - `linear`: w · f + b
 - `cosine`: η · cos(w, f) without bias, where η is learned, the same for all rows, and 1 at first
             (Hou et al., CVPR 2019, "cosine normalization"): no class wins by a longer row
@@ -45,13 +48,20 @@ class GrowingClassifier(nn.Module):
         self.register_parameter("scale", scale)
         self.split([classes])
 
-    def split(self, sizes: Sequence[int]) -> None:
-        """Set the number of rows in each group, all unborn. Each group is its own parameter."""
+    def split(self, sizes: Sequence[int], one_layer: bool = False) -> None:
+        """Set the number of rows in each group, all unborn. Each group is its own parameter, unless
+        they are one layer."""
         self.sizes = list(sizes)
         self.born = 0  # number of groups
-        self.weights = nn.ParameterList(torch.zeros(n, self.features) for n in sizes)
-        linear = sizes if self.scale is None else ()
+        parameters = [sum(sizes)] if one_layer else self.sizes
+        self.weights = nn.ParameterList(torch.zeros(n, self.features) for n in parameters)
+        linear = parameters if self.scale is None else ()
         self.biases = nn.ParameterList(torch.zeros(n) for n in linear)
+
+    @property
+    def one_layer(self) -> bool:
+        """Whether all rows are one parameter."""
+        return len(self.weights) == 1
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.born)
@@ -63,9 +73,15 @@ class GrowingClassifier(nn.Module):
 
     @property
     def groups(self) -> list[list[nn.Parameter]]:
-        """The parameters of the rows that are born together, group by group."""
+        """The parameters of the rows that are drawn together, group by group."""
         lists = [self.weights, self.biases] if self.scale is None else [self.weights]
         return [list(group) for group in zip(*lists, strict=True)]
+
+    @property
+    def undrawn(self) -> list[nn.Parameter]:
+        """The parameters of rows that wait for their task."""
+        drawn = min(self.born, len(self.weights))
+        return [p for group in self.groups[drawn:] for p in group]
 
     @property
     def weight(self) -> Tensor:
@@ -73,7 +89,7 @@ class GrowingClassifier(nn.Module):
         return torch.cat(list(self.weights))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C]; −∞ for classes not born yet, whose parameters are not used."""
+        """[B, C]; −∞ for classes not born yet, whose rows get no gradient, or one of zero."""
         weight, bias = self._rows()
         if self.scale is None:
             return F.linear(features, weight, bias)
@@ -83,14 +99,22 @@ class GrowingClassifier(nn.Module):
     def _rows(self) -> tuple[Tensor, Tensor | None]:
         """[C, features] and [C], the second −∞ for classes not born yet."""
         linear = self.scale is None
-        if self.born == len(self.sizes) == 1:  # nothing to put together
-            return self.weights[0], self.biases[0] if linear else None
         unborn, like = sum(self.sizes[self.born :]), self.weights[0]
+        if self.one_layer:
+            return self.weights[0], self._bias_of_one_layer(unborn)
         # list(...) first: a slice of a ParameterList makes new parameters.
         weights = [*list(self.weights)[: self.born], like.new_zeros(unborn, self.features)]
         none = [like.new_zeros(n) for n in self.sizes[: self.born]]
         biases = list(self.biases)[: self.born] if linear else none
         return torch.cat(weights), torch.cat([*biases, like.new_full((unborn,), -math.inf)])
+
+    def _bias_of_one_layer(self, unborn: int) -> Tensor | None:
+        bias: Tensor | None = self.biases[0] if self.scale is None else None
+        if unborn == 0:
+            return bias
+        hidden: Tensor = self.weights[0].new_zeros(len(self.weights[0]))
+        hidden[-unborn:] = -math.inf
+        return hidden if bias is None else bias + hidden
 
     @torch.no_grad()
     def grow(self, born: range, how: NewRows) -> None:
@@ -99,13 +123,16 @@ class GrowingClassifier(nn.Module):
             return
         start, size = sum(self.sizes[: self.born]), self.sizes[self.born]
         assert born == range(start, start + size), (born, self.sizes)
-        layer = nn.Linear(self.features, size)
+        if self.born < len(self.weights):
+            self._draw(self.groups[self.born], how)
+        self.born += 1
+
+    def _draw(self, group: Sequence[nn.Parameter], how: NewRows) -> None:
+        layer = nn.Linear(self.features, len(group[0]))
         if how != "zero":
             initialise(layer, how)
-            drawn = (layer.weight, layer.bias)
-            for parameter, value in zip(self.groups[self.born], drawn, strict=False):
+            for parameter, value in zip(group, (layer.weight, layer.bias), strict=False):
                 parameter.copy_(value)
-        self.born += 1
 
     def leave_alone_what_rests(self, all_compete: bool) -> None:
         """After the backward pass, remove the gradients of unborn rows and, unless `all_compete`,
@@ -114,7 +141,7 @@ class GrowingClassifier(nn.Module):
         An optimizer acts on a gradient of zero too, by momentum and weight decay, and Adam turns
         the smallest decay into full steps.
         """
-        if self.born == len(self.sizes) and (all_compete or self.born == 1):
+        if self.one_layer or (self.born == len(self.sizes) and all_compete):
             return
         groups = self.groups
         resting = groups[self.born :]

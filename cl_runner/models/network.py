@@ -128,11 +128,11 @@ class Network(nn.Module):
         """Of samples as they are stored."""
         return torch.float32 if self.takes_features else self.likelihood.inputs
 
-    def fit_to(self, outline: Outline, scope: Scope) -> None:
+    def fit_to(self, outline: Outline, scope: Scope, one_layer: bool = False) -> None:
         """Set the likelihood, and which rows of the classifier are born together. Comes before any
         use of the network."""
         self.likelihood, self.takes_features = outline.likelihood, outline.features
-        self.classifier.split(outline.births(scope))
+        self.classifier.split(outline.births(scope), one_layer)
         self.frozen = self._frozen()
 
     @property

@@ -68,6 +68,7 @@ def align(network: Network, task: Task) -> float:
     gamma = norms[: task.old].mean() / norms[new].mean().clamp(min=1e-12)
     factors = torch.ones_like(norms)
     factors[new] = gamma
-    for rows, factor in zip(classifier.weights, factors.split(classifier.sizes), strict=True):
+    parts = factors.split([len(rows) for rows in classifier.weights])
+    for rows, factor in zip(classifier.weights, parts, strict=True):
         rows *= factor[:, None]
     return float(gamma)

@@ -51,11 +51,11 @@ NOT_OF_THE_BODY = {"classifier", "freeze_statistics", "frozen", "init", "inserte
 log = logging.getLogger("cl_runner")
 
 
-def fit(network: Network, outline: Outline, scope: Scope) -> None:
+def fit(network: Network, outline: Outline, scope: Scope, one_layer: bool) -> None:
     """Fit the network to the stream. It skips its body if that never learns and no sample is
     augmented, so that features can stand for samples. Not in regression, which records its inputs.
     """
-    network.fit_to(outline, scope)
+    network.fit_to(outline, scope, one_layer)
     of_classes = isinstance(outline.likelihood, Categorical)
     if network.body_rests and of_classes and not outline.augmented:
         network.skip_body()

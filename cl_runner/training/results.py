@@ -69,6 +69,7 @@ def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
     return {
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
+        "one_output_layer": settings.one_output_layer,
         "reset_optimizer": settings.reset_optimizer,
         "scheduler": settings.scheduler.formula,
         **settings.model.conventions(),

@@ -136,7 +136,7 @@ def build_strategy(settings: Settings) -> Strategy:
     with seeded(settings.seed, "initial weights"):
         network: Network = settings.model(outline.shape, outline.classes)
     checks.check_network(network, outline)
-    frozen_features.fit(network, outline, settings.ce_scope)
+    frozen_features.fit(network, outline, settings.ce_scope, settings.one_output_layer)
     network.compute_in(settings.precision, settings.memory_format)
     with seeded(settings.seed, "initial weights of the strategy's own networks"):
         strategy: Strategy = settings.strategy(network)

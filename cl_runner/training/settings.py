@@ -109,6 +109,7 @@ class Settings:
     memory_format: Annotated[MemoryFormat, Traits(takes_time=True)]
     clip_gradient: Positive | None
     ce_scope: Scope
+    one_output_layer: bool
     reset_optimizer: bool
     evaluate_every: Annotated[PositiveInt | Literal["epoch"] | None, Traits(takes_time=True)]
     diagnose: Annotated[Diagnose | None, LATER | Traits(compared=False, takes_time=True)]

@@ -30,7 +30,7 @@ def check_parts(settings: Settings, outline: Outline, device: str) -> None:
     try:
         with torch.device("meta"):
             network = settings.model(outline.shape, outline.classes)
-            frozen_features.fit(network, outline, settings.ce_scope)
+            frozen_features.fit(network, outline, settings.ce_scope, settings.one_output_layer)
             strategy = settings.strategy(network)
             replayed = getattr(strategy, "replay_batch_size", 0)
             step = _of_a_pass(network, torch.empty(replayed, *network.shape)) if replayed else 0

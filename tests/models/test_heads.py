@@ -73,7 +73,13 @@ class Recorded:
 
 
 def ours(
-    stream: Stream, scope: str, optimizer: str, reset: bool, replay: bool, *others: str
+    stream: Stream,
+    scope: str,
+    optimizer: str,
+    reset: bool,
+    replay: bool,
+    *others: str,
+    one_layer: bool = False,
 ) -> Recorded:
     """Three tasks learned by the runner's own loop."""
     given = [f"optimizer.{key}={value}" for key, value in OPTIMIZERS[optimizer][1].items()]
@@ -83,7 +89,8 @@ def ours(
     )  # fmt: skip
     torch.manual_seed(3)
     network = settings.model(SHAPE, 2 if stream.outline.scenario == "domain_incremental" else 6)
-    network.classifier.split([len(task.born) for task in stream.tasks if len(task.born) > 0])
+    born = [len(task.born) for task in stream.tasks if len(task.born) > 0]
+    network.classifier.split(born, one_layer)
     network.body.insert(0, Double())
     strategy = Rehearsal(network, **MEMORY) if replay else settings.strategy(network)
     training = Training(settings, stream, strategy.double(), Trackers([]), "test")
@@ -102,8 +109,8 @@ def record(strategy: nn.Module, seen: Recorded) -> None:
     def grow_and_note(task: Task) -> None:
         grow(task)
         rows = network.classifier
-        for h in range(len(seen.heads), rows.born):
-            seen.heads.append([p.detach().clone() for p in rows.groups[h]])
+        for group in rows.groups[len(seen.heads) : rows.born]:
+            seen.heads.append([p.detach().clone() for p in group])
 
     def objective_and_note(batch):
         drawn.clear()

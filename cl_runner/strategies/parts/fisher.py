@@ -131,10 +131,8 @@ def _gradient(value: Tensor, network: Network) -> Tensor:
 
 
 def ones(network: Network) -> Tensor:
-    """One for each parameter in use; zero for rows of later classes and a layer inserted later."""
-    classifier = network.classifier
-    rows = [*classifier.weights][classifier.born :] + [*classifier.biases][classifier.born :]
-    absent: set[nn.Parameter] = set(rows)
+    """One for each parameter in use; zero for rows and a layer that are drawn later."""
+    absent: set[nn.Parameter] = set(network.classifier.undrawn)
     if network.inserted is not None and not network.stage.later:
         absent |= set(network.inserted.parameters())
     return parameters_to_vector(
