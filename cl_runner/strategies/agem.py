@@ -19,7 +19,8 @@ class AGEM(Strategy):
     """L(θ) = CE(θ), its gradient g replaced by g − (g·r / r·r) r wherever g·r < 0
 
     Chaudhry et al. 2019, arXiv:1812.00420, eq. 11. r is the gradient of CE on samples drawn from
-    the memory, g that of the batch. The share of steps that were projected is logged.
+    the memory, none twice in a step and all of them if they are fewer, as in the authors' code; g
+    is that of the batch. The share of steps that were projected is logged.
 
     - `ridge`: added to r · r. Where the memory is learned so well that r · r is far below it, the
       step is hardly projected (1e-7 in van de Ven et al. 2022; the paper has none)
@@ -48,7 +49,7 @@ class AGEM(Strategy):
     def after_backward(self, batch: Batch) -> None:
         if batch.task.first:
             return
-        replayed = self.memory.draw(batch, self.replay_batch_size, "reference gradient")
+        replayed = self.memory.draw(batch, self.replay_batch_size, "reference gradient", False)
         learning = [p for p in self.network.trainable if p.requires_grad]
         loss = task_loss(self.network(replayed.x), replayed)
         reference = torch.autograd.grad(loss, learning, allow_unused=True)

@@ -20,8 +20,8 @@ from cl_runner.strategies.parts.losses import task_loss
 def test_the_loss_of_the_autoencoder_is_the_negative_elbo_per_pixel() -> None:
     torch.manual_seed(0)
     vae, x, noise = VAE((1, 4, 4), [8, 6], 3), torch.rand(5, 1, 4, 4).round(), torch.randn(5, 3)
-    mean, log_variance = vae.code(vae.encoder(x.flatten(1))).split(3, dim=1)
-    q = Normal(mean, torch.exp(0.5 * log_variance))
+    code = vae.encoder(x.flatten(1))
+    q = Normal(vae.mean(code), torch.exp(0.5 * code @ vae.log_variance.weight.T))
     z = q.loc + q.scale * noise
     p = Bernoulli(probs=vae.pictures(z), validate_args=False)
     elbo = p.log_prob(x).sum((1, 2, 3)) - kl_divergence(q, Normal(0.0, 1.0)).sum(1)

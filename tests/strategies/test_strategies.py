@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import isfunction
 
 import pytest
@@ -612,8 +613,9 @@ def test_stored_logits_are_those_before_the_step_and_of_classes_that_were_there(
 )
 def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario, ridge) -> None:
     """g − (g·r / r·r) r is at a right angle to r; a gradient that does no harm stays as it is. In a
-    task-incremental stream the rows of old tasks have no g of their own."""
-    stream, strategy = tiny_stream(scenario), make("agem", ridge=ridge)
+    task-incremental stream the rows of old tasks have no g of their own. A draw of more samples
+    than are stored is the whole memory."""
+    stream, strategy = tiny_stream(scenario), make("agem", ridge=ridge, replay_batch_size=50)
     train(strategy, stream, 1)
     task, network, projected = stream.tasks[1], strategy.network, []
     network.grow(task)
@@ -624,7 +626,8 @@ def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario, ri
         for batch in batches(data, task, epoch=epoch, batch_size=8)
     )
     for batch in new_and_old:
-        replayed = strategy.memory.draw(batch, 5, "reference gradient")
+        stored = strategy.memory.samples(task.train.pixels)
+        replayed = replace(batch, x=stored.x, y=stored.y)
         parameters = list(network.parameters())
         g, r = (
             torch.cat([
@@ -647,6 +650,19 @@ def test_a_projected_gradient_does_not_raise_the_loss_on_the_memory(scenario, ri
         assert ridge or left @ r >= -1e-6
         torch.optim.SGD(parameters, lr=0.2).step()
     assert {True, False} == set(projected)
+
+
+def test_the_reference_gradient_is_of_samples_that_differ(monkeypatch) -> None:
+    stream, strategy = tiny_stream(), make("agem", buffer_size=6)
+    train(strategy, stream, 1)
+    batch, draw, drawn = first_batch(stream, 1), strategy.memory.draw, []
+    strategy.network.grow(batch.task)
+    strategy.objective(batch)["task"].backward()
+    monkeypatch.setattr(strategy.memory, "draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+    for step in range(20):
+        strategy.after_backward(replace(batch, position=(*batch.position[:-1], step)))
+    assert {len(one.index.unique()) for one in drawn} == {5}  # of 6, each time
+    assert len({tuple(one.index.sort().values.tolist()) for one in drawn}) > 1
 
 
 @pytest.mark.parametrize("left", [1e-16, 1e-20, 1e-30])
