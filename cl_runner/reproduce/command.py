@@ -23,7 +23,7 @@ from cl_runner.jobs.countdown import Countdown
 from cl_runner.jobs.job import Job, digest_of
 from cl_runner.reproduce import page, page_files, runs
 from cl_runner.reproduce import suite as suites
-from cl_runner.reproduce.kept_numbers import Numbers, measured
+from cl_runner.reproduce.kept_numbers import RunsMeasured, measured
 from cl_runner.reproduce.overview import write_overview
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import Verdict, as_json, good, judge, plain
@@ -106,7 +106,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     print(f"\n{plain(verdicts, everything=arguments.all)}\n")
     _write(asked, verdicts, now)
     if folder is not None:
-        print(f"page: {page_files.add(folder, whole, asked.typed, changes, now)}")
+        print(f"page: {page_files.add(folder, whole, asked.typed, now)}")
     return int(not good(verdicts))
 
 
@@ -159,7 +159,7 @@ def _run(asked: Asked, at_a_time: int | None) -> dict[tuple[str, int], Results |
         return _reported(ended, countdown)
 
 
-def _write(asked: Asked, verdicts: Sequence[Verdict], now: Numbers) -> None:
+def _write(asked: Asked, verdicts: Sequence[Verdict], now: RunsMeasured) -> None:
     """The verdict as Markdown and as JSON; of a suite that is not ours also a copy."""
     suite, folder = asked.suite, asked.folder
     storage.make(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from cl_runner.run_folder.plain import Missing, content, decoding
 from cl_runner.run_folder.schemas import Count, Error, Seconds
 from cl_runner.text import counted
 
-HEADER = ["run", "seed", "settings", "metric", "value", "seconds", "environment"]
-Line = tuple[str, Count, str, str, Error, Seconds, str]
+HEADER = ["run", "seed", "settings", "changes", "metric", "value", "seconds", "environment"]
+Line = tuple[str, Count, str, str, str, Error, Seconds, str]
 _LINE = TypeAdapter(Line)
 MOST = 10**7
 """Bytes of such a file."""
@@ -33,29 +34,31 @@ MOST = 10**7
 @dataclass(frozen=True)
 class Measured:
     """What is kept of a run. numbers: by the paths of the suite's rows, as in `results.json`; those
-    that the run has. settings: a digest of those that the suite and the command line give; the
-    defaults of other settings are not in it."""
+    that the run has. settings: a digest of those that the suite gives; the defaults of others are
+    not in it. changes: those that the command line gave to all runs, as `changes_of` has them."""
 
     numbers: Mapping[str, float]
     settings: str
+    changes: str
     seconds: float
     environment: str
 
 
-Numbers = Mapping[tuple[str, int], Measured | None]
+RunsMeasured = Mapping[tuple[str, int], Measured | None]
 """By a run's name and its seed; None: it failed."""
 
 
 def measured(
     suite: Suite, changes: Sequence[str], results: Mapping[tuple[str, int], Results | None]
-) -> Numbers:
+) -> RunsMeasured:
     """Of these results. changes: settings that the command line gave to all runs."""
     return {
         (run, seed): None
         if result is None
         else Measured(
             numbers_of(suite, run, result.document()),
-            _settings(suite, changes, run),
+            _settings(suite, run),
+            changes_of(changes),
             result.cost.seconds,
             _environment(result),
         )
@@ -76,8 +79,13 @@ def _metrics(suite: Suite, run: str) -> list[str]:
     return list(dict.fromkeys(row.metric for row in suite.rows if row.run == run))
 
 
-def _settings(suite: Suite, changes: Sequence[str], run: str) -> str:
-    return digest_of([*suite.common, *suite.runs[run], *changes])
+def _settings(suite: Suite, run: str) -> str:
+    return digest_of([*suite.common, *suite.runs[run]])
+
+
+def changes_of(words: Sequence[str]) -> str:
+    """These settings of a command line as they are kept; nothing for none."""
+    return shlex.join(words)
 
 
 def _environment(result: Results) -> str:
@@ -86,7 +94,7 @@ def _environment(result: Results) -> str:
     return f"{versions}; {its.device}, {counted(its.threads, 'thread')} per run"
 
 
-def together(suite: Suite, earlier: Numbers, now: Numbers) -> Numbers:
+def together(suite: Suite, earlier: RunsMeasured, now: RunsMeasured) -> RunsMeasured:
     """All of them in the suite's order. A run that was run again is the new one, unless it failed
     now."""
     new = {key: one for key, one in now.items() if one is not None or key not in earlier}
@@ -99,24 +107,24 @@ def read(file: Path) -> dict[tuple[str, int], Measured]:
     have given."""
     found: dict[tuple[str, int], Measured] = {}
     with suppress(Missing), decoding(file):
-        for run, seed, settings, metric, value, seconds, environment in _lines(file):
+        for run, seed, settings, changes, metric, value, seconds, environment in _lines(file):
             numbers = {**found[run, seed].numbers} if (run, seed) in found else {}
             numbers[metric] = value
-            found[run, seed] = Measured(numbers, settings, seconds, environment)
+            found[run, seed] = Measured(numbers, settings, changes, seconds, environment)
     return found
 
 
 def of_today(
-    suite: Suite, changes: Sequence[str], kept: Mapping[tuple[str, int], Measured]
+    suite: Suite, kept: Mapping[tuple[str, int], Measured]
 ) -> dict[tuple[str, int], Measured]:
     """Of these runs those that the suite has today: with its settings, its seeds, and all numbers
-    of its rows. changes: as for `measured`."""
+    of its rows."""
     return {
         (run, seed): one
         for (run, seed), one in kept.items()
         if run in suite.runs
         and seed in suite.seeds
-        and one.settings == _settings(suite, changes, run)
+        and one.settings == _settings(suite, run)
         and one.numbers.keys() == set(_metrics(suite, run))
     }
 
@@ -128,7 +136,7 @@ def _lines(file: Path) -> Iterable[Line]:
     return map(_LINE.validate_python, lines)
 
 
-def text(runs: Numbers) -> str:
+def text(runs: RunsMeasured) -> str:
     """A line for each number of each complete run."""
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")
@@ -137,5 +145,5 @@ def text(runs: Numbers) -> str:
         if one is not None:
             after = [round(one.seconds, 1), one.environment]
             for metric, value in one.numbers.items():
-                lines.writerow([run, seed, one.settings, metric, value, *after])
+                lines.writerow([run, seed, one.settings, one.changes, metric, value, *after])
     return written.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cl_runner.reproduce.kept_numbers import Numbers
+from cl_runner.reproduce.kept_numbers import RunsMeasured
 from cl_runner.reproduce.suite import Suite
 from cl_runner.reproduce.verdict import HEADER, UNJUDGED, Verdict, cells, foot
 from cl_runner.text import counted
@@ -26,7 +26,7 @@ def markdown(
     suite: Suite,
     given: Sequence[str],
     verdicts: Sequence[Verdict],
-    runs: Numbers,
+    runs: RunsMeasured,
     figure: str | None = None,
     numbers: str | None = None,
 ) -> str:
@@ -71,7 +71,7 @@ def _explanations(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(["## Rows outside", "", *lines]) if lines else ""
 
 
-def _how(runs: Numbers) -> str:
+def _how(runs: RunsMeasured) -> str:
     """Seeds, time and versions."""
     complete = [one for one in runs.values() if one is not None]
     if not complete:

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from cl_runner.measures import standard_error
-from cl_runner.reproduce.kept_numbers import Measured, Numbers
+from cl_runner.reproduce.kept_numbers import Measured, RunsMeasured
 from cl_runner.reproduce.suite import Row, Suite
 from cl_runner.run_folder.schemas import OUTSIDE
 from cl_runner.text import aligned, counted
@@ -91,7 +91,7 @@ class Verdict:
         return row.published - self.tolerance, row.published + self.tolerance
 
 
-def judge(suite: Suite, runs: Numbers, wanted: int = 0) -> list[Verdict]:
+def judge(suite: Suite, runs: RunsMeasured, wanted: int = 0) -> list[Verdict]:
     """One verdict per row. wanted: the number of seeds without which there is no verdict."""
     return [
         _judge_row(row, [one for (run, _), one in runs.items() if run == row.run], wanted)

@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -267,13 +269,17 @@ def test_a_page_is_made_in_pieces(tmp_path, monkeypatch, capsys) -> None:
     )
     for words, said in (
         (["--seeds", "0,7"], "--seeds=7: the page has those of the suite: 0, 1"),
-        (["epochs=2"], "has the numbers of the suite without epochs=2"),
+        (["epochs=3"], "the suite without other settings, and this call gives epochs=3"),
     ):
         assert run(*words, common=["epochs=2", "dataset.tasks=2"]) == ConfigError.exit_code
         assert said in capsys.readouterr().err
     file.unlink()
-    assert run("--only", "joint") == ConfigError.exit_code
-    assert "so a part would replace all of it" in capsys.readouterr().err
+    for words in (["--only", "joint"], ["epochs=3"]):
+        assert run(*words) == ConfigError.exit_code
+        assert "so this call would replace them" in capsys.readouterr().err
+    file.write_text(before.replace(",,", ",epochs=3,"))
+    assert run() == ConfigError.exit_code
+    assert "the suite with epochs=3, and this call gives none" in capsys.readouterr().err
     for damaged in (before.replace("seed", "sead", 1), before[:-20], before + "a\n"):
         file.write_text(damaged)
         assert run() == CheckpointError.exit_code
@@ -286,42 +292,47 @@ def test_a_run_that_was_run_again_takes_the_place_of_the_one_in_the_file(tmp_pat
     seed that the suite does not have."""
     tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
     some = replace(tiny, rows=tiny.rows[:1], seeds=[0, 1])
-    digest = kept_numbers._settings(tiny, [], "plain")
-    old, new = (Measured({"accuracy[1][0]": v}, digest, 1.5, "here") for v in (0.25, 0.75))
+    digest = kept_numbers._settings(tiny, "plain")
+    old, new = (Measured({"accuracy[1][0]": v}, digest, "", 1.5, "here") for v in (0.25, 0.75))
     file = tmp_path / "tiny.csv"
     file.write_text(kept_numbers.text({("plain", seed): old for seed in (0, 1, 2)}))
     kept = kept_numbers.read(file)
-    earlier = kept_numbers.of_today(some, [], kept)
+    earlier = kept_numbers.of_today(some, kept)
     now = {("plain", 1): None, ("plain", 0): new, ("joint", 0): None}
     assert list(kept_numbers.together(some, earlier, now).items()) == [
         (("plain", 0), new),
         (("plain", 1), old),
         (("joint", 0), None),
     ]
-    assert kept_numbers.of_today(tiny, [], kept) == {}
+    assert kept_numbers.of_today(tiny, kept) == {}
 
 
-def test_what_a_call_measured_meanwhile_stays_on_the_page(tmp_path: Path) -> None:
-    """Two parts of a suite at the same time: the later one adds its runs to those of the other."""
+def test_what_a_call_measured_meanwhile_stays_on_the_page(tmp_path: Path, monkeypatch) -> None:
+    """Parts of a suite at the same time: each adds its runs to those of the others."""
     tiny = suite.Suite(name="tiny", **{**PIECES, "rows": [Row(**row) for row in PIECES["rows"]]})
     both = [row["metric"] for row in PIECES["rows"][:2]]
-    for run in ("plain", "joint"):
+    parts = [(run, seed) for run in ("plain", "joint") for seed in (0, 1)]
+    for run, _ in parts:
         page_files.check(tmp_path, tiny, tiny.with_runs([run], []), [])
-    for run in ("plain", "joint"):
-        digest = kept_numbers._settings(tiny, [], run)
-        one = Measured(dict.fromkeys(both, 0.5), digest, 1.0, "here")
-        page_files.add(tmp_path, tiny, [], [], {(run, 0): one})
-    assert {run for run, _ in kept_numbers.read(tmp_path / "numbers" / "tiny.csv")} == {
-        "plain",
-        "joint",
-    }
+    text = kept_numbers.text
+    monkeypatch.setattr(kept_numbers, "text", lambda runs: time.sleep(0.05) or text(runs))
+
+    def add(run: str, seed: int) -> None:
+        one = Measured(dict.fromkeys(both, 0.5), kept_numbers._settings(tiny, run), "", 1, "here")
+        page_files.add(tmp_path, tiny, [], {(run, seed): one})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(add, *zip(*parts, strict=True)))
+    assert kept_numbers.read(tmp_path / "numbers" / "tiny.csv").keys() == set(parts)
+    page = overview.lines_of((tmp_path / "tiny.md").read_text())
+    assert {line.ours.split()[0] for line in page} == {"50.00"}
 
 
 def test_the_pages_are_those_of_the_numbers_beside_them() -> None:
     """Of docs/results: each mean and number of seeds, and the settings are those of today."""
     for file in (RESULTS / "numbers").glob("*.csv"):
         found, page = suite.read(file.stem), (RESULTS / f"{file.stem}.md").read_text()
-        runs_there = kept_numbers.of_today(found, [], kept_numbers.read(file))
+        runs_there = kept_numbers.of_today(found, kept_numbers.read(file))
         assert kept_numbers.text(runs_there) == file.read_text()
         shown = {line.row: line for line in overview.lines_of(page)}
         for row in found.rows:
