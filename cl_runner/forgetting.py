@@ -12,7 +12,7 @@ From A = P − (P − O) − (O − A) at two times, the loss since task k was l
 is exactly the sum of three parts:
 
     features  P[k][k] − P[t][k]                    no linear head tells the classes apart any more
-    head      (P − O)[t][k] − (P − O)[k][k]        the run's own no longer does, a refitted could
+    head      (P − O)[t][k] − (P − O)[k][k]        its own head no longer does; a refitted one could
     hidden    (O − A)[t][k] − (O − A)[k][k]        they are told apart, but lie behind other tasks'
 
 O − A is the share of samples that are right among their own classes and called a class of another

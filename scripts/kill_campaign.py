@@ -81,6 +81,7 @@ VARIANTS = {
     "a part of a body": ["strategy=ewc", *SMALL_BODY, "model.frozen=[conv1,stage2,stage3]",
                          "model.classifier=cosine"],
     "wrapped": ["strategy=lwf", "model=wrapped"],
+    "one output layer": ["strategy=si", "one_output_layer=true"],
 }  # fmt: skip
 SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
 STRATEGIES = {name: [f"strategy={name}", *OWN.get(name, [])] for name in SHIPPED} | VARIANTS

@@ -9,6 +9,7 @@ from cl_runner.api import calls, own_process
 from cl_runner.api.process import left_as_it_was
 from cl_runner.api.runs import Run, Runs
 from cl_runner.api.search import Search
+from cl_runner.config.command_line import check_count
 from cl_runner.errors import ConfigError
 
 
@@ -52,7 +53,7 @@ def sweep(*settings: str, jobs: int | None = None, config_dir: str | Path | None
     """
     _check_words("sweep", settings)
     if jobs is not None:
-        _check_number("jobs", jobs)
+        check_count("jobs", jobs)
     local = [] if jobs is None else ["hydra/launcher=local", f"hydra.launcher.n_jobs={jobs}"]
     folder = own_process.sweep([*settings, *local], _path(config_dir))
     return Runs.of_sweep(folder) if folder.exists() else Runs([folder], [])
@@ -81,9 +82,9 @@ def search(
     Ctrl-C the runs save, and KeyboardInterrupt is raised; the same call continues.
     """
     _check_words("search", settings if name is None else [*settings, name])
-    _check_number("trials", trials)
+    check_count("trials", trials)
     if jobs is not None:
-        _check_number("jobs", jobs)
+        check_count("jobs", jobs)
     flags = {"trials": trials, "jobs": jobs, "name": name}
     return Search(own_process.search(settings, _path(config_dir), flags))
 
@@ -104,11 +105,6 @@ def _check_words(name: str, settings: Sequence[object]) -> None:
         if "\0" in word or any("\ud800" <= sign <= "\udfff" for sign in word):
             key, _, value = word.partition("=")
             raise ConfigError.of(key, value, "has a character that no command line can have")
-
-
-def _check_number(key: str, number: object) -> None:
-    if type(number) is not int or number < 1:
-        raise ConfigError.of(key, number, "must be an integer ≥ 1")
 
 
 def _path(folder: str | Path | None) -> Path | None:

@@ -44,6 +44,12 @@ def flag(name: str) -> str:
     return name.replace("-", "_") if from_python() else f"--{name}"
 
 
+def check_count(key: str, number: object) -> None:
+    """Raise ConfigError unless this is an integer of at least 1. key: what the user gave it as."""
+    if type(number) is not int or number < 1:
+        raise ConfigError.of(key, number, "must be an integer ≥ 1")
+
+
 @contextmanager
 def called_with(words: Sequence[str]) -> Iterator[None]:
     """Inside, the command that runs has these words, whatever those of this process are."""

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from cl_runner.errors import ConfigError, first_line
 
 _QUOTED_OR_HOME = re.compile(
-    r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?P<before>^|[,(\[]\s*)~(?=/)"""
+    r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?P<before>^|[,:({\[]\s*)~(?=/)"""
 )
 """In a value: a text in quotes, or a `~` that begins it, or one of several, without quotes."""
 

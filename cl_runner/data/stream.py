@@ -80,14 +80,14 @@ class Outline:
         return torch.arange(len(sizes)).repeat_interleave(sizes)
 
     def born(self, index: int, scope: Scope) -> range:
-        """The classes whose rows in the classifier are drawn when this task begins: its own, or all
-        of them at the first task where all compete from the start."""
+        """The classes that have outputs from this task on: its own, or all of them at the first
+        task where all compete from the start."""
         if scope == "all" or self.shared:
             return range(self.classes) if index == 0 else range(0)
         return self.ranges()[index]
 
     def births(self, scope: Scope) -> list[int]:
-        """The sizes of the groups of rows that are drawn together, in their order."""
+        """The sizes of the groups of classes that have outputs from the same task on, in order."""
         born = [self.born(index, scope) for index in range(len(self.labels))]
         return [len(rows) for rows in born if len(rows) > 0]
 
@@ -103,7 +103,7 @@ class Task:
     old: int  # classes seen before this task: the slice [0, old)
     seen: int  # classes seen when this task ends: the slice [0, seen)
     shown: int  # its training samples are of the slice [0, shown): seen, or more if it is blurry
-    born: range  # classes whose rows in the classifier are drawn when this task begins
+    born: range  # classes that have outputs from this task on
     candidates: range  # classes that compete for a sample of a class of this task
     old_groups: list[range]  # old classes, grouped by which compete with each other
     competing: Tensor | None  # [C, C]: row = label, 0 where a class competes, −∞ elsewhere

@@ -7,7 +7,8 @@ none of its samples and that no term touches: no gradient, momentum or weight de
 So it behaves like separate heads.
 
 As one layer, all rows are one parameter that is drawn at the first task. A class still has an
-output of −∞ before its task begins, but penalties, momentum and weight decay act on its row.
+output of −∞ before its task begins, but penalties, momentum and weight decay act on all rows in
+every step.
 
 - `linear`: w · f + b
 - `cosine`: η · cos(w, f) without bias, where η is learned, the same for all rows, and 1 at first

@@ -129,8 +129,8 @@ class Network(nn.Module):
         return torch.float32 if self.takes_features else self.likelihood.inputs
 
     def fit_to(self, outline: Outline, scope: Scope, one_layer: bool = False) -> None:
-        """Set the likelihood, and which rows of the classifier are born together. Comes before any
-        use of the network."""
+        """Set the likelihood, which rows of the classifier are born together, and whether all are
+        one layer. Comes before any use of the network."""
         self.likelihood, self.takes_features = outline.likelihood, outline.features
         self.classifier.split(outline.births(scope), one_layer)
         self.frozen = self._frozen()
@@ -190,7 +190,8 @@ class Network(nn.Module):
         return features
 
     def grow(self, task: Task) -> None:
-        """Draw the rows of this task's classes: `init` for the first task, `new_rows` later."""
+        """Give outputs to the classes that are born with this task. Their rows are drawn now, by
+        `init` at the first task and by `new_rows` later; as one layer, all at the first task."""
         how = self.init if task.first else self.new_rows
         with seeded(task.seed, task.index, "classifier rows"):
             self.classifier.grow(task.born, how)

@@ -14,6 +14,7 @@ from pathlib import Path
 from cl_runner import terminal
 from cl_runner.config import hydra_loader as loader
 from cl_runner.config import masking, search_path
+from cl_runner.config.command_line import check_count
 from cl_runner.config.masking import shown
 from cl_runner.config.overrides import key_of
 from cl_runner.config.traits import traits
@@ -94,8 +95,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.list or arguments.name is None:
         print(listing())
         return 0
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise ConfigError.of("--jobs", arguments.jobs, "must be an integer ≥ 1")
+    if arguments.jobs is not None:
+        check_count("--jobs", arguments.jobs)
     asked = _asked(arguments)
     whole, changes = asked.whole, asked.changes
     folder: Path | None = arguments.page

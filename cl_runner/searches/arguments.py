@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_runner.config import command_line
-from cl_runner.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -23,5 +22,5 @@ class Arguments:
     def check(self) -> None:
         """Raises ConfigError if a number is too small."""
         for flag, number in (("trials", self.trials), ("jobs", self.jobs)):
-            if number is not None and number < 1:
-                raise ConfigError.of(command_line.flag(flag), number, "must be an integer ≥ 1")
+            if number is not None:
+                command_line.check_count(command_line.flag(flag), number)

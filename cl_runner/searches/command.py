@@ -54,9 +54,9 @@ def search(arguments: Arguments) -> Found:
         raise ConfigError.of("optuna", MISSING, "is not installed", hint) from None
     loader.install()
     with masking.hiding_secrets_of(arguments.overrides):
-        from cl_runner.searches.conduct import conducted  # late: it imports optuna
+        from cl_runner.searches.conduct import conduct  # late: it imports optuna
 
-        return conducted(arguments)
+        return conduct(arguments)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from cl_runner.searches.search import Search
 from cl_runner.searches.study import FILE, Study, kept_in
 
 
-def conducted(arguments: Arguments) -> Found:
+def conduct(arguments: Arguments) -> Found:
     """Search, and print the table of all trials. Raises RunError if none is complete."""
     config_dir = search_path.checked(arguments.config_dir)
     launching = engine.of_the_launcher(arguments.overrides)

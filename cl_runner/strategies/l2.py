@@ -16,7 +16,7 @@ class L2(Strategy):
     """L(θ) = CE(θ) + weight · Σᵢ (θᵢ − θ*ᵢ)², θ* the weights before the task.
 
     As in Hsu et al. 2018, arXiv:1810.12488, without a factor 1/2. Nothing pulls at rows of the
-    classifier that the task brings.
+    classifier that the task brings, unless all rows are one layer.
     """
 
     shares_first_task = True

@@ -55,8 +55,8 @@ class Strategy(nn.Module, ABC):
         """Called once before each optimizer's step, when its gradient is complete.
 
         batch: all samples of the step. With `accumulate=n` they are those of the n batches that
-        `objective` was called with, and the gradient is that of the mean over them. A `p.grad` kept
-        here is the same after the step: clipping comes later, and copies.
+        `objective` was called with, and the gradient is that of the mean over them; clipping comes
+        later. Copy a `p.grad` that you keep: some optimizers write into it.
         """
 
     def after_step(self, batch: Batch) -> None:

@@ -66,10 +66,11 @@ def described(stream: Stream) -> list[Task]:
 
 def conventions(settings: Settings, stream: Stream) -> dict[str, Any]:
     """Each choice between formulas, by its name."""
+    births = stream.outline.births(settings.ce_scope)
     return {
         "scenario": stream.outline.scenario,
         "ce_scope": settings.ce_scope,
-        "one_output_layer": settings.one_output_layer,
+        "one_output_layer": settings.one_output_layer or len(births) == 1,
         "reset_optimizer": settings.reset_optimizer,
         "scheduler": settings.scheduler.formula,
         **settings.model.conventions(),

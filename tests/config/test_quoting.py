@@ -140,7 +140,14 @@ def test_a_path_may_begin_at_home(word: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "word", ["root=~/a,~/b", "root='~/a',\"~/b\"", "root=choice(~/a, ~/b)", "root=[~/a,~/b]"]
+    "word",
+    [
+        "root=~/a,~/b",
+        "root='~/a',\"~/b\"",
+        "root=choice(~/a, ~/b)",
+        "root=[~/a,~/b]",
+        "root={x:~/a,y: '~/b'}",
+    ],
 )
 def test_each_of_several_paths_may_begin_at_home(
     word: str, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +155,7 @@ def test_each_of_several_paths_may_begin_at_home(
     monkeypatch.setenv("HOME", "/home/me")
     (override,) = parsed([word])
     values = override.sweep_iterator() if override.is_sweep_override() else override.value()
+    values = values.values() if isinstance(values, dict) else values
     assert [getattr(value, "text", value) for value in values] == ["/home/me/a", "/home/me/b"]
 
 

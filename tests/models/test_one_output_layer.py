@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+from running import TINY, composed, run_here
 from test_heads import OPTIMIZERS, Recorded, ours
 from tiny import tiny_network, tiny_stream
 from torch import nn
 from torch.nn import functional as F
+
+from cl_runner.training.run import build_strategy
 
 WEIGHT = 0.1
 L2 = ("strategy=l2", f"strategy.weight={WEIGHT}")
@@ -64,3 +68,23 @@ def test_outputs_of_later_classes_stay_hidden(classifier: str) -> None:
         assert z[:, : task.seen].isfinite().all()
         assert (z[:, task.seen :] == -torch.inf).all()
     assert network.classifier.weight.equal(drawn)
+
+
+@pytest.mark.parametrize(
+    ("words", "one"),
+    [
+        (["one_output_layer=true"], True),
+        (["one_output_layer=true", "dataset.scenario=task_incremental"], True),
+        ([], False),
+        (["ce_scope=all"], True),
+        (["dataset.scenario=domain_incremental"], True),
+    ],
+)
+def test_the_setting_and_the_record_are_those_of_the_network(
+    words: list[str], one: bool, tmp_path: Path
+) -> None:
+    """Recorded is what the network is, so that runs that are equal have equal conventions."""
+    classifier = build_strategy(composed(*TINY, *words)).network.classifier
+    assert (len(classifier.weights) == 1) is one
+    results = run_here(tmp_path / "run", *TINY, "dataset.tasks=2", *words)
+    assert results["conventions"]["one_output_layer"] is one

@@ -53,7 +53,7 @@ def judged(some: Suite, documents: dict, wanted: int = 0) -> list[Verdict]:
         {
             key: None
             if document is None
-            else Measured(numbers_of(some, key[0], document), "", 1.0, "")
+            else Measured(numbers_of(some, key[0], document), "", "", 1.0, "")
             for key, document in documents.items()
         },
         wanted,
