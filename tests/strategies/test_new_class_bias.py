@@ -153,12 +153,12 @@ def test_a_memory_with_no_held_out_sample_for_each_class_is_refused() -> None:
         BiC(tiny_network(), buffer_size=59, T=2.0)
 
 
-@pytest.mark.parametrize("scope", ["seen", "all"])
-def test_aligned_rows_of_new_classes_are_as_long_as_old_ones(scope: str) -> None:
+@pytest.mark.parametrize(("scope", "one_layer"), [("seen", False), ("seen", True), ("all", False)])
+def test_aligned_rows_of_new_classes_are_as_long_as_old_ones(scope: str, one_layer: bool) -> None:
     """On the mean, by one factor; nothing else changes, and a second time nothing at all."""
     stream, strategy = tiny_stream(scope=scope), make("wa")
-    strategy.network.fit_to(stream.outline, scope)
-    strategy.teacher.network.fit_to(stream.outline, scope)
+    strategy.network.fit_to(stream.outline, scope, one_layer)
+    strategy.teacher.network.fit_to(stream.outline, scope, one_layer)
     train(strategy, stream, 1)
     strategy.network.grow(stream.tasks[1])
     with torch.no_grad():
