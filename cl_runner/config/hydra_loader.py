@@ -20,6 +20,7 @@ import hydra._internal.config_loader_impl as hydras_loader
 import hydra._internal.hydra as hydra_itself
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -70,6 +71,10 @@ def installed() -> Iterator[None]:
 
 class Loader(ConfigLoaderImpl):
     """Refuses settings of Hydra in a file that is not ours, and overrides that Hydra fails on."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = chosen_files.Repository(config_search_path)
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *given: Any, **named: Any

@@ -32,11 +32,17 @@ class Likelihood(ABC):
 
     @abstractmethod
     def distillation(
-        self, student: Tensor, teacher: Tensor, groups: Sequence[range], T: float, t_squared: bool
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        groups: Sequence[range],
+        T: float,
+        t_squared: bool,
+        class_mean: bool = False,
     ) -> Tensor:
         """Distance of the student's p from the teacher's, mean over the batch. Outputs: [B, C].
 
-        groups: the outputs that compete with each other.
+        groups: the outputs that compete with each other. class_mean: divide by their number.
         """
 
     @abstractmethod
@@ -78,7 +84,13 @@ class Categorical(Likelihood):
         return F.cross_entropy(outputs, y)
 
     def distillation(
-        self, student: Tensor, teacher: Tensor, groups: Sequence[range], T: float, t_squared: bool
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        groups: Sequence[range],
+        T: float,
+        t_squared: bool,
+        class_mean: bool = False,
     ) -> Tensor:
         """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), summed over the groups.
 
@@ -86,12 +98,13 @@ class Categorical(Likelihood):
         """
         divergence = student.new_zeros(())
         for group in groups:
-            divergence = divergence + F.kl_div(
+            kl = F.kl_div(
                 F.log_softmax(_of(student, group) / T, dim=1),
                 F.log_softmax(_of(teacher, group) / T, dim=1),
                 reduction="batchmean",
                 log_target=True,
             )
+            divergence = divergence + (kl / len(group) if class_mean else kl)
         return T**2 * divergence if t_squared else divergence
 
     def log_p(self, outputs: Tensor, y: Tensor, candidates: range) -> Tensor:
@@ -133,7 +146,13 @@ class Gaussian(Likelihood):
         return F.mse_loss(outputs.squeeze(1), y)
 
     def distillation(
-        self, student: Tensor, teacher: Tensor, groups: Sequence[range], T: float, t_squared: bool
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        groups: Sequence[range],
+        T: float,
+        t_squared: bool,
+        class_mean: bool = False,
     ) -> Tensor:
         """Mean squared difference of the outputs, which distillation of classes approaches for
         large T (Hinton et al. 2015, section 2.1)."""

@@ -28,7 +28,8 @@ class DGR(Strategy):
     mean over the labels of each old task. Drawn pictures have 256 levels, as stored ones have.
 
     - `labels`: `hard`, as above, or `soft`: T² · KL from the probabilities of the network before
-      the task in place of CE on (x̂, ŷ), over all outputs that compete ("DGR + distillation")
+      the task in place of CE on (x̂, ŷ), over all outputs that compete ("DGR + distillation");
+      `class_mean`: see `lwf.py`
     - `widths`, `latent`: hidden layers and code of the autoencoder
     """
 
@@ -38,6 +39,7 @@ class DGR(Strategy):
         *,
         labels: Literal["hard", "soft"],
         T: Positive,
+        class_mean: bool,
         replay_batch_size: PositiveInt,
         widths: list[PositiveInt],
         latent: PositiveInt,
@@ -48,7 +50,8 @@ class DGR(Strategy):
             allowed = "draws pictures, and here the network takes features"
             hint = "use another strategy, or model.frozen=false"
             raise ConfigError.of("_target_", "DGR", allowed, hint)
-        self.labels, self.T, self.replay_batch_size = labels, T, replay_batch_size
+        self.labels, self.T, self.class_mean = labels, T, class_mean
+        self.replay_batch_size = replay_batch_size
         self.generator = VAE(network.shape, widths, latent)
         self.before = copy.deepcopy(self.generator).requires_grad_(False)  # as the last task ended
         self.teacher = Teacher(network)
@@ -82,7 +85,8 @@ class DGR(Strategy):
         its = task.likelihood
         if self.labels == "soft":
             teacher, groups = with_new_outputs(teacher, task)
-            return its.distillation(logits, teacher, groups, self.T, True) / len(groups)
+            kd = its.distillation(logits, teacher, groups, self.T, True, self.class_mean)
+            return kd / len(groups)
         labels = [its.mode(teacher, group) for group in task.old_groups]
         return torch.stack([its.loss(logits, y, task.competing) for y in labels]).mean()
 

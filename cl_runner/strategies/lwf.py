@@ -26,6 +26,8 @@ class LwF(Strategy):
     - `outputs`: whether p is over the `old` classes or over `all` that compete with them, so that
       it also holds new outputs where the network before the task had them
     - `t_squared`: whether to include the factor T² (Hinton et al. 2015); the paper does not
+    - `class_mean`: whether KL is divided by the number of its classes, as in the first code of van
+      de Ven & Tolias 2019
     """
 
     shares_first_task = True
@@ -39,9 +41,10 @@ class LwF(Strategy):
         mixing: Literal["additive", "convex", "by_task", "per_old_task"],
         outputs: Literal["old", "all"],
         t_squared: bool,
+        class_mean: bool,
     ) -> None:
         super().__init__(network)
-        self.alpha, self.T, self.t_squared = alpha, T, t_squared
+        self.alpha, self.T, self.t_squared, self.class_mean = alpha, T, t_squared, class_mean
         self.mixing, self.outputs = mixing, outputs
         self.task_weight = task_weight("convex" if mixing == "convex" else "additive", alpha)
         self.teacher = Teacher(network)
@@ -53,7 +56,9 @@ class LwF(Strategy):
         teacher, groups = self.teacher(batch.x), task.old_groups
         if self.outputs == "all":
             teacher, groups = with_new_outputs(teacher, task)
-        kd = task.likelihood.distillation(logits, teacher, groups, self.T, self.t_squared)
+        kd = task.likelihood.distillation(
+            logits, teacher, groups, self.T, self.t_squared, self.class_mean
+        )
         ours, theirs = self._weights(task.index, len(groups))
         return {"task": ours * task_loss(logits, batch), "distillation": theirs * kd}
 

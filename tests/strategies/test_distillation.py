@@ -31,7 +31,8 @@ def lwf(scenario: str, **changed: object) -> LwF:
     strategy = make("lwf", T=2.0, alpha=0.5, t_squared=False, **changed)
     if domain:
         settings = {"alpha": 0.5, "T": 2.0, "t_squared": False, "outputs": "old"}
-        strategy = LwF(tiny_network(2), **{"mixing": "additive", **settings, **changed})
+        named = {"mixing": "additive", "class_mean": False, **settings, **changed}
+        strategy = LwF(tiny_network(2), **named)
     return strategy
 
 
@@ -102,3 +103,36 @@ def test_the_weights_by_the_number_of_the_task(scenario: str, old_tasks: int) ->
         terms = other.objective(batch)
         assert terms["task"].item() == pytest.approx(task * ce, rel=1e-5), mixing
         assert terms["distillation"].item() == pytest.approx(kd, rel=1e-4), mixing
+
+
+@pytest.mark.parametrize("outputs", ["old", "all"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_mean_over_classes_is_torchs_mean_over_all_elements(
+    scenario: str, outputs: str
+) -> None:
+    """Of the cross-entropy, whose gradient is that of KL: what the first code of van de Ven &
+    Tolias (2019) computes for each group of outputs, with targets of zero for new ones."""
+    strategy = lwf(scenario, outputs=outputs, class_mean=True)
+    batch = after(2, strategy, scenario)
+    wide, teacher = strategy.network(batch.x), strategy.teacher(batch.x)
+    known, scored = {
+        "task_incremental": ([slice(0, 2), slice(2, 4)],) * 2,
+        "domain_incremental": ([slice(0, 2)],) * 2,
+        "class_incremental": ([slice(0, 4)], [slice(0, 4 if outputs == "old" else 6)]),
+    }[scenario]
+    expected = wide.new_zeros(())
+    for old, now in zip(known, scored, strict=True):
+        log_p = F.log_softmax(wide[:, now] / 2, 1)
+        targets = torch.zeros_like(log_p)
+        targets[:, : old.stop - old.start] = F.softmax(teacher[:, old] / 2, 1)
+        expected = expected - 0.5 * (targets * log_p).mean()
+    ours = strategy.objective(batch)["distillation"]
+    parameters = list(strategy.network.parameters())
+    for one, other in zip(
+        torch.autograd.grad(ours, parameters, allow_unused=True),
+        torch.autograd.grad(expected, parameters, allow_unused=True),
+        strict=True,
+    ):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other)

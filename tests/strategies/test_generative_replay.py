@@ -113,4 +113,12 @@ def test_features_cannot_be_drawn() -> None:
     network = tiny_network()
     network.takes_features = True
     with pytest.raises(ConfigError, match="draws pictures, and here the network takes features"):
-        DGR(network, labels="hard", T=2.0, replay_batch_size=5, widths=[8], latent=3)
+        DGR(
+            network,
+            labels="hard",
+            T=2.0,
+            class_mean=False,
+            replay_batch_size=5,
+            widths=[8],
+            latent=3,
+        )

@@ -53,12 +53,12 @@ FISHER = {"fisher": "exact", "fisher_samples": None, "fisher_batch_size": 10}
 SPRINGS = {"weight": 10.0, "mode": "offline", "decay": 1.0, "half": True, **FISHER}
 MEMORY = {"buffer_size": 12, "policy": "class_balanced", "replay_batch_size": 5, "loss": "concat"}
 KD = {"alpha": 0.5, "T": 2.0, "mixing": "convex", "t_squared": True}
-LWF = KD | {"mixing": "additive", "outputs": "old"}
+LWF = KD | {"mixing": "additive", "outputs": "old", "class_mean": False}
 OMEGA = {"decay": 1.0, "importance_samples": None, "importance_batch_size": 10}
 WALK = {"alpha": 0.9, "interval": 3, "eps": 1e-3, "path": True, "form": "paper"}
 ONCE = {"fill": "task", "samples_per_task": None, "replacement": True, "iterations": 1}
 STEPS = {"buffer_size": 12, "policy": "reservoir", "replay_batch_size": 5}
-DRAWN = {"T": 2.0, "replay_batch_size": 5, "widths": [8], "latent": 3}
+DRAWN = {"T": 2.0, "class_mean": False, "replay_batch_size": 5, "widths": [8], "latent": 3}
 MAKE = {
     "finetune": (Finetune, {}),
     "joint": (Joint, {"start": "current"}),
