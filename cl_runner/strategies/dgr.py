@@ -12,7 +12,6 @@ from cl_runner.data.stream import Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.models.vae import VAE
-from cl_runner.randomness import generator
 from cl_runner.strategies.parts.losses import refuse_real_numbers, task_loss, with_new_outputs
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
@@ -72,12 +71,13 @@ class DGR(Strategy):
 
     def _own_loss(self, batch: Batch, pictures: Tensor, purpose: str) -> Tensor:
         """V of pictures [B, C, H, W] uint8."""
-        return self.generator.loss(pictures / 255, self._noise(batch, len(pictures), purpose))
+        noise = self.generator.noise(len(pictures), *batch.position, purpose)
+        return self.generator.loss(pictures / 255, noise)
 
     @torch.no_grad()
     def _drawn(self, batch: Batch) -> Tensor:
         """[R, C, H, W] uint8."""
-        z = self._noise(batch, self.replay_batch_size, "replay")
+        z = self.generator.noise(self.replay_batch_size, *batch.position, "replay")
         return (255 * self.before.pictures(z)).round().to(torch.uint8)
 
     def _replay_loss(self, logits: Tensor, teacher: Tensor, task: Task) -> Tensor:
@@ -89,10 +89,6 @@ class DGR(Strategy):
             return kd / len(groups)
         labels = [its.mode(teacher, group) for group in task.old_groups]
         return torch.stack([its.loss(logits, y, task.competing) for y in labels]).mean()
-
-    def _noise(self, batch: Batch, samples: int, purpose: str) -> Tensor:
-        draw = generator(*batch.position, purpose)
-        return torch.randn(samples, self.generator.latent, generator=draw).to(batch.x.device)
 
     def end_task(self, task: Task) -> None:
         self.teacher.learn_from(self.network)

@@ -55,6 +55,11 @@ def check_classifier(strategy: Strategy) -> None:
     raise ConfigError.of("model.classifier", "nearest_mean", allowed, hint)
 
 
+def check_samples(strategy: Strategy, stream: Stream) -> None:
+    """Raise ConfigError if the strategy cannot learn a task, by its `training_size`."""
+    _sizes(strategy, stream)
+
+
 def check_whole_steps(strategy: Strategy, stream: Stream, samples: int) -> None:
     """Raise ConfigError if some task has no step of this number of samples, and smaller ones are
     left out."""

@@ -66,6 +66,7 @@ def run(
         if strategy.network.skips_body:
             stream, said = frozen_features.of_stream(stream, strategy.network, device, config)
         compared = reference.matrix_of(settings, stream)
+        checks.check_samples(strategy, stream)
         batch_size = settings.batch_size
         if settings.drop_last:
             checks.check_whole_steps(strategy, stream, batch_size * settings.accumulate)

@@ -89,7 +89,7 @@ def test_what_is_drawn_is_from_the_autoencoder_before_the_task() -> None:
     train(strategy, stream, 1)
     batch, task = first_batch(stream, 1), stream.tasks[1]
     first = strategy._drawn(batch)
-    z = strategy._noise(batch, 5, "replay")
+    z = strategy.generator.noise(5, *batch.position, "replay")
     assert (first / 255 - strategy.generator.pictures(z)).abs().max() <= 0.5 / 255 + 1e-6
     strategy.network.grow(task)
     for parameter in strategy.generator.parameters():

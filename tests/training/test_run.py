@@ -457,7 +457,8 @@ def test_the_state_of_an_optimizer_with_more_in_it_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "strategy").glob("*.yaml")))
 def test_what_a_run_begins_with_is_a_function_of_its_settings_and_seed(name: str) -> None:
     """The weights of networks that a strategy has beside the one that it trains, too."""
-    small = "strategy.widths=[8]" if name == "dgr" else "model.widths=[8]"
+    drawing = name in ("dgr", "generative_classifier")
+    small = "strategy.widths=[8]" if drawing else "model.widths=[8]"
     settings = composed(f"strategy={name}", small)
     states = []
     for used in range(2):

@@ -29,6 +29,7 @@ STRATEGIES = {
     "der": "DER",
     "derpp": "DER++",
     "dgr": "DGR",
+    "generative_classifier": "Generative classifier",
     "icarl": "iCaRL",
     "bic": "BiC",
     "wa": "WA",

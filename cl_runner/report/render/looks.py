@@ -29,7 +29,8 @@ BASELINE = "finetune"
 OTHERS = ("ewc", "lwf", "rehearsal", "kd", "rehearsal_kd", "si",
           "der", "derpp", "er_ace", "agem", "gem", "mas",
           "icarl", "bic", "wa", "gdumb", "rwalk", "l2",
-          "gss", "fdr", "ncm", "slda", "ranpac", "separate", "dgr")  # fmt: skip
+          "gss", "fdr", "ncm", "slda", "ranpac", "separate", "dgr",
+          "generative_classifier")  # fmt: skip
 """The colour of each is that of its place, modulo HUES. The first ones have the first choice."""
 HUES = 6
 """The last two colours, grey and black, are kept for the baseline and the upper bound."""
