@@ -27,8 +27,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import kill_streams
 import torch
 import yaml

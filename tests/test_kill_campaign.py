@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from pathlib import Path
 
+import kill_campaign
 import kill_streams
 import pytest
 import yaml
@@ -13,20 +13,9 @@ from processes import exit_code, fork, run_and_exit
 
 from cl_runner.config.paths import CONF
 
-SHIPPED = sorted(file.stem for file in (CONF / "strategy").glob("*.yaml"))
-VARIANTS = [
-    "joint from scratch",
-    "ewc online",
-    "rehearsal_kd herding",
-    "ewc channels_last",
-    "features cached",
-    "slda cached",
-    "a part of a body",
-    "wrapped",
-]
 EVERYWHERE = "rehearsal_kd"
 """Killed at each point; the others at three of each run. In two processes."""
-OTHERS = [name for name in [*SHIPPED, *VARIANTS] if name != EVERYWHERE]
+OTHERS = [name for name in kill_campaign.STRATEGIES if name != EVERYWHERE]
 GROUPS = [[*OTHERS[::3], EVERYWHERE], [*OTHERS[1::3], *OTHERS[2::3]]]
 
 
@@ -46,7 +35,7 @@ def test_every_kind_of_stream_takes_part() -> None:
         "repetition=",
     ):
         assert f"dataset.{word}" in every
-    assert len(kill_streams.STREAMS) <= len(SHIPPED)
+    assert len(kill_streams.STREAMS) <= len(kill_campaign.SHIPPED)
 
 
 @pytest.mark.parametrize("strategies", GROUPS, ids=["one everywhere", "the others"])
@@ -73,7 +62,7 @@ def campaign(folder: Path, *arguments: str) -> list[str]:
     child = fork()
     if child == 0:
         command = ["kill_campaign", *arguments]
-        run_and_exit(folder, command, lambda: import_module("kill_campaign").main())
+        run_and_exit(folder, command, kill_campaign.main)
     code, *printed = exit_code(child), *((folder / n).read_text() for n in ("stdout", "stderr"))
     assert code == 0, "".join(printed)
     return printed[0].splitlines()
