@@ -123,7 +123,7 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
     start, kills, mismatches = time.monotonic(), 0, 0
     kill_streams.write(folder / "data")
     print(
-        f"{'strategy':22}{'optimizer':11}{'stream':18}"
+        f"{'strategy':24}{'optimizer':11}{'stream':18}"
         f"{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
     )
     for name, optimizer in itertools.product(strategies, OPTIMIZERS):
@@ -134,7 +134,7 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
         tally = kill(case, folder / case.name, points, chains, (name, optimizer) == EVERYWHERE)
         kills, mismatches = kills + tally.kills, mismatches + len(tally.mismatches)
         print(
-            f"{name:22}{optimizer:11}{stream:18}{tally.points:7}{tally.kills:7}"
+            f"{name:24}{optimizer:11}{stream:18}{tally.points:7}{tally.kills:7}"
             f"{len(tally.mismatches):12}{tally.most_redone:8}",
             flush=True,
         )

@@ -38,7 +38,7 @@ TRAINED = (
 )
 SMALL = (*TRAINED, "model.widths=[8]", "model.batch_norm=true", "model.activation=tanh")
 REPLAY = ("strategy=rehearsal", "strategy.buffer_size=12", "strategy.replay_batch_size=6")
-OWN_SCORES = {"icarl", "bic", "separate", "ncm", "slda", "ranpac"}
+OWN_SCORES = {"icarl", "bic", "separate", "ncm", "slda", "ranpac", "generative_classifier"}
 
 
 class Noting:
