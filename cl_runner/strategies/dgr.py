@@ -9,10 +9,14 @@ from torch import Tensor
 from cl_runner.config.setting_types import Positive, PositiveInt
 from cl_runner.data.batches import Batch
 from cl_runner.data.stream import Task
-from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.models.vae import VAE
-from cl_runner.strategies.parts.losses import refuse_real_numbers, task_loss, with_new_outputs
+from cl_runner.strategies.parts.losses import (
+    refuse_features,
+    refuse_real_numbers,
+    task_loss,
+    with_new_outputs,
+)
 from cl_runner.strategies.parts.teacher import Teacher
 from cl_runner.strategies.strategy import Strategy
 
@@ -45,10 +49,7 @@ class DGR(Strategy):
     ) -> None:
         super().__init__(network)
         refuse_real_numbers(network, "DGR")
-        if network.takes_features:
-            allowed = "draws pictures, and here the network takes features"
-            hint = "use another strategy, or model.frozen=false"
-            raise ConfigError.of("_target_", "DGR", allowed, hint)
+        refuse_features(network, "DGR")
         self.labels, self.T, self.class_mean = labels, T, class_mean
         self.replay_batch_size = replay_batch_size
         self.generator = VAE(network.shape, widths, latent)

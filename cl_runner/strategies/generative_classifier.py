@@ -10,7 +10,7 @@ from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
 from cl_runner.models.vae import VAE
-from cl_runner.strategies.parts.losses import refuse_real_numbers
+from cl_runner.strategies.parts.losses import refuse_features, refuse_real_numbers
 from cl_runner.strategies.strategy import Strategy
 
 
@@ -25,8 +25,8 @@ class GenerativeClassifier(Strategy):
     - `widths`, `latent`: hidden layers and code of each autoencoder
     """
 
-    mean: Tensor  # of the pixels, and how far they are spread: the network's input becomes
-    std: Tensor  # pictures from 0 to 1 again
+    mean: Tensor  # [C, 1, 1] of the pixels: the network's input, undone, is in [0, 1] again
+    std: Tensor  # [C, 1, 1]
     noise: Tensor  # [samples, L]
 
     def __init__(
@@ -39,10 +39,7 @@ class GenerativeClassifier(Strategy):
     ) -> None:
         super().__init__(network)
         refuse_real_numbers(network, "GenerativeClassifier")
-        if network.takes_features:
-            allowed = "learns pictures, and here the network takes features"
-            hint = "use another strategy, or model.frozen=false"
-            raise ConfigError.of("_target_", "GenerativeClassifier", allowed, hint)
+        refuse_features(network, "GenerativeClassifier")
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         self.models = nn.ModuleList(

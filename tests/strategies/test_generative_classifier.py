@@ -96,7 +96,7 @@ def test_it_needs_pictures_from_0_to_1() -> None:
     settings = {"widths": [8], "latent": 3, "samples": 2}
     network = tiny_network()
     network.takes_features = True
-    with pytest.raises(ConfigError, match="learns pictures, and here the network takes features"):
+    with pytest.raises(ConfigError, match="needs pictures, and here the network takes features"):
         GenerativeClassifier(network, **settings)
 
 

@@ -112,7 +112,7 @@ def test_the_network_learns_the_first_task_as_fine_tuning_does() -> None:
 def test_features_cannot_be_drawn() -> None:
     network = tiny_network()
     network.takes_features = True
-    with pytest.raises(ConfigError, match="draws pictures, and here the network takes features"):
+    with pytest.raises(ConfigError, match="needs pictures, and here the network takes features"):
         DGR(
             network,
             labels="hard",

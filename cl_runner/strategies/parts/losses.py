@@ -75,6 +75,14 @@ def refuse_real_numbers(network: Network, strategy: str) -> None:
         raise ConfigError.of("_target_", strategy, allowed, "use another strategy")
 
 
+def refuse_features(network: Network, strategy: str) -> None:
+    """Raise ConfigError where the network takes features, for a strategy that models pictures."""
+    if network.takes_features:
+        allowed = "needs pictures, and here the network takes features"
+        hint = "use another strategy, or model.frozen=false"
+        raise ConfigError.of("_target_", strategy, allowed, hint)
+
+
 def task_weight(mixing: Mixing, alpha: float) -> float:
     """The factor of the task's loss, when α is the factor of distillation.
 
