@@ -122,3 +122,17 @@ def test_features_cannot_be_drawn() -> None:
             widths=[8],
             latent=3,
         )
+
+
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+def test_soft_labels_by_the_mean_over_the_classes_that_compete(scenario: str) -> None:
+    """All six, or the two of each task."""
+    stream, summed = tiny_stream(scenario), make("dgr soft")
+    averaged = make("dgr soft", class_mean=True)
+    for strategy in (summed, averaged):
+        train(strategy, stream, 2)
+        strategy.network.grow(stream.tasks[2])
+    averaged.load_state_dict(summed.state_dict())
+    batch = first_batch(stream, 2)
+    expected, ours = (strategy.objective(batch)["replay"] for strategy in (summed, averaged))
+    torch.testing.assert_close(ours, expected / (6 if scenario == "class_incremental" else 2))
