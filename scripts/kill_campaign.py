@@ -16,7 +16,6 @@ Fisher information, memory, optimizer, metrics.jsonl, predictions.npz, probe.npz
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import random
 import signal
@@ -25,6 +24,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise, product
 from pathlib import Path
 
 import kill_streams
@@ -47,7 +47,8 @@ COMMON = [
 SMALL = ["epochs=1", "batch_size=100"]  # of two tasks
 LARGE = ["epochs=2", "batch_size=150"]  # of three tasks
 TINY = {"buffer_size": "30", "replay_batch_size": "10", "fisher_samples": "50", "weight": "1.0",
-        "importance_samples": "50", "projection": "20"}  # fmt: skip
+        "importance_samples": "50", "projection": "20", "widths": "[20]",
+        "samples": "5"}  # fmt: skip
 """Values of settings, wherever a strategy has them."""
 OWN = {
     "gdumb": ["strategy.buffer_size=120", "scheduler=cosine_warm_restarts", "clip_gradient=1.0"],
@@ -66,7 +67,9 @@ OWN = {
     "agem": ["epochs=null", "steps=5", "scheduler=warm_up", "scheduler.length=2"],
 }
 """Other settings of some strategies."""
-SMALL_BODY = ["model=torchvision", "model.body=shufflenet_v2_x0_5"]
+TORCHVISION = ["model=torchvision", "model.body=shufflenet_v2_x0_5"]
+SMALL_BODY = ["model=wrapped", "model.body._target_=kill_bodies.SmallBody",
+              "trusted_targets=[kill_bodies]"]  # fmt: skip
 PLAIN = ["dataset.pixels.crop_padding=0", "dataset.pixels.flip=false"]
 VARIANTS = {
     "joint from scratch": ["strategy=joint", "strategy.start=scratch"],
@@ -74,9 +77,9 @@ VARIANTS = {
     "rehearsal_kd herding": ["strategy=rehearsal_kd", "strategy.policy=herding"],
     "ewc channels_last": ["strategy=ewc", "model=cnn", "model.channels=[2,3]", "model.hidden=8",
                           "memory_format=channels_last"],
-    "features cached": ["strategy=rehearsal", *SMALL_BODY, "model.frozen=true", *PLAIN],
+    "features cached": ["strategy=rehearsal", *TORCHVISION, "model.frozen=true", *PLAIN],
     "slda cached": ["strategy=slda", *SMALL_BODY, "model.frozen=true", *PLAIN],
-    "a part of a body": ["strategy=ewc", *SMALL_BODY, "model.frozen=[conv1,stage2,stage3]",
+    "a part of a body": ["strategy=ewc", *SMALL_BODY, "model.frozen=[stem,stage]",
                          "model.classifier=cosine"],
     "wrapped": ["strategy=lwf", "model=wrapped"],
     "one output layer": ["strategy=si", "one_output_layer=true"],
@@ -126,7 +129,7 @@ def campaign(folder: Path, strategies: list[str], long: bool) -> bool:
         f"{'strategy':24}{'optimizer':11}{'stream':18}"
         f"{'points':>7}{'kills':>7}{'mismatches':>12}{'redone':>8}"
     )
-    for name, optimizer in itertools.product(strategies, OPTIMIZERS):
+    for name, optimizer in product(strategies, OPTIMIZERS):
         if not (long or optimizer in optimizers_of(name)):
             continue
         case, stream = case_of(name, optimizer, folder / "data", long)
@@ -187,8 +190,9 @@ def tiny(own: list[str]) -> list[str]:
 def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: bool) -> Tally:
     """Kill at the enumerated points, then in chains at random times.
 
-    points: the number of crash points to draw; None for all. everywhere: also continue from what a
-    kill at each other point would leave.
+    points: the number of crash points to draw, for kills of one run in a row; None: a run is
+    killed at each of them. everywhere: also continue from what a kill at each other point would
+    leave.
     """
     folder.mkdir()
     recorder = Recorder(folder / "whole", folder / "left") if everywhere else None
@@ -198,15 +202,18 @@ def kill(case: Case, folder: Path, points: int | None, chains: int, everywhere: 
     whole = fingerprint(folder / "whole")
     tally = Tally(len(names))
     draw = random.Random(case.name)
-    chosen = list(range(1, len(names) + 1))
+    chosen = [[at] for at in range(1, len(names) + 1)]
     if points is not None:
-        chosen = sorted(draw.sample(chosen, min(points, len(names))))
-    for at in chosen:
-        run = folder / f"point-{at}"
-        killed = attempt(case, run, Killer(at))
-        assert killed.signal == signal.SIGKILL, (names[at - 1], killed)
-        compare(case, run, whole, f"{case.name}, point {at}: {names[at - 1]}", tally)
-    for left in recorder.left(without=chosen) if recorder is not None else []:
+        chosen = [sorted(draw.sample(range(1, len(names) + 1), points))]
+    for row in chosen:
+        run = folder / f"point-{row[0]}"
+        for before, at in pairwise([0, *row]):  # the part of the run that is left has as many
+            killed = attempt(case, run, Killer(at - before))
+            assert killed.signal == signal.SIGKILL, (names[at - 1], killed)
+        passed = ", ".join(f"point {at}: {names[at - 1]}" for at in row)
+        tally.kills += len(row) - 1  # `compare` counts one
+        compare(case, run, whole, f"{case.name}, {passed}", tally, len(row))
+    for left in recorder.left(without=[row[0] for row in chosen]) if recorder is not None else []:
         run = folder / f"left-{min(left.points)}"
         left.put(run)
         run.with_suffix(".steps").write_bytes(b"." * max(left.points.values()))

@@ -19,7 +19,7 @@ from running import composed
 from cl_runner import train
 from cl_runner.config.traits import is_place
 from cl_runner.jobs import launch
-from cl_runner.jobs.child import NEEDED
+from cl_runner.jobs.child import PRELOADED
 
 
 def fork() -> int:
@@ -33,9 +33,8 @@ def fork() -> int:
 @cache
 def _made_ready() -> None:
     """What every command imports and reads late: once, for all processes forked from here."""
-    for module in NEEDED:
-        import_module(module)
-    composed()  # Hydra's plugins
+    import_module(PRELOADED)
+    composed()
     is_place("")  # every option that we ship, and its class
 
 

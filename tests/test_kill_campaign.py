@@ -14,7 +14,7 @@ from processes import exit_code, fork, run_and_exit
 from cl_runner.config.paths import CONF
 
 EVERYWHERE = "rehearsal_kd"
-"""Killed at each point; the others at three of each run. In two processes."""
+"""Killed at each point; the others at three, one after the other. In two processes."""
 OTHERS = [name for name in kill_campaign.STRATEGIES if name != EVERYWHERE]
 GROUPS = [[*OTHERS[::3], EVERYWHERE], [*OTHERS[1::3], *OTHERS[2::3]]]
 
@@ -46,7 +46,7 @@ def test_killed_anywhere_continued_bit_for_bit(strategies: list[str], tmp_path: 
     assert found == set(strategies)
     kills = [int(row.split()[-3]) for row in rows]
     points = [int(row.split()[-4]) for row in rows]
-    everywhere = sum(k == p > 100 for k, p in zip(kills, points, strict=True))
+    everywhere = sum(k > p > 100 for k, p in zip(kills, points, strict=True))
     assert everywhere == (EVERYWHERE in strategies)
     assert min(kills) == 3 and last.startswith(f"{sum(kills)} kills, 0 mismatches")
 

@@ -69,7 +69,9 @@ def _generators(after: ExitStack) -> None:
     after.callback(np.random.set_state, np.random.get_state())
     used = torch.cuda.is_initialized()  # else asking for its state would begin to use the GPU
     after.enter_context(torch.random.fork_rng(range(torch.cuda.device_count()) if used else ()))
-    torch.manual_seed(FRESH)
+    torch.default_generator.manual_seed(FRESH)
+    if used:
+        torch.cuda.manual_seed_all(FRESH)
 
 
 def _torch(after: ExitStack) -> None:

@@ -37,11 +37,13 @@ SWEEPER = "hydra_plugins.cl_runner_sweep.Sweep"
 WITHOUT_FILES = ("none", "disabled", "stdout")
 """Options of `hydra/job_logging` that write no file."""
 _HYDRA = re.compile(r"(?<!\w)hydra(?!\w)")
+_mode_as_composed = hydra_itself.Hydra.get_mode
 
 
 def install() -> None:
     """Make Hydra use this loader."""
     hydra_itself.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+    hydra_itself.Hydra.get_mode = _mode  # type: ignore[assignment, method-assign]
     hydras_loader.create_defaults_list = chosen_files.list_of  # type: ignore[attr-defined, assignment]
     chosen_files.share_the_store()
     # Our preset has the same name as hydra-ray-launcher's own, and does not need that one.
@@ -53,6 +55,7 @@ def installed() -> Iterator[None]:
     """The same while entered, for a process that has other uses for Hydra, too."""
     places: list[tuple[Any, str]] = [
         (hydra_itself, "ConfigLoaderImpl"),
+        (hydra_itself.Hydra, "get_mode"),
         (hydras_loader, "create_defaults_list"),
         (ConfigStore, "__deepcopy__"),
     ]
@@ -67,6 +70,12 @@ def installed() -> Iterator[None]:
                     delattr(place, name)
                 else:
                     setattr(place, name, found)
+
+
+def _mode(app: hydra_itself.Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """`hydra.mode`. Hydra composes the whole configuration to find it; ours sets none."""
+    asked = any(_HYDRA.search(word) for word in overrides)
+    return _mode_as_composed(app, config_name, overrides) if asked else None
 
 
 class Loader(ConfigLoaderImpl):

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from omegaconf import Container, DictConfig, Node, OmegaConf
@@ -17,7 +18,7 @@ from omegaconf.resolvers import oc
 from cl_runner.config.command_line import of_this_command, text_of
 from cl_runner.config.identity import free
 from cl_runner.config.overrides import parsed
-from cl_runner.config.traits import of_one_call
+from cl_runner.config.traits import flat, of_one_call
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.hidden import (
     SHORTEST_SECRET,
@@ -32,6 +33,7 @@ from cl_runner.hidden import (
 
 SHORTEST_VALUE = 8
 """In characters: shorter values of the environment are common words, and are not masked."""
+_OF_ENVIRONMENT = re.compile(r"oc\.env:\s*([A-Za-z_]\w*)")
 
 
 def as_written(config: DictConfig) -> dict[str, Any]:
@@ -41,17 +43,16 @@ def as_written(config: DictConfig) -> dict[str, Any]:
     `environment` is a digest of those values that a resumed run must keep, so that a change is
     still noticed; it is left out where there are none.
     """
-    with _resolved_by({"oc.env": _word, "oc.decode": _decoded_unless_word}):
-        plain = OmegaConf.to_container(config.copy(), resolve=True)
+    with _resolved_by(config, {"oc.env": _word, "oc.decode": _decoded_unless_word}):
+        plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     hidden = masks(config)
     named = {str(key): without_secrets(str(key), node) for key, node in plain.items()}
     written: dict[str, Any] = changed("", named, lambda _, text: masked(text, hidden))
-    fixed = config.copy()
-    OmegaConf.set_struct(fixed, False)
-    for key in free(written):
-        OmegaConf.update(fixed, key, None)
-    names = re.findall(r"oc\.env:\s*([A-Za-z_]\w*)", OmegaConf.to_yaml(fixed, resolve=False))
+    without_effect = tuple(f"{key}." for key in free(written))
+    unresolved = flat(OmegaConf.to_container(config, resolve=False))
+    texts = (str(v) for key, v in unresolved if not f"{key}.".startswith(without_effect))
+    names = {name for text in texts for name in _OF_ENVIRONMENT.findall(text)}
     values = {name: os.environ[name] for name in names if name in os.environ}
     if values:
         written["environment"] = digest(repr(sorted(values.items())))
@@ -67,8 +68,8 @@ def masks(config: DictConfig) -> dict[str, str]:
             values[name] = os.environ[name]
         return oc.env(name, *default)
 
-    with _resolved_by({"oc.env": recorded}):
-        secrets = masks_of_secrets(config.copy())
+    with _resolved_by(config, {"oc.env": recorded}):
+        secrets = masks_of_secrets(config)
     named = {v: f"<env:{name}>" for name, v in values.items() if len(v) >= SHORTEST_VALUE}
     return secrets | _in_every_form(named)
 
@@ -154,8 +155,10 @@ def _typed_secrets(override: str) -> Iterator[str]:
 
 
 @contextmanager
-def _resolved_by(resolvers: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Replace these resolvers of OmegaConf's inside."""
+def _resolved_by(config: DictConfig, resolvers: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Replace these resolvers of OmegaConf's inside. What others remember for this configuration,
+    such as `${now:…}`, is afterwards as it was: they may have been given a word."""
+    remembered = deepcopy(OmegaConf.get_cache(config))
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     try:
@@ -163,6 +166,7 @@ def _resolved_by(resolvers: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     finally:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
         OmegaConf.register_new_resolver("oc.decode", oc.decode, replace=True)
+        OmegaConf.set_cache(config, remembered)
 
 
 def _word(name: str, default: str | None = None) -> str:

@@ -54,8 +54,10 @@ def shares_first_task(target: Callable[..., Any], settings: Config) -> bool:
 
 
 def of_one_call(override: str) -> bool:
-    """Whether it belongs to one command, and has to be typed again to continue the run."""
-    return is_for_sweeps(override) or traits(key_of(override)).of_one_call
+    """Whether it belongs to one command, and has to be typed again to continue the run. Only the
+    root node has such settings."""
+    root = key_of(override).partition(".")[0]
+    return is_for_sweeps(override) or traits_of(run_settings()).get(root, Traits()).of_one_call
 
 
 def is_place(key: str) -> bool:

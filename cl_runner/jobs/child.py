@@ -1,6 +1,7 @@
 """`cl-train` in a child process: start it, wait for it, read why it failed.
 
-The child is forked from a server process that has imported torch, which saves seconds.
+The child is forked from a server process that has done what every job needs (`preloaded.py`), which
+saves seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from threading import Lock, Thread
 
 from cl_runner import train
 
-NEEDED = ("cl_runner.training.run", "torch._dynamo")
-"""Slow imports that every job needs (the second comes with its optimizer); done once."""
+PRELOADED = "cl_runner.jobs.preloaded"
 _EXIT_CODES = Lock()
 """Starting a process makes multiprocessing collect the exit codes of all others. Each can be
 collected only once: of two threads that try, the later one gets 255."""
@@ -32,7 +32,7 @@ class Child:
         """Start it. Its output goes to the files `stdout` and `stderr` in `printed`."""
         os.environ["OMP_NUM_THREADS"] = "1"  # children run side by side, one core each
         server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload(list(NEEDED))
+        server.set_forkserver_preload([PRELOADED])
         self.process: BaseProcess = server.Process(target=_cl_train, args=(list(words), printed))
         # Ctrl-C also reaches the server, which would print a traceback from importing torch.
         # Starting the tracker unblocks the signal again, so start it first.

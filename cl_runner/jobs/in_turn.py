@@ -32,7 +32,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from cl_runner.errors import EXIT_CODES, Interrupted, RunError, first_line
-from cl_runner.jobs.child import NEEDED, end_with
+from cl_runner.jobs.child import PRELOADED, end_with
 from cl_runner.training.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ class InTurn(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> list[JobReturn]:
         """Run the jobs. If one was asked to stop, raise Interrupted and start no other."""
-        for module in NEEDED:
-            importlib.import_module(module)
+        importlib.import_module(PRELOADED)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         log.info(f"Launching {len(job_overrides)} jobs, one after another")

@@ -19,7 +19,7 @@ from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import CheckpointError
 from cl_runner.evaluation.choice import evaluator_of
 from cl_runner.evaluation.probe import Probe
-from cl_runner.randomness import global_states, seed_of, set_global_states
+from cl_runner.randomness import global_states, seed_globally, set_global_states
 from cl_runner.run_folder.checkpoint import State
 from cl_runner.strategies.strategy import Strategy
 from cl_runner.tracking.tracker import Trackers
@@ -86,7 +86,7 @@ class Training:
             self.saver.save(self.state)
 
     def _begin(self, task: Task) -> None:
-        torch.manual_seed(seed_of(task.seed, task.index, "torch's own generator"))
+        seed_globally(self.device, task.seed, task.index, "torch's own generator")
         self.strategy.network.grow(task)
         self.evaluator.before_task(self.strategy, task)
         class_means.outdate(self.strategy.network)

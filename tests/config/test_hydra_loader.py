@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import DictConfig
+
+from cl_runner.config import hydra_loader
 
 CALLS = "{_target_: os.mkdir, _args_: [planted]}"
 CALLBACK = f"callbacks: {{x: {CALLS}}}"
@@ -134,3 +138,22 @@ def test_hydra_writes_no_settings_of_its_own(words, cl_train_here, tmp_path: Pat
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "would make Hydra write all settings, secrets included. Hint: " in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_mode_is_what_the_command_line_says(cl_train_here, tmp_path, monkeypatch) -> None:
+    """`hydra.mode=MULTIRUN` is `-m`. A run is not composed a first time to find the mode."""
+    composed = []
+    load = hydra_loader.Loader.load_configuration
+
+    def counted(*given: Any, **named: Any) -> DictConfig:
+        composed.append(given)
+        return load(*given, **named)
+
+    monkeypatch.setattr(hydra_loader.Loader, "load_configuration", counted)
+    assert cl_train_here("plan=true", "seed=1").returncode == 2  # that is for sweeps
+    assert len(composed) == 1
+    for word in ("hydra.mode=MULTIRUN", "-m"):
+        done = cl_train_here(word, "plan=true", "seed=1,2")
+        assert done.returncode == 0 and "2 jobs" in done.stdout, done.stderr
+    done = cl_train_here("hydra.mode=sometimes")
+    assert done.returncode == 2 and "hydra.mode" in done.stderr

@@ -149,3 +149,34 @@ def test_a_secret_of_digits_with_separators_is_no_number(
 @pytest.mark.parametrize("value", ["5", "-1e-3", "1_000", "true", "null", ".5", "inf"])
 def test_a_number_is_no_secret(value: str) -> None:
     assert not names_one(f"num_tokens={value}")
+
+
+def test_a_value_that_a_resolver_remembers_is_no_word_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is written holds `<env:…>` where the run itself gets the value, whichever is first."""
+    monkeypatch.setenv("PLACE", HUNTER)
+    OmegaConf.register_new_resolver("kept", lambda text: text, use_cache=True, replace=True)
+    try:
+        config = OmegaConf.create({"name": "${kept:${oc.env:PLACE}}", "model": {"_target_": "x"}})
+        assert as_written(config)["name"] == "<env:PLACE>"
+        assert masks(config) == {HUNTER: "<env:PLACE>"}
+        assert OmegaConf.to_container(config, resolve=True)["name"] == HUNTER
+        assert as_written(config)["name"] == "<env:PLACE>"
+    finally:
+        OmegaConf.clear_resolver("kept")
+
+
+def test_the_digest_of_the_environment_covers_settings_that_change_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def digest(config: dict[str, object]) -> object:
+        return as_written(OmegaConf.create(config)).get("environment")
+
+    monkeypatch.setenv("ONE", "first value")
+    alone = digest({"seed": "${oc.env:ONE}"})
+    assert alone is not None and digest({"seed": ["${oc.env: ONE}"]}) == alone
+    assert digest({"seed": {"of": "a ${oc.env:ONE} b"}, "name": "${oc.env:TWO,x}"}) == alone
+    assert digest({"name": "${oc.env:ONE}", "tracker": {"x": "${oc.env:ONE}"}}) is None
+    monkeypatch.setenv("ONE", "second value")
+    assert digest({"seed": "${oc.env:ONE}"}) not in (alone, None)

@@ -17,7 +17,7 @@ def code(number):
     return Child(["nonsense"], printed).wait()
 if __name__ == "__main__":
     with ThreadPoolExecutor(8) as pool:
-        print({*pool.map(code, range(32))})
+        print({*pool.map(code, range(24))})
 """
 
 

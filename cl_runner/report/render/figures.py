@@ -7,6 +7,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import matplotlib
 import numpy as np
@@ -29,6 +30,7 @@ TASK_SCALE = LinearSegmentedColormap.from_list(
 """From blue to ochre, each dark enough for a white page."""
 MOST_LINES = 8
 """The eye can tell so many lines apart. Of more, the best are drawn, as the caption says."""
+_drawn: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 
 
 @styled
@@ -183,11 +185,14 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG, its text as text; the same figure always gives the same bytes."""
-    buffer = BytesIO()
-    with matplotlib.rc_context(fname=STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    """The figure as SVG, its text as text; the same figure always gives the same bytes. A page and
+    a file beside it have the same drawing, made once: it must not change in between."""
+    if figure not in _drawn:
+        buffer = BytesIO()
+        with matplotlib.rc_context(fname=STYLE):
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+        _drawn[figure] = buffer.getvalue()
+    return _drawn[figure]
 
 
 def picture(figure: Figure) -> Image.Image:
