@@ -13,7 +13,7 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	MYPY_NUM_WORKERS=2 $(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

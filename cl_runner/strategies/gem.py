@@ -8,8 +8,10 @@ from torch import Tensor
 
 from cl_runner.config.setting_types import BufferSize, NonNegative, PositiveInt
 from cl_runner.data.batches import Batch
-from cl_runner.data.stream import Task
+from cl_runner.data.samples import Samples
+from cl_runner.data.stream import Stream, Task
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.appended import size_with_stored, with_stored
 from cl_runner.strategies.parts.cone import projected
 from cl_runner.strategies.parts.gradients import flat
 from cl_runner.strategies.parts.losses import task_loss
@@ -24,6 +26,8 @@ class GEM(Strategy):
     samples of task t; v is the solution of the dual quadratic programme (`parts/cone.py`), whose
     margin favours old tasks. The share of steps that were projected is logged. `samples_per_task`
     random samples are stored of each task, as far as the policy keeps them; null: no such limit.
+    `appended`: whether the stored samples also join the task's data, so that g is of them, too, as
+    in the code of Hsu et al. 2018.
     """
 
     shares_first_task = True
@@ -37,10 +41,20 @@ class GEM(Strategy):
         samples_per_task: PositiveInt | None,
         margin: NonNegative,
         ridge: NonNegative,
+        appended: bool,
     ) -> None:
         super().__init__(network)
         self.memory = Memory(buffer_size, network, policy)
-        self.samples_per_task, self.margin, self.ridge = samples_per_task, margin, ridge
+        self.samples_per_task, self.appended = samples_per_task, appended
+        self.margin, self.ridge = margin, ridge
+
+    def training_data(self, stream: Stream, task: Task) -> Samples:
+        return with_stored(self.memory, task) if self.appended else task.train
+
+    def training_size(self, stream: Stream, task: Task) -> int:
+        if not self.appended:
+            return len(task.train)
+        return size_with_stored(self.memory, stream, task, self.samples_per_task)
 
     def objective(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": task_loss(self.network(batch.x), batch)}

@@ -12,6 +12,7 @@ from cl_runner.data.samples import Samples
 from cl_runner.data.stream import Stream, Task
 from cl_runner.errors import ConfigError
 from cl_runner.models.network import Network
+from cl_runner.strategies.parts.appended import size_with_stored, with_stored
 from cl_runner.strategies.parts.losses import ReplayWay, rehearsal, task_loss
 from cl_runner.strategies.parts.memory import Fill, Memory, Policy
 from cl_runner.strategies.strategy import Strategy
@@ -61,21 +62,12 @@ class Rehearsal(Strategy):
         self.replacement, self.iterations = replacement, iterations
 
     def training_data(self, stream: Stream, task: Task) -> Samples:
-        data = task.train
-        if self.loss == "appended" and not task.first:
-            for _ in range(self._copies(task)):
-                data = data + self.memory.among(task.train)
-        return data
+        return with_stored(self.memory, task) if self.loss == "appended" else task.train
 
     def training_size(self, stream: Stream, task: Task) -> int:
         if self.loss != "appended":
             return len(task.train)
-        sizes = [len(earlier.train) for earlier in stream.tasks[: task.index]]
-        offered = sum(min(size, self.samples_per_task or size) for size in sizes)
-        return len(task.train) + min(len(self.memory.labels), offered) * self._copies(task)
-
-    def _copies(self, task: Task) -> int:
-        return max(1, len(task.train) // len(self.memory.labels))
+        return size_with_stored(self.memory, stream, task, self.samples_per_task)
 
     def turns(self, task: Task) -> int:
         replays = self.fill == "step" or not task.first

@@ -74,11 +74,12 @@ def test_it_is_the_loop_written_by_hand(loss: str, fill: str, iterations: int) -
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["rehearsal appended", "gem appended"])
 @pytest.mark.parametrize(("size", "copies"), [(12, 6), (40, 2), (70, 1), (200, 1)])
-def test_appended_all_that_is_stored_joins_the_data_as_often_as_fits(size: int, copies) -> None:
+def test_appended_all_that_is_stored_joins_the_data_as_often_as_fits(size, copies, name) -> None:
     """A task has 80 samples, so a small memory is repeated 80 // size times: no sample is left out
     and each is as often there as any other. The loss is the plain one."""
-    stream, strategy = tiny_stream(), make("rehearsal", loss="appended", buffer_size=size)
+    stream, strategy = tiny_stream(), make(name, buffer_size=size)
     for task in stream.tasks:
         data = strategy.training_data(stream, task)
         assert len(data) == strategy.training_size(stream, task)
@@ -92,10 +93,11 @@ def test_appended_all_that_is_stored_joins_the_data_as_often_as_fits(size: int, 
         strategy.end_task(task)
 
 
-def test_an_epoch_has_no_more_stored_samples_than_a_task_may_give() -> None:
+@pytest.mark.parametrize("name", ["rehearsal appended", "gem appended"])
+def test_an_epoch_has_no_more_stored_samples_than_a_task_may_give(name: str) -> None:
     """What a run counts before it begins; `learn` asserts that it is what it trains on."""
     few = {"samples_per_task": 5, "policy": "class_balanced", "buffer_size": 30}
-    stream, strategy = tiny_stream(), make("rehearsal", loss="appended", **few)
+    stream, strategy = tiny_stream(), make(name, **few)
     train(strategy, stream, 3)
     sizes = [strategy.training_size(stream, task) for task in stream.tasks]
     assert sizes == [80, 80 + 2 * 5, 80 + 2 * 10]

@@ -98,7 +98,12 @@ MAKE = {
     "gem": (
         GEM,
         {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": 20, "margin": 0.5}
-        | {"ridge": 1e-3},
+        | {"ridge": 1e-3, "appended": False},
+    ),
+    "gem appended": (
+        GEM,
+        {"buffer_size": 12, "policy": "class_balanced", "samples_per_task": None, "margin": 0.5}
+        | {"ridge": 1e-3, "appended": True},
     ),
     "icarl": (ICaRL, {"buffer_size": 12, "samples_per_class": None, "T": 1.0}),
     "bic": (BiC, {"buffer_size": 60, "T": 2.0}),
