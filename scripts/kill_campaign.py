@@ -55,6 +55,7 @@ OWN = {
     "bic": ["strategy.buffer_size=120"],
     "rehearsal": ["strategy.policy=reservoir"],
     "derpp": ["strategy.policy=class_balanced", "accumulate=2"],
+    "gem": ["strategy.appended=true"],
     "finetune": [
         "early_stopping=1",
         "epochs=3",
